@@ -1,0 +1,116 @@
+"""The Pgyer-to-WeCom bridge. `create_app` is the one place that knows every part."""
+
+import logging
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from flask import Flask
+from flask.json.provider import DefaultJSONProvider
+from flask.typing import ResponseReturnValue
+from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
+
+from bridge import routing, settings
+from bridge.dispatcher import Dispatcher
+from bridge.errors import SettingsError, StorageError
+from bridge.model import Route
+from bridge.outbox import Outbox
+from bridge.pgyer import MAX_BODY
+from bridge.rendering import Renderer
+from bridge.settings import Settings
+from bridge.web.ops import create_ops
+from bridge.web.receiver import create_receiver
+from bridge.wecom import Client
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Bridge:
+    """The parts of one process, put together."""
+
+    settings: Settings
+    routes: list[Route]
+    outbox: Outbox
+    renderer: Renderer
+    dispatcher: Dispatcher
+
+    def close(self) -> None:
+        """Finish what is under way, and let go of the database."""
+        self.dispatcher.stop()
+        self.outbox.database.close()
+
+
+def configure(environ: Mapping[str, str]) -> tuple[Settings, list[Route]]:
+    """Read the environment and the routes file; raise SettingsError with every problem of both."""
+    config, problems = settings.load(environ)
+    routes: list[Route] = []
+    if config.routes:
+        try:
+            text = config.routes.read_text(encoding="utf-8-sig")
+            routes, wrong = routing.parse(text, str(config.routes), config.bots)
+            problems += wrong
+        except (OSError, UnicodeDecodeError) as error:
+            problems.append(f"{config.routes}: cannot be read as UTF-8 text: {error}")
+    if problems:
+        raise SettingsError(problems)
+    return config, routes
+
+
+def create_bridge(
+    config: Settings, routes: list[Route], clock: Callable[[], float] = time.time
+) -> Bridge:
+    """Put the parts together; nothing runs yet and no connection is open."""
+    outbox = Outbox(
+        config.database_url.reveal(),
+        config.bots,
+        rate=config.rate,
+        max_age=config.max_age,
+        dedupe=config.dedupe,
+        clock=clock,
+    )
+    renderer = Renderer(config.templates, config.timezone)
+    dispatcher = Dispatcher(outbox, renderer, Client(), config.bots, config.retention, clock)
+    return Bridge(config, routes, outbox, renderer, dispatcher)
+
+
+def create_app(environ: Mapping[str, str] | None = None) -> Flask:
+    """Return the WSGI app; whoever serves it starts `app.extensions["bridge"].dispatcher`.
+
+    Raises SettingsError. A database that does not answer is no reason not to start: the receiver
+    answers 503 meanwhile.
+    """
+    bridge = create_bridge(*configure(os.environ if environ is None else environ))
+    app = Flask(__name__, static_folder=None)
+    app.config["MAX_CONTENT_LENGTH"] = MAX_BODY
+    if isinstance(app.json, DefaultJSONProvider):
+        app.json.ensure_ascii = app.json.sort_keys = False
+    app.extensions["bridge"] = bridge
+    app.register_error_handler(HTTPException, _as_json)
+    wake, clock = bridge.dispatcher.wake, time.time
+    app.register_blueprint(
+        create_receiver(bridge.settings, bridge.routes, bridge.outbox, wake, clock)
+    )
+    app.register_blueprint(create_ops(bridge.outbox, bridge.dispatcher, bridge.renderer, clock))
+    for warning in bridge.settings.warnings:
+        log.warning("%s", warning)
+    try:
+        bridge.outbox.open()
+    except StorageError as error:
+        log.error("the database cannot be used yet: %s; it is tried again with each event", error)
+    return app
+
+
+def _as_json(error: HTTPException) -> ResponseReturnValue:
+    if error.code == 404 and error.description == NotFound.description:
+        return {"error": "not found"}, 404
+    if error.code == 413:
+        return {"error": f"the body is over {MAX_BODY} bytes"}, 413
+    return {"error": error.description}, error.code or 500, _headers(error)
+
+
+def _headers(error: HTTPException) -> dict[str, str]:
+    return {"Allow": ", ".join(sorted(error.valid_methods or ()))} if isinstance(
+        error, MethodNotAllowed
+    ) else {}

@@ -1,0 +1,175 @@
+"""The loop that empties the outbox: claim → render → send → settle, for ever."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+
+from bridge.errors import StorageError
+from bridge.model import Attempt, Bot, Outcome, Verdict
+from bridge.outbox import Outbox
+from bridge.rendering import Renderer
+from bridge.wecom import Client
+
+log = logging.getLogger(__name__)
+
+POLL = 1.0  # seconds between two looks for what other processes have stored
+TROUBLE = 2.0  # seconds to wait when the database cannot be read
+PRUNE_EVERY = 600.0  # seconds
+MAX_SENDERS = 32  # calls under way at once
+
+
+class Dispatcher:
+    """One per process: claims what is due and sends each bot's messages in a thread of a pool."""
+
+    def __init__(
+        self,
+        outbox: Outbox,
+        renderer: Renderer,
+        client: Client,
+        bots: Mapping[str, Bot],
+        retention: float,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._outbox = outbox
+        self._renderer = renderer
+        self._client = client
+        self._bots = bots
+        self._retention = retention
+        self._clock = clock
+        self._pruned_at = 0.0
+        self._wake = threading.Event()
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="dispatcher", daemon=True)
+        self._pool = ThreadPoolExecutor(min(len(bots) or 1, MAX_SENDERS), "sender")
+        self._slots = threading.Semaphore(min(len(bots) or 1, MAX_SENDERS))
+
+    @property
+    def alive(self) -> bool:
+        """Tell whether the loop runs."""
+        return self._thread.is_alive()
+
+    def start(self) -> None:
+        """Begin to dispatch; to be called after a fork, never at import."""
+        self._thread.start()
+
+    def wake(self) -> None:
+        """Say that something new is in the outbox."""
+        self._wake.set()
+
+    def stop_soon(self) -> None:
+        """Claim nothing more; safe in a signal handler."""
+        self._stopping.set()
+        self._wake.set()
+
+    def stop(self) -> None:
+        """Claim nothing more and wait until the calls under way are settled."""
+        self.stop_soon()
+        if self.alive:
+            self._thread.join()
+        self._pool.shutdown(wait=True)
+
+    def _run(self) -> None:
+        log.info("dispatching for %s", ", ".join(sorted(self._bots)))
+        while not self._stopping.is_set():
+            try:
+                pause = self.run_once() - self._clock()
+                self._prune()
+            except StorageError as error:
+                log.error("the outbox cannot be used: %s; next try in %.0f s", error, TROUBLE)
+                pause = TROUBLE
+            except Exception:  # a mistake of ours must not end the loop that keeps the promise
+                log.exception("the dispatcher stumbled; it goes on in %.0f s", TROUBLE)
+                pause = TROUBLE
+            self._wake.wait(max(0.0, min(pause, POLL)))
+            self._wake.clear()
+
+    def run_once(self) -> float:
+        """Start whatever is due and a sender is free for; return when to look again (epoch s)."""
+        free = 0
+        while self._slots.acquire(blocking=False):
+            free += 1
+        if not free:
+            return float("inf")  # a sender that finishes wakes the loop
+        claimed: list[Attempt] = []
+        try:
+            claimed, due = self._outbox.claim(free)
+        finally:
+            for _ in range(free - len(claimed)):
+                self._slots.release()
+        for attempt in claimed:
+            self._pool.submit(self.tell, attempt).add_done_callback(self._finished)
+        return due if len(claimed) < free else float("inf")
+
+    def _finished(self, _: Future[None]) -> None:
+        self._slots.release()
+        self._wake.set()
+
+    def tell(self, attempt: Attempt) -> None:
+        """Make one attempt and settle it; whatever goes wrong is logged, never raised."""
+        delivery = attempt.deliveries[0]
+        more = False
+        try:
+            messages = self._renderer.messages(delivery.event, delivery.target)
+            step = min(delivery.step, len(messages) - 1)
+            more = step + 1 < len(messages)
+            outcome = self._client.send(self._bots[attempt.bot], messages[step])
+        except Exception:
+            log.exception("event %s → bot %s: our own mistake", delivery.event.id, attempt.bot)
+            outcome = Outcome(Verdict.PARK, "internal_error", "see the bridge's log")
+        try:
+            rest_until = self._outbox.settle(attempt, outcome, more)
+        except StorageError as error:
+            log.error(
+                "event %s → bot %s: %s, but it could not be recorded (%s); it is sent again",
+                delivery.event.id, attempt.bot, outcome.reason, error,
+            )
+            return
+        self._log(attempt, outcome, rest_until)
+
+    def _log(self, attempt: Attempt, outcome: Outcome, rest_until: float | None) -> None:
+        delivery, now = attempt.deliveries[0], self._clock()
+        wait = max(0.0, (rest_until or 0.0) - now)
+        level, then = {
+            Verdict.SENT: (logging.INFO, ""),
+            Verdict.RETRY: (logging.WARNING, f"; tried again in {wait:.0f} s"),
+            Verdict.REST: (logging.WARNING, f"; the bot rests for {wait:.0f} s"),
+            Verdict.STOP: (
+                logging.ERROR,
+                f"; the bot is stopped: mend WECOM_BOT_KEY for it. What waits for it is kept, "
+                f"and tried in {wait / 60:.0f} min",
+            ),
+            Verdict.PARK: (logging.ERROR, "; parked, WeCom will not take it"),
+        }[outcome.verdict]
+        if rest_until is None:
+            level, then = logging.WARNING, "; the lease was lost, so another may send it again"
+        elif outcome.verdict is Verdict.SENT and outcome.detail not in ("", "ok"):
+            level, then = logging.WARNING, "; taken all the same"
+        log.log(
+            level,
+            "event %s (%s) → bot %s: %s %s in %.0f ms%s",
+            delivery.event.id,
+            delivery.event.type,
+            attempt.bot,
+            outcome.reason,
+            f"({outcome.detail})" if outcome.detail not in ("", "ok") else "",
+            1000 * (now - attempt.started_at),
+            then,
+            extra={
+                "facts": {
+                    "event": delivery.event.id,
+                    "bot": attempt.bot,
+                    "verdict": outcome.verdict,
+                    "errcode": outcome.errcode,
+                    "ms": round(1000 * (now - attempt.started_at)),
+                }
+            },
+        )
+
+    def _prune(self) -> None:
+        now = self._clock()
+        if now - self._pruned_at < PRUNE_EVERY:
+            return
+        if not self._outbox.prune(now - self._retention):
+            self._pruned_at = now

@@ -1,0 +1,72 @@
+"""Log lines for the person at 2 a.m.: text or JSON, and never a secret in them."""
+
+import json
+import logging
+import time
+from collections.abc import Sequence
+from typing import Any
+from urllib.parse import quote
+
+from bridge.settings import Settings
+
+
+class RedactingFormatter(logging.Formatter):
+    """Formats a record, traceback included, and then blots out every secret.
+
+    It works on the finished line, since a secret can come in by any door: requests puts the
+    whole webhook URL into its exceptions, gunicorn the path into its access log.
+    """
+
+    def __init__(self, secrets: Sequence[str] = (), style: str = "text") -> None:
+        super().__init__("%(asctime)s %(levelname)-7s %(name)s: %(message)s")
+        self.converter = time.gmtime
+        self.default_time_format, self.default_msec_format = "%Y-%m-%dT%H:%M:%S", "%s.%03dZ"
+        self.as_json = style == "json"
+        self.secrets = secrets
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return one line; a text line is followed by its traceback, where there is one."""
+        return redact(self._as_json(record) if self.as_json else super().format(record), self.secrets)
+
+    def _as_json(self, record: logging.LogRecord) -> str:
+        line: dict[str, Any] = {
+            "time": self.formatTime(record),
+            "level": record.levelname,
+            "logger": record.name,
+            "message": record.getMessage(),
+            **getattr(record, "facts", {}),
+        }
+        if record.exc_info:
+            line["traceback"] = self.formatException(record.exc_info)
+        return json.dumps(line, ensure_ascii=False, default=str)
+
+
+def redact(text: str, secrets: Sequence[str]) -> str:
+    """Return the text with every secret, plain or URL-encoded, as `***`."""
+    for secret in secrets:
+        text = text.replace(secret, "***").replace(quote(secret, safe=""), "***")
+    return text
+
+
+def config(settings: Settings) -> dict[str, Any]:
+    """Return a `logging.config.dictConfig` that also holds gunicorn's own loggers."""
+    # The bridge has a line of its own for each event; gunicorn's for each request helps in a hunt.
+    requests_shown = "INFO" if settings.log_level == "DEBUG" else "WARNING"
+    formatter = {"()": RedactingFormatter, "secrets": settings.secrets, "style": settings.log_format}
+    return {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "formatters": {"redacting": formatter},
+        "handlers": {
+            "stderr": {
+                "class": "logging.StreamHandler",
+                "stream": "ext://sys.stderr",
+                "formatter": "redacting",
+            }
+        },
+        "root": {"level": settings.log_level, "handlers": ["stderr"]},
+        "loggers": {
+            "gunicorn.error": {"level": settings.log_level, "handlers": ["stderr"], "propagate": False},
+            "gunicorn.access": {"level": requests_shown, "handlers": ["stderr"], "propagate": False},
+        },
+    }

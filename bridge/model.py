@@ -1,0 +1,176 @@
+"""The bridge's words as frozen values; nothing here does any work beyond reading itself."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from functools import cached_property
+from typing import Any
+
+# Every key that Pgyer is known to send. `os_version` is the app's version, not an OS's.
+FIELDS = (
+    "action title link message type os_version build_version created updated timestamp "
+    "appsize device_type appQRCodeURL notes"
+).split()
+
+# What sloppy senders write where they mean that there is no value.
+_NOTHING = {"null", "undefined", "None", "NULL"}
+
+
+class Secret:
+    """A string that cannot print itself; `reveal()` gives it to the one place that needs it."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+
+    def reveal(self) -> str:
+        """Return the secret itself: never to be logged, stored or answered."""
+        return self._value
+
+    def __str__(self) -> str:
+        return "***"
+
+    def __repr__(self) -> str:
+        return "Secret('***')"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and other._value == self._value
+
+    def __hash__(self) -> int:
+        return hash(self._value)
+
+
+@dataclass(frozen=True)
+class Bot:
+    """One WeCom group robot: its name, and the webhook URL that holds its key."""
+
+    name: str
+    webhook: Secret
+
+    @property
+    def fingerprint(self) -> str:
+        """Tell one key from another without holding it: 16 hex digits for the database."""
+        return hashlib.sha256(f"bot {self.webhook.reveal()}".encode()).hexdigest()[:16]
+
+
+def as_text(value: Any) -> str:
+    """Return a decoded value as a reader should see it; what means "nothing" becomes ''."""
+    if value is None or (isinstance(value, str) and value.strip() in _NOTHING):
+        return ""
+    if isinstance(value, str):
+        return value.strip()
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    if isinstance(value, Mapping | list):
+        return json.dumps(value, ensure_ascii=False) if value else ""
+    return str(value)
+
+
+@dataclass(frozen=True)
+class Event:
+    """One decoded notification from Pgyer, or one that the bridge itself has to tell.
+
+    `type` is one of the names that templates and routes use; for what is unknown, the type as it
+    came. `payload` is what came, without nulls. `received_at` is in epoch seconds.
+    `error` says why a body could not be decoded. `id` is None until the outbox has stored it.
+    """
+
+    type: str
+    payload: Mapping[str, Any]
+    received_at: float
+    raw: bytes = b""
+    error: str = ""
+    id: int | None = None
+
+    @cached_property
+    def fields(self) -> dict[str, str]:
+        """Every known field as text, '' where it is missing."""
+        return {name: as_text(self.payload.get(name)) for name in FIELDS}
+
+
+@dataclass(frozen=True)
+class Route:
+    """A rule: the events that match every condition go to these bots, told in this way.
+
+    A condition is a field's name (or `type`) with globs of which one must match; `rule` is the
+    rule's number in the file, from 1.
+    """
+
+    rule: int
+    bots: tuple[str, ...]
+    conditions: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    mention: tuple[str, ...] = ()
+    template: str = ""
+    goes_on: bool = False
+
+
+@dataclass(frozen=True)
+class Target:
+    """One bot that an event is to be told to, and how."""
+
+    bot: str
+    mention: tuple[str, ...] = ()
+    template: str = ""
+
+
+@dataclass(frozen=True)
+class Message:
+    """What WeCom gets: a msgtype and its body, e.g. `markdown` and `{"content": …}`."""
+
+    msgtype: str
+    body: Mapping[str, Any]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the object that is posted to the robot's webhook."""
+        return {"msgtype": self.msgtype, self.msgtype: dict(self.body)}
+
+
+class Verdict(StrEnum):
+    """What an attempt's outcome means for its deliveries and its bot."""
+
+    SENT = "sent"  # WeCom took it
+    RETRY = "retry"  # passing trouble: the same again after a back-off
+    REST = "rest"  # over the rate: the bot rests, nothing is wrong with the message
+    STOP = "stop"  # the robot is gone or its key is wrong: nothing can be told through it
+    PARK = "park"  # WeCom will never take this message
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How one HTTP call to WeCom ended.
+
+    `reason` is a short fixed word (a metric's label); `detail` is for the reader and holds no
+    secret. `retry_after` is in seconds, where WeCom itself said how long to wait.
+    """
+
+    verdict: Verdict
+    reason: str
+    detail: str = ""
+    errcode: int | None = None
+    retry_after: float | None = None
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """The duty to tell one event to one bot; `step` counts its messages already told."""
+
+    id: int
+    event: Event
+    target: Target
+    step: int = 0
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """The right to make one HTTP call for a bot, already on record; `lease` fences it."""
+
+    id: int
+    bot: str
+    lease: str
+    started_at: float
+    deliveries: tuple[Delivery, ...]

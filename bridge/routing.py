@@ -1,0 +1,151 @@
+"""routes.toml → Routes; Event → Targets: which bots hear of an event, and how; pure."""
+
+import difflib
+import re
+import tomllib
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import replace
+from fnmatch import fnmatchcase
+from typing import Any, TypeVar
+
+from bridge.model import Event, Route, Target
+
+T = TypeVar("T")
+
+# A condition's name in a rule → the event's field that it looks at.
+CONDITIONS = {
+    "type": "type",
+    "app": "title",
+    "device": "device_type",
+    "version": "os_version",
+    "action": "action",
+}
+_KEYS = (*CONDITIONS, "bots", "mention", "template", "continue")
+_EVERYTHING = Route(rule=0, bots=("default",))
+
+
+def parse(text: str, file: str, bots: Collection[str]) -> tuple[list[Route], list[str]]:
+    """Return the rules of a routes file and every problem in it, with file and line or rule."""
+    try:
+        document = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        return [], [f"{file}: {error}"]
+    problems = [
+        f"{file}: unknown key {key!r}: rules stand under [[route]]"
+        for key in document
+        if key != "route"
+    ]
+    tables = document.get("route", [])
+    if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
+        return [], [*problems, f"{file}: write each rule under [[route]], with two brackets"]
+    lines = [n for n, line in enumerate(text.split("\n"), 1) if re.match(r"\s*\[\[\s*route\s*]]", line)]
+    routes = []
+    for number, table in enumerate(tables, 1):
+        line = f":{lines[number - 1]}" if len(lines) == len(tables) else ""
+        rule = _Rule(table, f"{file}{line} (rule {number})")
+        routes.append(rule.route(number, bots))
+        problems += rule.problems
+    return routes, problems
+
+
+class _Rule:
+    """Takes one rule's values out of its table and gathers what is wrong with them."""
+
+    def __init__(self, table: dict[str, Any], where: str) -> None:
+        self.table, self.where = table, where
+        self.problems: list[str] = []
+
+    def route(self, number: int, bots: Collection[str]) -> Route:
+        for key in self.table.keys() - set(_KEYS):
+            self._problem(f"unknown key {key!r}{_hint(key, _KEYS)}")
+        names = tuple(name.lower() for name in self.words("bots", empty=True) or ())
+        for name in names:
+            if name not in bots:
+                known = ", ".join(sorted(bots))
+                self._problem(f"unknown bot {name!r}{_hint(name, bots)} (there are: {known})")
+        template = self.value("template", str, "text", "")
+        if template and not re.fullmatch(r"[\w.-]+", template):
+            self._problem(f"template must be a name such as crashlog-short, not {template!r}")
+        conditions = {key: self.words(key) for key in CONDITIONS if key in self.table}
+        return Route(
+            rule=number,
+            bots=names if "bots" in self.table else ("default",),
+            conditions=conditions,
+            mention=self.words("mention", empty=True),
+            template=template.removesuffix(".j2"),
+            goes_on=self.value("continue", bool, "true or false", False),
+        )
+
+    def words(self, key: str, empty: bool = False) -> tuple[str, ...]:
+        """Return a text or a list of texts as a tuple."""
+        value = self.table.get(key, [])
+        words = [value] if isinstance(value, str) else value
+        good = isinstance(words, list) and all(isinstance(w, str) and w.strip() for w in words)
+        if not good or (not words and not empty and key in self.table):
+            self._problem(f"{key} must be a text or a list of texts, not {value!r}")
+            return ()
+        return tuple(word.strip() for word in words)
+
+    def value(self, key: str, kind: type[T], what: str, default: T) -> T:
+        value = self.table.get(key, default)
+        if isinstance(value, kind):
+            return value
+        self._problem(f"{key} must be {what}, not {value!r}")
+        return default
+
+    def _problem(self, text: str) -> None:
+        self.problems.append(f"{self.where}: {text}")
+
+
+def _hint(word: str, known: Iterable[str]) -> str:
+    close = difflib.get_close_matches(word, list(known), 1)
+    return f", did you mean {close[0]!r}?" if close else ""
+
+
+def targets(event: Event, routes: Sequence[Route], bots: Sequence[str] = ()) -> list[Target]:
+    """Return whom an event is told to: by the routes, or else to `bots`, named in the URL.
+
+    First match wins, unless a rule goes on to the ones below it; what matches nothing goes to
+    `default`. A bot that several rules name is told once, with the mentions of them all. For
+    bots named in the URL the rules that match still choose mentions and template.
+    """
+    matched = matching(event, routes)
+    if bots:
+        matched = [replace(route, bots=tuple(bots)) for route in matched]
+    found: dict[str, Target] = {}
+    for route in matched:
+        for bot in route.bots:
+            known = found.get(bot, Target(bot))
+            mention = tuple(dict.fromkeys((*known.mention, *route.mention)))
+            found[bot] = Target(bot, mention, known.template or route.template)
+    return list(found.values())
+
+
+def matching(event: Event, routes: Sequence[Route]) -> list[Route]:
+    """Return the rules that apply to an event; without any, the one that goes to `default`."""
+    matched = []
+    for route in routes:
+        if _matches(event, route):
+            matched.append(route)
+            if not route.goes_on:
+                break
+    return matched or [_EVERYTHING]
+
+
+def _matches(event: Event, route: Route) -> bool:
+    return all(
+        any(_like(value, glob) for value in _values(event, name) for glob in globs)
+        for name, globs in route.conditions.items()
+    )
+
+
+def _values(event: Event, condition: str) -> tuple[str, ...]:
+    """Return what a condition looks at; the type both as it came and as the bridge names it."""
+    value = event.fields[CONDITIONS[condition]]
+    return (event.type, value) if condition == "type" else (value,)
+
+
+def _like(value: str, glob: str) -> bool:
+    """Compare without regard to case; a name with brackets in it also matches itself."""
+    value, glob = value.casefold(), glob.casefold()
+    return value == glob or fnmatchcase(value, glob)

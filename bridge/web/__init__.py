@@ -1,0 +1,1 @@
+"""What is reached over HTTP: the receiver that Pgyer calls, and the checks of the platform."""

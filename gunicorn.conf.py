@@ -1,0 +1,48 @@
+"""How gunicorn serves the bridge; `gunicorn` in this folder reads it by itself."""
+
+import os
+import signal
+import sys
+from types import FrameType
+from typing import Any
+
+from bridge import configure, logs
+from bridge.errors import SettingsError
+
+try:
+    # Here rather than in a worker, whose exit gunicorn would answer with a traceback and status 3.
+    _settings, _ = configure(os.environ)
+except SettingsError as error:
+    print(error.report(), file=sys.stderr)
+    sys.exit(2)
+
+wsgi_app = "bridge:create_app()"
+bind = f"0.0.0.0:{_settings.port}"
+workers = _settings.workers
+worker_class = "gthread"
+threads = 8
+timeout = 30
+graceful_timeout = 9  # platforms kill after 10 s
+keepalive = 75  # longer than the idle time of a platform's router, which reuses connections
+logconfig_dict = logs.config(_settings)
+access_log_format = '%(h)s "%(m)s" %(s)s %(b)s %(M)sms "%(a)s"'  # without the path: it holds the token
+
+
+def post_worker_init(worker: Any) -> None:
+    """Start dispatching in the worker, and stop it as soon as the worker is told to end."""
+    dispatcher = worker.wsgi.extensions["bridge"].dispatcher
+    dispatcher.start()
+    gunicorn_handler = signal.getsignal(signal.SIGTERM)
+
+    def handle_exit(number: int, frame: FrameType | None) -> None:
+        dispatcher.stop_soon()
+        if callable(gunicorn_handler):
+            gunicorn_handler(number, frame)
+
+    signal.signal(signal.SIGTERM, handle_exit)
+
+
+def worker_exit(server: Any, worker: Any) -> None:
+    """Settle what is under way before the worker goes."""
+    if worker.wsgi:
+        worker.wsgi.extensions["bridge"].close()
