@@ -24,8 +24,11 @@ threads = 8
 timeout = 30
 graceful_timeout = 9  # platforms kill after 10 s
 keepalive = 75  # longer than the idle time of a platform's router, which reuses connections
+control_socket_disable = True  # nothing here uses it, and a home may be read-only
 logconfig_dict = logs.config(_settings)
-access_log_format = '%(h)s "%(m)s" %(s)s %(b)s %(M)sms "%(a)s"'  # without the path: it holds the token
+access_log_format = (
+    '%(h)s "%(m)s" %(s)s %(b)s %(M)sms "%(a)s"'  # without the path: it holds the token
+)
 
 
 def post_worker_init(worker: Any) -> None:

@@ -111,6 +111,8 @@ def _as_json(error: HTTPException) -> ResponseReturnValue:
 
 
 def _headers(error: HTTPException) -> dict[str, str]:
-    return {"Allow": ", ".join(sorted(error.valid_methods or ()))} if isinstance(
-        error, MethodNotAllowed
-    ) else {}
+    return (
+        {"Allow": ", ".join(sorted(error.valid_methods or ()))}
+        if isinstance(error, MethodNotAllowed)
+        else {}
+    )

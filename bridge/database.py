@@ -89,9 +89,19 @@ deliveries = Table(
     sqlite_autoincrement=True,
 )
 _pending = deliveries.c.state == "pending"
-_only_pending = {"sqlite_where": _pending, "postgresql_where": _pending}
-Index("deliveries_pending", deliveries.c.bot, deliveries.c.id, **_only_pending)
-Index("deliveries_expiring", deliveries.c.expires_at, **_only_pending)
+Index(
+    "deliveries_pending",
+    deliveries.c.bot,
+    deliveries.c.id,
+    sqlite_where=_pending,
+    postgresql_where=_pending,
+)
+Index(
+    "deliveries_expiring",
+    deliveries.c.expires_at,
+    sqlite_where=_pending,
+    postgresql_where=_pending,
+)
 
 bots = Table(
     "bots",

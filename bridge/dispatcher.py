@@ -123,7 +123,10 @@ class Dispatcher:
         except StorageError as error:
             log.error(
                 "event %s → bot %s: %s, but it could not be recorded (%s); it is sent again",
-                delivery.event.id, attempt.bot, outcome.reason, error,
+                delivery.event.id,
+                attempt.bot,
+                outcome.reason,
+                error,
             )
             return
         self._log(attempt, outcome, rest_until)

@@ -26,7 +26,9 @@ class RedactingFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Return one line; a text line is followed by its traceback, where there is one."""
-        return redact(self._as_json(record) if self.as_json else super().format(record), self.secrets)
+        return redact(
+            self._as_json(record) if self.as_json else super().format(record), self.secrets
+        )
 
     def _as_json(self, record: logging.LogRecord) -> str:
         line: dict[str, Any] = {
@@ -52,7 +54,11 @@ def config(settings: Settings) -> dict[str, Any]:
     """Return a `logging.config.dictConfig` that also holds gunicorn's own loggers."""
     # The bridge has a line of its own for each event; gunicorn's for each request helps in a hunt.
     requests_shown = "INFO" if settings.log_level == "DEBUG" else "WARNING"
-    formatter = {"()": RedactingFormatter, "secrets": settings.secrets, "style": settings.log_format}
+    formatter = {
+        "()": RedactingFormatter,
+        "secrets": settings.secrets,
+        "style": settings.log_format,
+    }
     return {
         "version": 1,
         "disable_existing_loggers": False,
@@ -66,7 +72,15 @@ def config(settings: Settings) -> dict[str, Any]:
         },
         "root": {"level": settings.log_level, "handlers": ["stderr"]},
         "loggers": {
-            "gunicorn.error": {"level": settings.log_level, "handlers": ["stderr"], "propagate": False},
-            "gunicorn.access": {"level": requests_shown, "handlers": ["stderr"], "propagate": False},
+            "gunicorn.error": {
+                "level": settings.log_level,
+                "handlers": ["stderr"],
+                "propagate": False,
+            },
+            "gunicorn.access": {
+                "level": requests_shown,
+                "handlers": ["stderr"],
+                "propagate": False,
+            },
         },
     }

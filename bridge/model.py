@@ -9,10 +9,22 @@ from functools import cached_property
 from typing import Any
 
 # Every key that Pgyer is known to send. `os_version` is the app's version, not an OS's.
-FIELDS = (
-    "action title link message type os_version build_version created updated timestamp "
-    "appsize device_type appQRCodeURL notes"
-).split()
+FIELDS = [
+    "action",
+    "title",
+    "link",
+    "message",
+    "type",
+    "os_version",
+    "build_version",
+    "created",
+    "updated",
+    "timestamp",
+    "appsize",
+    "device_type",
+    "appQRCodeURL",
+    "notes",
+]
 
 # What sloppy senders write where they mean that there is no value.
 _NOTHING = {"null", "undefined", "None", "NULL"}

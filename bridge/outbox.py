@@ -21,6 +21,7 @@ from bridge.database import Database, attempt_deliveries, attempts, bots, delive
 from bridge.model import Attempt, Bot, Delivery, Event, Outcome, Target, Verdict
 
 log = logging.getLogger(__name__)
+Record = Row[*tuple[Any, ...]]
 
 LEASE = 12.0  # seconds; longer than one rendering and one call may take
 WINDOW = 61.0  # seconds; WeCom's 60 and one for the clock's steps
@@ -163,7 +164,7 @@ class Outbox:
             expiring = connection.execute(
                 select(func.min(deliveries.c.expires_at)).where(deliveries.c.state == "pending")
             ).scalar()
-        if expiring is not None and expiring <= now or any(_notice_due(b, now) for b in waiting):
+        if (expiring is not None and expiring <= now) or any(_notice_due(b, now) for b in waiting):
             self.database.write(lambda connection: self._expire(connection, now))
             return [], now
         due = {
@@ -182,7 +183,7 @@ class Outbox:
         return claimed, min([*later, *([expiring] if expiring else [])], default=float("inf"))
 
     @staticmethod
-    def _waiting(connection: Connection) -> Sequence[Row[Any]]:
+    def _waiting(connection: Connection) -> Sequence[Record]:
         head = (
             select(func.min(deliveries.c.id))
             .where(deliveries.c.bot == bots.c.name, deliveries.c.state == "pending")
@@ -224,7 +225,9 @@ class Outbox:
             self._set(connection, name, rest_until=recent[-1].ended_at + WINDOW)
             return None
         head = connection.execute(
-            select(deliveries, events.c.type, events.c.payload, events.c.received_at, events.c.error)
+            select(
+                deliveries, events.c.type, events.c.payload, events.c.received_at, events.c.error
+            )
             .join(events, deliveries.c.event_id == events.c.id)
             .where(deliveries.c.bot == name, deliveries.c.state == "pending")
             .order_by(deliveries.c.id)
@@ -282,7 +285,9 @@ class Outbox:
             lease_until=0.0,
             rest_until=rest_until,
             failures=failures,
-            stopped=outcome.reason if outcome.verdict is Verdict.STOP else bot.stopped * (not answered),
+            stopped=outcome.reason
+            if outcome.verdict is Verdict.STOP
+            else bot.stopped * (not answered),
             last_errcode=outcome.errcode,
             last_reason=outcome.reason,
             last_at=now,
@@ -309,7 +314,11 @@ class Outbox:
         if outcome.verdict is Verdict.STOP and now - bot.alarmed_at >= HOURLY:
             self._set(connection, attempt.bot, alarmed_at=now)
             self._notify(
-                connection, now, STOPPED, attempt.bot, {"reason": outcome.reason, "detail": outcome.detail}
+                connection,
+                now,
+                STOPPED,
+                attempt.bot,
+                {"reason": outcome.reason, "detail": outcome.detail},
             )
         return rest_until
 
@@ -345,7 +354,9 @@ class Outbox:
             if _notice_due(row, now):
                 self._set(connection, row.name, untold=0, noticed_at=now)
                 hours = round(self._max_age / 3600, 1)
-                self._notify(connection, now, EXPIRED, row.name, {"count": row.untold, "hours": hours})
+                self._notify(
+                    connection, now, EXPIRED, row.name, {"count": row.untold, "hours": hours}
+                )
 
     def _notify(
         self, connection: Connection, now: float, kind: str, about: str, facts: dict[str, Any]
@@ -368,7 +379,9 @@ class Outbox:
         return self.database.write(lambda connection: self._resume(connection, name))
 
     def _resume(self, connection: Connection, name: str, **more: Any) -> bool:
-        return self._set(connection, name, stopped="", rest_until=0.0, failures=0, alarmed_at=0.0, **more)
+        return self._set(
+            connection, name, stopped="", rest_until=0.0, failures=0, alarmed_at=0.0, **more
+        )
 
     @staticmethod
     def _set(connection: Connection, name: str, **values: Any) -> bool:
@@ -376,7 +389,7 @@ class Outbox:
         return done.rowcount == 1
 
     def prune(self, before: float) -> int:
-        """Delete a batch of the history that was settled before a moment; returns how many events."""
+        """Delete a batch of what was settled before a moment; returns how many events."""
         return self.database.write(lambda connection: self._prune(connection, before))
 
     @staticmethod
@@ -394,7 +407,9 @@ class Outbox:
         connection.execute(delete(deliveries).where(deliveries.c.event_id.in_(ids)))
         connection.execute(delete(events).where(events.c.id.in_(ids)))
         linked = exists().where(attempt_deliveries.c.attempt_id == attempts.c.id)
-        stale = select(attempts.c.id).where(attempts.c.ended_at < before, ~linked).limit(PRUNE_BATCH)
+        stale = (
+            select(attempts.c.id).where(attempts.c.ended_at < before, ~linked).limit(PRUNE_BATCH)
+        )
         connection.execute(delete(attempts).where(attempts.c.id.in_(stale.scalar_subquery())))
         return len(ids)
 
@@ -402,9 +417,7 @@ class Outbox:
         """Return how the outbox stands; raises StorageError where it cannot be read."""
         with self.database.read() as connection:
             pending = select(func.count(), func.min(deliveries.c.created_at))
-            count, oldest = connection.execute(
-                pending.where(deliveries.c.state == "pending")
-            ).one()
+            count, oldest = connection.execute(pending.where(deliveries.c.state == "pending")).one()
             stopped = connection.execute(
                 select(bots.c.name, bots.c.stopped).where(bots.c.stopped != "")
             )
@@ -412,7 +425,7 @@ class Outbox:
         return Health(count, oldest, names)
 
 
-def _notice_due(bot: Row[Any], now: float) -> bool:
+def _notice_due(bot: Record, now: float) -> bool:
     return bool(bot.untold) and now - bot.noticed_at >= HOURLY
 
 
@@ -432,7 +445,7 @@ def _event_row(event: Event, named: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def _delivery(row: Row[Any]) -> Delivery:
+def _delivery(row: Record) -> Delivery:
     event = Event(
         type=row.type,
         payload=json.loads(row.payload),

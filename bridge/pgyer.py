@@ -104,9 +104,7 @@ def event_type(payload: Mapping[str, Any]) -> str:
     """Return the event's type: Pgyer's own name for the seven that are known, else as it came."""
     given = as_text(payload.get("type"))
     return (
-        _TYPE_OF.get(_plain(given))
-        or _TYPE_OF.get(_plain(as_text(payload.get("action"))))
-        or given
+        _TYPE_OF.get(_plain(given)) or _TYPE_OF.get(_plain(as_text(payload.get("action")))) or given
     )
 
 

@@ -33,10 +33,19 @@ _GENERIC = """\
 {% endfor %}"""
 
 # Rendered once when a file is read, so that a template's mistakes show before an event does.
-_TRIALS = (
-    {"title": "OooPlay", "link": "https://www.pgyer.com/oooplay", "os_version": "2.4"}
-    | {"build_version": "139", "appsize": "2238036", "device_type": "iOS", "notes": "修复\n崩溃"}
-    | {"created": "2015-10-09 11:25:16", "timestamp": 1444361118, "action": "应用更新"},
+_TRIALS: tuple[dict[str, object], ...] = (
+    {
+        "action": "应用更新",
+        "title": "OooPlay",
+        "link": "https://www.pgyer.com/oooplay",
+        "os_version": "2.4",
+        "build_version": "139",
+        "created": "2015-10-09 11:25:16",
+        "timestamp": 1444361118,
+        "appsize": "2238036",
+        "device_type": "iOS",
+        "notes": "修复\n崩溃",
+    },
     {},
 )
 

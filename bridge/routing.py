@@ -38,7 +38,9 @@ def parse(text: str, file: str, bots: Collection[str]) -> tuple[list[Route], lis
     tables = document.get("route", [])
     if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
         return [], [*problems, f"{file}: write each rule under [[route]], with two brackets"]
-    lines = [n for n, line in enumerate(text.split("\n"), 1) if re.match(r"\s*\[\[\s*route\s*]]", line)]
+    lines = [
+        n for n, line in enumerate(text.split("\n"), 1) if re.match(r"\s*\[\[\s*route\s*]]", line)
+    ]
     routes = []
     for number, table in enumerate(tables, 1):
         line = f":{lines[number - 1]}" if len(lines) == len(tables) else ""

@@ -30,7 +30,7 @@ _MAX_LEAVES = 1000  # of a payload: more texts than any message has room for
 class Untrusted(str):
     """Text from outside; wherever it meets markup, it is defused for the msgtype."""
 
-    __slots__ = ("msgtype",)
+    msgtype: str
 
     def __new__(cls, text: str, msgtype: str) -> "Untrusted":
         self = super().__new__(cls, text)
@@ -56,7 +56,12 @@ class BridgeEnvironment(ImmutableSandboxedEnvironment):
         self.msgtype = msgtype
         self.timezone = timezone
         self.filters.update(
-            filesize=filesize, datetime=_datetime, quote=_quote, color=_color, link=_link, bytes=size
+            filesize=filesize,
+            datetime=_datetime,
+            quote=_quote,
+            color=_color,
+            link=_link,
+            bytes=size,
         )
 
     def _finalize(self, value: Any) -> Markup:
@@ -208,7 +213,11 @@ def is_web_address(text: str) -> bool:
     """Tell whether a text is an http or https address."""
     try:
         parts = urlsplit(text)
-        return parts.scheme in ("http", "https") and bool(parts.hostname) and not re.search(r"\s", text)
+        return (
+            parts.scheme in ("http", "https")
+            and bool(parts.hostname)
+            and not re.search(r"\s", text)
+        )
     except ValueError:
         return False
 

@@ -37,7 +37,9 @@ def create_receiver(
         # Every token is compared, and in constant time: neither which nor how much was right shows.
         if not sum(hmac.compare_digest(token.encode(), known) for known in tokens):
             abort(404)
-        names = list(dict.fromkeys(name.strip().lower() for name in bots.split(",") if name.strip()))
+        names = list(
+            dict.fromkeys(name.strip().lower() for name in bots.split(",") if name.strip())
+        )
         if unknown := [name for name in names if name not in settings.bots]:
             known = ", ".join(sorted(settings.bots))
             abort(404, f"unknown bot {', '.join(unknown)}; there are: {known}")
@@ -72,7 +74,11 @@ def create_receiver(
         wake()
         log.warning(
             "event %s: the body cannot be decoded (%s), %d bytes beginning %r; it is kept, and "
-            "told to %s", accepted.event, event.error, len(event.raw), event.payload["begins"],
+            "told to %s",
+            accepted.event,
+            event.error,
+            len(event.raw),
+            event.payload["begins"],
             ", ".join(target.bot for target in told) or "nobody",
         )
         return {"error": f"cannot be decoded: {event.error}", "event": accepted.event}, 400
@@ -83,7 +89,9 @@ def create_receiver(
         wake()
         for (event, targets), result in zip(told, accepted, strict=True):
             log.info(
-                "event %s (%s) %s → %s", result.event, event.type or "no type",
+                "event %s (%s) %s → %s",
+                result.event,
+                event.type or "no type",
                 "is a duplicate" if result.duplicate else "accepted",
                 ", ".join(target.bot for target in targets) or "nobody",
                 extra={"facts": {"event": result.event, "type": event.type}},

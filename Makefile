@@ -1,0 +1,38 @@
+# What a fresh machine needs: python3 (3.11 or newer, with venv) and make.
+PYTHON ?= python3
+BIN := .venv/bin
+ARGS ?=
+
+.PHONY: help demo test check format requirements
+
+help:  ## Say what there is
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort
+
+demo: .venv/run  ## Sandbox, bridge and sample events until Ctrl-C; ARGS=--once ends by itself
+	@$(BIN)/bridge demo $(ARGS)
+
+test: .venv/dev  ## Run all tests; ARGS="-k word" for some
+	$(BIN)/python -m pytest $(ARGS)
+
+check: .venv/dev  ## Lint, format, types, imports, requirements
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python .ci/requirements.py
+
+format: .venv/dev  ## Format the code
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+requirements: .venv/dev  ## Write requirements.txt anew from what is installed
+	$(BIN)/python .ci/requirements.py --write
+
+.venv/run: requirements.txt pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt -e .
+	touch $@
+
+.venv/dev: .venv/run
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt -e '.[dev]'
+	touch $@

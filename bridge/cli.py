@@ -1,0 +1,94 @@
+"""The `bridge` command. Exit codes: 0 fine, 1 found something, 2 wrong use."""
+
+import os
+import sys
+import time
+
+import click
+
+from bridge import configure, create_bridge
+from bridge.demo import run_demo
+from bridge.errors import SettingsError, StorageError
+from bridge.sandbox import Sandbox, serve
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def commands() -> None:
+    """蒲公英 → 企业微信的桥 · Tell WeCom groups what Pgyer reports."""
+
+
+@commands.command()
+@click.option("--host", default="127.0.0.1", show_default=True)
+@click.option("--port", default=9000, show_default=True, help="0: any free one.")
+@click.option("--key", "keys", multiple=True, help="A robot's key; without any, all are known.")
+@click.option("--rate", default=20, show_default=True, help="Messages per minute; 0: no limit.")
+@click.option("--window", type=click.Choice(["sliding", "minute"]), default="sliding")
+@click.option("--count-refused", is_flag=True, help="Refused calls count against the rate.")
+@click.option("--latency", default=0.0, help="Seconds before each answer.")
+def sandbox(
+    host: str,
+    port: int,
+    keys: tuple[str, ...],
+    rate: int,
+    window: str,
+    count_refused: bool,
+    latency: float,
+) -> None:
+    """企业微信的替身：像群一样显示消息 · A stand-in for WeCom, with a page like the group."""
+    box = Sandbox(
+        {key: key for key in keys},
+        rate=rate or None,
+        window="minute" if window == "minute" else "sliding",
+        count_refused=count_refused,
+        latency=latency,
+    )
+    with serve(box, host, port) as url:
+        click.echo(f"群消息页 Open: {url}/")
+        click.echo("让桥用它 Point the bridge at it:")
+        click.echo(f"  export WECOM_API_URL={url} WECOM_BOT_KEY={keys[0] if keys else 'demo'}")
+        _until_interrupted()
+
+
+@commands.command()
+@click.option("--once", is_flag=True, help="End as soon as all samples have arrived; 1 if not.")
+def demo(once: bool) -> None:
+    """沙盒、桥和示例事件一起跑 · Run sandbox and bridge, and post the samples."""
+    sys.exit(run_demo(once, _until_interrupted))
+
+
+@commands.command()
+@click.option("--bot", required=True, help="The bot's name.")
+def retry(bot: str) -> None:
+    """立即重试已停用或休息中的机器人 · Try a stopped or resting bot again now."""
+    bridge = create_bridge(*configure(os.environ))
+    try:
+        found = bot in bridge.settings.bots and bridge.outbox.resume(bot)
+    finally:
+        bridge.close()
+    if not found:
+        known = ", ".join(sorted(bridge.settings.bots))
+        raise click.UsageError(f"there is no bot {bot!r}; there are: {known}")
+    click.echo(
+        f"机器人 {bot}：正在运行的桥会在几秒内重试 · a running bridge tries it within seconds"
+    )
+
+
+def _until_interrupted() -> None:
+    click.echo("Ctrl-C 结束 to stop")
+    try:
+        while True:
+            time.sleep(3600)
+    except KeyboardInterrupt:
+        click.echo()
+
+
+def main() -> None:
+    """Run the command; what stops it is said in one message without a traceback."""
+    try:
+        commands()
+    except SettingsError as error:
+        click.echo(error.report(), err=True)
+        sys.exit(2)
+    except StorageError as error:
+        click.echo(f"the database cannot be used: {error}", err=True)
+        sys.exit(1)
