@@ -181,6 +181,8 @@ class Database:
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """Give a connection for reading; raises StorageError."""
+        if not self._prepared:
+            self.write(lambda connection: None)
         try:
             with self.engine.connect() as connection:
                 yield connection

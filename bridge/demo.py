@@ -107,7 +107,7 @@ def _post_samples(url: str, box: Sandbox) -> bool:
     for name, body in bodies.items():
         before = len(box.messages())
         answer = requests.post(url, data=body, timeout=10).json()
-        arrived = _until(lambda before=before: len(box.messages()) > before)
+        arrived = _grows(box, before)
         mark, state = ("✓", "arrived") if arrived else ("✗", "has not arrived")
         click.echo(f"{mark} {name}: event {answer.get('event')} → {answer.get('bots')} {state}")
         if not arrived:
@@ -116,8 +116,8 @@ def _post_samples(url: str, box: Sandbox) -> bool:
     return True
 
 
-def _until(condition: Callable[[], bool]) -> bool:
+def _grows(box: Sandbox, before: int) -> bool:
     deadline = time.monotonic() + PATIENCE
-    while not condition() and time.monotonic() < deadline:
+    while len(box.messages()) == before and time.monotonic() < deadline:
         time.sleep(0.02)
-    return condition()
+    return len(box.messages()) > before

@@ -7,15 +7,12 @@ buttons, file. The dialects are those of WeCom document 91770.
 
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from html import escape
 from itertools import groupby
 from typing import Any
 
 from markdown_it import MarkdownIt
-from markdown_it.renderer import RendererHTML
-from markdown_it.token import Token
-from markdown_it.utils import EnvType, OptionsDict
 
 from bridge.model import Message
 
@@ -63,23 +60,22 @@ def items(box: object, key: str) -> list[Any]:
 def _markdown(body: _Body) -> str:
     lines = pick(body, "content").strip("\n").split("\n")
     groups = groupby(lines, key=lambda line: line.startswith(">"))
-    return "".join(_quote(group) if quoted else _lines(group) for quoted, group in groups)
-
-
-def _quote(lines: Iterable[str]) -> str:
-    inner = "".join(_row(line[1:].removeprefix(" ")) for line in lines)
-    return f'<blockquote class="quote">{inner}</blockquote>'
-
-
-def _lines(lines: Iterable[str]) -> str:
     return "".join(
-        _heading(found) if (found := _HEADING.fullmatch(line)) else _row(line) for line in lines
+        f'<blockquote class="quote">{"".join(map(_quoted, group))}</blockquote>'
+        if is_quote
+        else "".join(map(_line, group))
+        for is_quote, group in groups
     )
 
 
-def _heading(found: re.Match[str]) -> str:
-    level = len(found[1])
-    return f"<h{level}>{_inline(found[2])}</h{level}>"
+def _quoted(line: str) -> str:
+    return _row(line[1:].removeprefix(" "))
+
+
+def _line(line: str) -> str:
+    if not (found := _HEADING.fullmatch(line)):
+        return _row(line)
+    return f"<h{len(found[1])}>{_inline(found[2])}</h{len(found[1])}>"
 
 
 def _row(text: str, dialect: re.Pattern[str] = _MARKDOWN) -> str:
@@ -145,24 +141,20 @@ class _Dialect2(MarkdownIt):
         super().__init__("commonmark", {"html": False, "breaks": True})
         self.enable("table")
         self.disable(["escape", "entity", "autolink", "reference", "lheading", "code"])
-        self.add_render_rule("link_open", _open_elsewhere)
 
     def validateLink(self, url: str) -> bool:
         return _is_web(url)
-
-
-def _open_elsewhere(
-    renderer: RendererHTML, tokens: Sequence[Token], at: int, options: OptionsDict, env: EnvType
-) -> str:
-    tokens[at].attrs |= {"rel": "noreferrer", "target": "_blank"}
-    return renderer.renderToken(tokens, at, options, env)
 
 
 _dialect2 = _Dialect2()
 
 
 def _markdown_v2(body: _Body) -> str:
-    return str(_dialect2.render(pick(body, "content")))
+    blocks = _dialect2.parse(pick(body, "content"))
+    for token in (token for block in blocks for token in block.children or ()):
+        if token.type == "link_open":
+            token.attrs |= {"rel": "noreferrer", "target": "_blank"}
+    return str(_dialect2.renderer.render(blocks, _dialect2.options, {}))
 
 
 def _text(body: _Body) -> str:

@@ -1,4 +1,4 @@
-"""What the tests share: a clock that stands still, a sandbox, and real deployments of the bridge."""
+"""What the tests share: a clock that stands still, a sandbox, real deployments of the bridge."""
 
 import os
 import signal
@@ -34,11 +34,13 @@ class Clock:
         self.now += seconds
 
 
-def until(condition: Callable[[], bool], what: str = "it happened") -> None:
+def until(
+    condition: Callable[[], bool], what: str = "it happened", patience: float = PATIENCE
+) -> None:
     """Wait for what another thread or process does; fail where it does not come about."""
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + patience
     while not condition():
-        assert time.monotonic() < deadline, f"waited {PATIENCE:.0f} s in vain until {what}"
+        assert time.monotonic() < deadline, f"waited {patience:.0f} s in vain until {what}"
         time.sleep(0.01)
 
 

@@ -1,0 +1,170 @@
+"""The sandbox over HTTP: WeCom's two paths, a page like the group, and `/sandbox/` to steer it."""
+
+import json
+import socket
+import struct
+from contextlib import suppress
+from datetime import datetime
+from io import BytesIO
+from threading import Thread
+from typing import Any
+from weakref import WeakSet
+from zoneinfo import ZoneInfo
+
+from flask import Flask, Response, jsonify, render_template, request
+from markupsafe import Markup
+from werkzeug.serving import LISTEN_QUEUE, ThreadedWSGIServer, WSGIRequestHandler
+
+from bridge.model import Message
+from bridge.preview import to_html
+from bridge.sandbox.rules import MINUTE, SEND, UPLOAD, tail
+from bridge.sandbox.state import CUT, FAULTS, Call, Robot, Sandbox
+
+RETRY_AFTER = 5  # seconds, what the fault `429` asks for
+SHOWN = 100  # messages of one robot on the page
+ZONE = ZoneInfo("Asia/Shanghai")
+
+
+def create_sandbox_app(sandbox: Sandbox) -> Flask:
+    """Return the app that answers as WeCom does, with its page at `/` and `/sandbox/` to steer."""
+    app = Flask(__name__, template_folder=".", static_folder=None)
+
+    @app.post(SEND)
+    def send() -> Response:
+        return _answer(sandbox, sandbox.send(request.args.get("key", ""), request.get_data()))
+
+    @app.post(UPLOAD)
+    def upload() -> Response:
+        part = request.files.get("media")
+        call, media_id = sandbox.upload(request.args.get("key", ""), part)
+        created_at = str(int(call.at))
+        return _answer(sandbox, call, type="file", media_id=media_id, created_at=created_at)
+
+    @app.get("/sandbox/messages")
+    def messages() -> Response:
+        return jsonify([
+            {"key": call.key, "name": sandbox.robots[call.key].name, "at": call.at,
+             "msgtype": call.msgtype, "payload": call.payload}
+            for call in sandbox.messages(request.args.get("key"))
+        ])  # fmt: skip
+
+    @app.post("/sandbox/faults")
+    def set_fault() -> tuple[Response, int]:
+        try:
+            sandbox.fault(**json.loads(request.get_data()))
+        except (TypeError, ValueError) as error:
+            return jsonify(error=str(error)), 400
+        return jsonify(status="set"), 200
+
+    @app.delete("/sandbox/faults")
+    def clear_faults() -> Response:
+        sandbox.clear_faults()
+        return jsonify(status="cleared")
+
+    @app.get("/")
+    def page() -> Response:
+        version = str(sandbox.version)
+        if version in request.if_none_match:
+            return Response(status=304)
+        robots = [*sandbox.robots.values()]
+        groups = [(robot, sandbox.messages(robot.key)[-SHOWN:]) for robot in robots]
+        html = render_template("page.html", groups=groups, show=_show, clock_time=_clock_time)
+        response = Response(html)
+        response.set_etag(version)
+        return response
+
+    return app
+
+
+def _clock_time(at: float) -> str:
+    return datetime.fromtimestamp(at, ZONE).strftime("%m-%d %H:%M:%S")
+
+
+def _show(robot: Robot, call: Call) -> Markup:
+    body = call.payload[call.msgtype]
+    if call.msgtype == "file":
+        body = body | {"filename": robot.media[body["media_id"]][0]}
+    return Markup(to_html(Message(call.msgtype, body)))
+
+
+def _answer(sandbox: Sandbox, call: Call, **more: str) -> Response:
+    sandbox.released.wait(MINUTE if call.fault == "hang" else sandbox.latency)
+    if status := FAULTS.get(call.fault):
+        headers = {"Retry-After": str(RETRY_AFTER)} if status == 429 else {}
+        return Response(f"<html><body><h1>{status}</h1></body></html>", status, headers)
+    if call.errcode:
+        errmsg = call.errmsg + tail(call.errcode, call.at)
+        return jsonify(errcode=call.errcode, errmsg=errmsg)
+    errmsg = "ok. Warning: wrong json format. " if call.fault == "warning" else "ok"
+    return jsonify(errcode=0, errmsg=errmsg, **more)
+
+
+class _Handler(WSGIRequestHandler):
+    """HTTP/1.1 that keeps connections alive, as WeCom does and Werkzeug's own handler does not."""
+
+    protocol_version = "HTTP/1.1"
+    # Head and body are two writes; Nagle's algorithm would hold the second for 40 ms.
+    disable_nagle_algorithm = True
+
+    def run_wsgi(self) -> None:
+        environ = self.make_environ()
+        chunked = environ.get("wsgi.input_terminated")
+        size = -1 if chunked else int(environ.get("CONTENT_LENGTH") or 0)
+        # Read whole, so that the next request on this connection begins where it should.
+        environ["wsgi.input"] = BytesIO(environ["wsgi.input"].read(size))
+        response = Response.from_app(self.server.app, environ, buffered=True)
+        if response.status_code == CUT:
+            # Closing a socket that lingers for 0 s sends a reset in place of an orderly end.
+            linger = struct.pack("ii", 1, 0)
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+            self.connection.close()
+            self.close_connection = True
+            return
+        self.send_response(response.status_code)
+        for name, value in response.headers:
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(response.get_data())
+
+    def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
+        pass
+
+
+class Serving(ThreadedWSGIServer):
+    """A sandbox at `url`, served by a thread until `close`; as a context it gives its url."""
+
+    def __init__(self, sandbox: Sandbox, host: str, port: int) -> None:
+        self.connections = WeakSet[socket.socket]()  # those that are open now
+        self._sandbox = sandbox
+        # Where it cannot listen Werkzeug would print and exit; this raises OSError.
+        with socket.create_server((host, port), backlog=LISTEN_QUEUE) as listening:
+            app = create_sandbox_app(sandbox)
+            super().__init__(host, port, app, handler=_Handler, fd=listening.fileno())
+        self.url = f"http://{host}:{self.port}"
+        sandbox.released.clear()
+        self._thread = Thread(target=self.serve_forever, args=(0.02,), daemon=True)
+        self._thread.start()
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        self.connections.add(request)
+        super().process_request(request, client_address)
+
+    def close(self) -> None:
+        """Let waiting calls go, stop listening, and end every connection."""
+        self._sandbox.released.set()
+        self.shutdown()
+        self._thread.join()
+        for connection in self.connections:
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+
+    def __enter__(self) -> str:  # type: ignore[override]  # who serves wants to know where
+        return self.url
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def serve(sandbox: Sandbox, host: str = "127.0.0.1", port: int = 0) -> Serving:
+    """Serve a sandbox from a thread; port 0 takes a free one, one in use raises OSError."""
+    return Serving(sandbox, host, port)

@@ -1,0 +1,192 @@
+"""The sandbox's memory: its robots, what was said to them, and the faults they are to meet."""
+
+import random
+import re
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import KW_ONLY, dataclass, field
+from functools import partial
+from typing import Any, Literal
+
+from werkzeug.datastructures import FileStorage
+
+from bridge.preview import pick
+from bridge.sandbox import rules
+from bridge.sandbox.rules import MINUTE, SEND, UPLOAD, Reply
+
+KEPT = 100_000  # calls
+CUT = 444  # nginx's status for closing a connection without an answer
+# The HTTP status in place of a reply, 0 for none.
+FAULTS = {
+    "502": 502, "429": 429, "html": 200, "reset": CUT, "hang": CUT, "lost": CUT, "warning": 0
+}  # fmt: skip
+AFTERWARDS = ("lost", "warning")  # faults that come once WeCom has decided
+ERRMSGS = {
+    -1: "system busy",
+    45009: "api freq out of limit",
+    45033: "api concurrent out of limit",
+    93000: "invalid webhook url",
+    93004: "robot disabled",
+    93008: "robot not in group",
+}
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call as it came `at` epoch seconds, the fault it met or '', and WeCom's reply.
+
+    `errcode` is None where WeCom did not see the call; `errmsg` is without its tail.
+    """
+
+    at: float
+    key: str
+    path: str
+    msgtype: str
+    payload: Any
+    fault: str
+    errcode: int | None
+    errmsg: str
+
+
+@dataclass
+class Robot:
+    """One group robot; the sandbox's lock guards it. `media` is id → (filename, expiry).
+
+    `hits` are the times, in epoch seconds, from which each message no longer fills the window.
+    """
+
+    key: str
+    name: str
+    faults: deque[str] = field(default_factory=deque)
+    always: str = ""
+    hits: deque[float] = field(default_factory=deque)
+    blocked_until: float = 0.0
+    media: dict[str, tuple[str, float]] = field(default_factory=dict)
+    trouble: Call | None = None  # the last call that was not accepted
+
+    def next_fault(self) -> str:
+        """Use up and return the fault that the next call meets, '' for none."""
+        return self.faults.popleft() if self.faults else self.always
+
+
+@dataclass(eq=False)
+class Sandbox:
+    """The state of a stand-in for WeCom, for any number of threads.
+
+    `keys` gives each known key its display name; without it, any key that does not begin with
+    `unknown` becomes a robot. `rate` is in messages per 60 s, None for no limit; the `window`
+    slides or begins with the clock's minute, and refused calls fill it too if `count_refused`.
+    `latency` is in seconds, `clock` gives epoch seconds. Setting `released` ends every waiting,
+    of hanging and of slow calls. `version` changes with every call.
+    """
+
+    keys: Mapping[str, str] = field(default_factory=dict)
+    _: KW_ONLY
+    rate: int | None = 20
+    window: Literal["sliding", "minute"] = "sliding"
+    count_refused: bool = False
+    latency: float = 0.0
+    clock: Callable[[], float] = time.time
+
+    def __post_init__(self) -> None:
+        self.robots = {key: Robot(key, name) for key, name in self.keys.items()}
+        self.calls: deque[Call] = deque(maxlen=KEPT)
+        self.released = threading.Event()
+        self.version = random.getrandbits(63)
+        self._lock = threading.Lock()
+
+    def fault(self, key: str, fault: str | int, times: int = 1, always: bool = False) -> None:
+        """Let the robot's next calls, or all of them from now on, meet a fault.
+
+        It is busy, 502, 429, reset, hang, lost, html, warning, or any errcode but 0. Raises
+        ValueError for anything else, and for a key that is not known.
+        """
+        word = "-1" if fault == "busy" else str(fault)
+        if word not in FAULTS and not re.fullmatch(r"-?[1-9][0-9]{0,8}", word):
+            raise ValueError(f"unknown fault: {word}")
+        with self._lock:
+            robot = self._robot(key)
+            if robot is None:
+                raise ValueError(f"unknown key: {key}")
+            if always:
+                robot.always = word
+            else:
+                robot.faults.extend([word] * times)
+
+    def clear_faults(self) -> None:
+        """Forget every fault that has not been met yet."""
+        with self._lock:
+            for robot in self.robots.values():
+                robot.faults.clear()
+                robot.always = ""
+
+    def messages(self, key: str | None = None) -> list[Call]:
+        """Return the accepted messages of one robot or of all, oldest first."""
+        with self._lock:
+            calls = [*self.calls]
+        accepted = (call for call in calls if call.path == SEND and call.errcode == 0)
+        return [call for call in accepted if key in (None, call.key)]
+
+    def send(self, key: str, raw: bytes) -> Call:
+        """Take a message as raw JSON."""
+        payload = rules.parse(raw)
+        with self._lock:
+            return self._take(key, SEND, payload, partial(self._judge, payload))
+
+    def upload(self, key: str, part: FileStorage | None) -> tuple[Call, str]:
+        """Take the `media` part of an upload; return its media_id too."""
+        part = part or FileStorage()
+        filename, size = str(part.filename or ""), len(part.read())
+        reply = rules.judge_upload(part.headers.get("Content-Disposition", ""), size)
+        media_id = "3" + random.randbytes(32).hex()
+        with self._lock:
+            call = self._take(key, UPLOAD, {"filename": filename, "size": size}, lambda *_: reply)
+            if call.errcode == 0:
+                self.robots[key].media[media_id] = (filename, call.at + rules.MEDIA_LIFE)
+        return call, media_id
+
+    def _robot(self, key: str) -> Robot | None:
+        if not self.keys and key and not key.startswith("unknown"):
+            self.robots.setdefault(key, Robot(key, key))
+        return self.robots.get(key)
+
+    def _take(
+        self, key: str, path: str, payload: Any, judged: Callable[[Robot, float], Reply]
+    ) -> Call:
+        now = self.clock()
+        robot = self._robot(key) or Robot(key, key)
+        fault = robot.next_fault()
+        reply: tuple[int | None, str]
+        if key not in self.robots:
+            reply = rules.UNKNOWN_KEY[path]
+        elif not fault or fault in AFTERWARDS:
+            reply = judged(robot, now)
+        elif fault in FAULTS:
+            reply = None, fault
+        else:
+            reply = int(fault), ERRMSGS.get(int(fault), "fault")
+        call = Call(now, key, path, pick(payload, "msgtype"), payload, fault, *reply)
+        self.version += 1
+        self.calls.append(call)
+        if call.errcode != 0:
+            robot.trouble = call
+        counts = call.errcode == 0 or (self.count_refused and call.errcode is not None)
+        if path == SEND and counts:
+            turn = (now // MINUTE + 1) * MINUTE
+            robot.hits.append(now + MINUTE if self.window == "sliding" else turn)
+        return call
+
+    def _judge(self, payload: Any, robot: Robot, now: float) -> Reply:
+        if self._is_over_rate(robot, now):
+            return rules.OVER_RATE
+        media = {media for media, (_, until) in robot.media.items() if until > now}
+        return rules.judge(payload, media)
+
+    def _is_over_rate(self, robot: Robot, now: float) -> bool:
+        while robot.hits and robot.hits[0] <= now:
+            robot.hits.popleft()
+        if now >= robot.blocked_until and self.rate is not None and len(robot.hits) >= self.rate:
+            robot.blocked_until = now + MINUTE
+        return now < robot.blocked_until

@@ -1,0 +1,181 @@
+"""The dispatcher's loop where something inside the bridge itself goes wrong."""
+
+import threading
+from collections.abc import Callable, Iterator
+from zoneinfo import ZoneInfo
+
+import pytest
+from conftest import ROOT, Clock, event, until
+from test_outbox import put, rows, states
+
+from bridge.database import events
+from bridge.dispatcher import PRUNE_EVERY, Dispatcher
+from bridge.errors import StorageError
+from bridge.model import Bot, Message, Outcome, Target, Verdict
+from bridge.outbox import Outbox
+from bridge.rendering import Renderer
+from bridge.wecom import Client
+
+
+class FakeClient(Client):
+    """Takes what it is given to send, and answers as told."""
+
+    def __init__(self) -> None:
+        self.sent: list[tuple[str, Message]] = []
+        self.answer: Callable[[], Outcome] = lambda: Outcome(Verdict.SENT, "ok", "ok", 0)
+
+    def send(self, bot: Bot, message: Message) -> Outcome:
+        self.sent.append((bot.name, message))
+        return self.answer()
+
+
+@pytest.fixture
+def client() -> FakeClient:
+    return FakeClient()
+
+
+@pytest.fixture
+def dispatcher(
+    outbox: Outbox, client: FakeClient, bots: dict[str, Bot], clock: Clock
+) -> Iterator[Dispatcher]:
+    renderer = Renderer(ROOT / "templates", ZoneInfo("Asia/Shanghai"))
+    loop = Dispatcher(outbox, renderer, client, bots, 30 * 86400.0, clock)
+    yield loop
+    loop.stop()
+
+
+def test_a_new_event_is_told_at_once(
+    dispatcher: Dispatcher, outbox: Outbox, client: FakeClient, clock: Clock
+) -> None:
+    dispatcher.start()
+    put(outbox, clock)
+    dispatcher.wake()
+    until(lambda: states(outbox) == ["sent"])
+    assert [name for name, _ in client.sent] == ["default"]
+
+
+def test_a_mistake_of_ours_parks_the_delivery_and_the_next_goes_on(
+    dispatcher: Dispatcher,
+    outbox: Outbox,
+    client: FakeClient,
+    clock: Clock,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    answers: Iterator[Outcome] = iter([Outcome(Verdict.SENT, "ok")])
+
+    def answer() -> Outcome:
+        if len(client.sent) == 1:
+            raise ZeroDivisionError
+        return next(answers)
+
+    client.answer = answer
+    put(outbox, clock)
+    put(outbox, clock, n=2)
+    dispatcher.start()
+    until(lambda: states(outbox) == ["parked", "sent"])
+    assert rows(outbox)[0]["reason"] == "internal_error"
+    assert "our own mistake" in caplog.text
+
+
+def test_the_loop_goes_on_after_whatever_it_stumbles_over(
+    dispatcher: Dispatcher,
+    outbox: Outbox,
+    clock: Clock,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    claim = outbox.claim
+    troubles = iter([StorageError("disk full"), ZeroDivisionError()])
+
+    def stumbling(limit: int) -> object:
+        for trouble in troubles:
+            raise trouble
+        return claim(limit)
+
+    monkeypatch.setattr(outbox, "claim", stumbling)
+    put(outbox, clock)
+    dispatcher.start()
+    for _ in range(3):
+        dispatcher.wake()
+    until(lambda: states(outbox) == ["sent"])
+    assert "the outbox cannot be used: disk full" in caplog.text
+    assert "stumbled" in caplog.text
+
+
+def test_an_outcome_that_cannot_be_recorded_is_said_and_sent_again(
+    dispatcher: Dispatcher,
+    outbox: Outbox,
+    client: FakeClient,
+    clock: Clock,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    put(outbox, clock)
+    [attempt], _ = outbox.claim(1)
+
+    def broken(*_: object) -> None:
+        raise StorageError("disk full")
+
+    monkeypatch.setattr(outbox, "settle", broken)
+    dispatcher.tell(attempt)
+    assert "could not be recorded (disk full)" in caplog.text
+    assert states(outbox) == ["pending"]
+
+
+def test_a_lost_lease_is_said(
+    dispatcher: Dispatcher, outbox: Outbox, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    put(outbox, clock)
+    [attempt], _ = outbox.claim(1)
+    clock.advance(20)
+    outbox.claim(1)
+    dispatcher.tell(attempt)
+    assert "the lease was lost" in caplog.text
+
+
+def test_all_senders_busy_means_nothing_more_is_claimed(
+    dispatcher: Dispatcher, outbox: Outbox, client: FakeClient, clock: Clock
+) -> None:
+    go = threading.Event()
+
+    def answer() -> Outcome:
+        go.wait(30)
+        return Outcome(Verdict.SENT, "ok")
+
+    client.answer = answer
+    put(outbox, clock, Target("default"), Target("dev"))
+    put(outbox, clock, Target("default"), Target("dev"), n=2)
+    dispatcher.run_once()
+    assert dispatcher.run_once() == float("inf")
+    go.set()
+    until(lambda: states(outbox)[:2] == ["sent", "sent"])
+
+
+def test_a_template_that_shrank_ends_the_delivery_with_its_last_message(
+    dispatcher: Dispatcher, outbox: Outbox, client: FakeClient, clock: Clock
+) -> None:
+    put(outbox, clock, Target("default", ("@all",)))
+    [attempt], _ = outbox.claim(1)
+    outbox.settle(attempt, Outcome(Verdict.SENT, "ok"), more=True)
+    [attempt], _ = outbox.claim(1)
+    dispatcher.tell(attempt)
+    assert [message.msgtype for _, message in client.sent] == ["text"]
+    assert states(outbox) == ["sent"]
+
+
+def test_old_history_is_deleted_while_it_runs(
+    dispatcher: Dispatcher, outbox: Outbox, clock: Clock
+) -> None:
+    outbox.accept([(event(clock), ())])
+    clock.advance(31 * 86400)
+    dispatcher.start()
+    until(lambda: rows(outbox, events) == [])
+    outbox.accept([(event(clock, n=2), ())])
+    clock.advance(PRUNE_EVERY + 31 * 86400)
+    dispatcher.wake()
+    until(lambda: rows(outbox, events) == [])
+
+
+def test_stopping_twice_and_without_a_start_is_no_trouble(dispatcher: Dispatcher) -> None:
+    dispatcher.stop()
+    assert not dispatcher.alive

@@ -1,0 +1,643 @@
+"""The outbox by a clock that stands still: what is stored, claimed, settled, expired, pruned."""
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from conftest import Clock, event
+from sqlalchemy import func, select
+
+from bridge.database import Database, attempts, deliveries, events
+from bridge.database import bots as bots_table
+from bridge.errors import StorageError
+from bridge.model import Attempt, Bot, Outcome, Secret, Target, Verdict
+from bridge.outbox import LEASE, REST, STOPPED_RETRY, WINDOW, Outbox, backoff
+
+DEFAULT, DEV = Target("default"), Target("dev")
+SENT = Outcome(Verdict.SENT, "ok", "ok", 0)
+BUSY = Outcome(Verdict.RETRY, "system_busy", "system busy", -1)
+RATED = Outcome(Verdict.REST, "rate_limited", "api freq out of limit", 45009)
+STOPPED = Outcome(Verdict.STOP, "invalid_webhook", "invalid webhook url", 93000)
+REFUSED = Outcome(Verdict.PARK, "invalid_parameter", "invalid Request Parameter", 40058)
+
+
+def put(outbox: Outbox, clock: Clock, *targets: Target, **payload: object) -> int:
+    [accepted] = outbox.accept([(event(clock, **payload), targets or (DEFAULT,))])
+    return accepted.event
+
+
+def claim(outbox: Outbox, limit: int = 10) -> list[Attempt]:
+    return outbox.claim(limit)[0]
+
+
+def claim_one(outbox: Outbox) -> Attempt:
+    [attempt] = claim(outbox)
+    return attempt
+
+
+def rows(outbox: Outbox, table: object = deliveries) -> list[dict[str, object]]:
+    with outbox.database.read() as connection:
+        return [dict(row._mapping) for row in connection.execute(select(table))]  # type: ignore[call-overload]
+
+
+def states(outbox: Outbox) -> list[object]:
+    return [row["state"] for row in rows(outbox)]
+
+
+def test_what_was_accepted_is_claimed_with_its_whole_event(outbox: Outbox, clock: Clock) -> None:
+    target = Target("default", ("wang", "@all"), "crashlog-short")
+    number = put(outbox, clock, target, notes="修复", odd={"a": [1, 2.5, True]})
+    [delivery] = claim_one(outbox).deliveries
+    assert delivery.event.id == number
+    assert delivery.event.type == "updateVersion"
+    assert delivery.event.payload == {
+        "type": "updateVersion",
+        "title": "OooPlay",
+        "notes": "修复",
+        "odd": {"a": [1, 2.5, True]},
+    }
+    assert delivery.event.received_at == clock()
+    assert delivery.target == target
+    assert delivery.step == 0
+
+
+def test_an_event_for_nobody_is_kept_and_not_told(outbox: Outbox, clock: Clock) -> None:
+    outbox.accept([(event(clock), ())])
+    assert len(rows(outbox, events)) == 1
+    assert claim(outbox) == []
+
+
+def test_events_of_one_body_are_stored_together(outbox: Outbox, clock: Clock) -> None:
+    told = [(event(clock, n=n), (DEFAULT, DEV)) for n in range(3)]
+    accepted = outbox.accept(told)
+    assert len({a.event for a in accepted}) == 3
+    assert len(rows(outbox)) == 6
+
+
+# Dedupe
+
+
+def test_the_same_payload_again_is_told_once(outbox: Outbox, clock: Clock) -> None:
+    first = put(outbox, clock, timestamp=1)
+    clock.advance(599)
+    [again] = outbox.accept([(event(clock, timestamp=600), (DEFAULT,))])
+    assert (again.event, again.duplicate) == (first, True)
+    assert len(rows(outbox)) == 1
+
+
+def test_after_the_window_the_same_payload_is_news(outbox: Outbox, clock: Clock) -> None:
+    first = put(outbox, clock)
+    clock.advance(600)
+    assert put(outbox, clock) != first
+
+
+@pytest.mark.parametrize("change", [{"title": "Other"}, {"build_version": "2"}, {"updated": "x"}])
+def test_any_other_field_makes_it_another_event(
+    outbox: Outbox, clock: Clock, change: dict[str, object]
+) -> None:
+    assert put(outbox, clock) != put(outbox, clock, **change)
+
+
+def test_the_same_payload_for_other_bots_is_another_event(outbox: Outbox, clock: Clock) -> None:
+    one = outbox.accept([(event(clock), (DEV,))], ["dev"])
+    two = outbox.accept([(event(clock), (DEFAULT,))], ["default"])
+    three = outbox.accept([(event(clock), (DEFAULT, DEV))], ["dev", "default"])
+    again = outbox.accept([(event(clock), (DEFAULT, DEV))], ["default", "dev"])
+    assert len({a[0].event for a in (one, two, three)}) == 3
+    assert again[0].duplicate and again[0].event == three[0].event
+
+
+def test_the_order_of_keys_does_not_make_another_event(outbox: Outbox, clock: Clock) -> None:
+    one = event(clock)
+    turned = type(one)(one.type, dict(reversed(one.payload.items())), one.received_at)
+    outbox.accept([(one, (DEFAULT,))])
+    assert outbox.accept([(turned, (DEFAULT,))])[0].duplicate
+
+
+def test_equal_events_in_one_body_are_told_once(outbox: Outbox, clock: Clock) -> None:
+    accepted = outbox.accept([(event(clock), (DEFAULT,)), (event(clock), (DEFAULT,))])
+    assert [a.duplicate for a in accepted] == [False, True]
+
+
+def test_dedupe_can_be_switched_off(tmp_path: Path, bots: dict[str, Bot], clock: Clock) -> None:
+    outbox = Outbox(
+        f"sqlite:///{tmp_path}/x.db", bots, rate=18, max_age=9.0, dedupe=0.0, clock=clock
+    )
+    assert put(outbox, clock) != put(outbox, clock)
+    outbox.database.close()
+
+
+def test_many_at_once_with_the_same_payload_are_told_once(outbox: Outbox, clock: Clock) -> None:
+    with ThreadPoolExecutor(16) as pool:
+        numbers = list(pool.map(lambda _: put(outbox, clock), range(64)))
+    assert len(set(numbers)) == 1
+    assert len(rows(outbox)) == 1
+
+
+# Claiming and settling
+
+
+def test_one_sender_per_bot_and_bots_side_by_side(outbox: Outbox, clock: Clock) -> None:
+    put(outbox, clock, DEFAULT, DEV)
+    put(outbox, clock, DEFAULT, DEV, n=2)
+    assert sorted(a.bot for a in claim(outbox)) == ["default", "dev"]
+    assert claim(outbox) == []
+
+
+def test_deliveries_of_a_bot_keep_their_order(outbox: Outbox, clock: Clock) -> None:
+    numbers = [put(outbox, clock, n=n) for n in range(5)]
+    told = []
+    for outcome in (SENT, BUSY, SENT, REFUSED, SENT, SENT, SENT):
+        for attempt in claim(outbox):
+            told.append((attempt.deliveries[0].event.id, outcome.verdict))
+            outbox.settle(attempt, outcome)
+        clock.advance(5)
+    first, second, third, fourth, fifth = numbers
+    assert told == [
+        (first, "sent"),
+        (second, "retry"),
+        (second, "sent"),
+        (third, "park"),
+        (fourth, "sent"),
+        (fifth, "sent"),
+    ]
+
+
+def test_no_more_is_claimed_than_senders_are_free(outbox: Outbox, clock: Clock) -> None:
+    put(outbox, clock, DEFAULT, DEV)
+    attempts_, due = outbox.claim(1)
+    assert len(attempts_) == 1
+    assert due == clock()
+    assert len(claim(outbox, 1)) == 1
+
+
+def test_claim_says_when_to_look_again(outbox: Outbox, clock: Clock) -> None:
+    assert outbox.claim(9)[1] == float("inf")
+    put(outbox, clock)
+    attempt = claim_one(outbox)
+    assert outbox.claim(9)[1] == clock() + LEASE
+    outbox.settle(attempt, BUSY)
+    assert outbox.claim(9)[1] == clock() + backoff(1, 0.5)
+
+
+def test_a_further_message_of_a_delivery_comes_next(outbox: Outbox, clock: Clock) -> None:
+    put(outbox, clock)
+    put(outbox, clock, n=2)
+    first = claim_one(outbox)
+    outbox.settle(first, SENT, more=True)
+    second = claim_one(outbox)
+    assert second.deliveries[0].id == first.deliveries[0].id
+    assert second.deliveries[0].step == 1
+    outbox.settle(second, SENT)
+    assert states(outbox) == ["sent", "pending"]
+
+
+def test_a_refused_further_message_leaves_the_first_standing(outbox: Outbox, clock: Clock) -> None:
+    put(outbox, clock)
+    outbox.settle(claim_one(outbox), SENT, more=True)
+    outbox.settle(claim_one(outbox), REFUSED)
+    [row] = rows(outbox)
+    assert (row["state"], row["reason"]) == ("sent", "invalid_parameter")
+
+
+def test_a_refused_message_is_parked_with_its_reason(outbox: Outbox, clock: Clock) -> None:
+    put(outbox, clock)
+    outbox.settle(claim_one(outbox), REFUSED, more=True)
+    [row] = rows(outbox)
+    assert (row["state"], row["reason"]) == ("parked", "invalid_parameter")
+    assert row["settled_at"] == clock()
+
+
+def test_every_attempt_is_on_record_with_its_outcome(outbox: Outbox, clock: Clock) -> None:
+    put(outbox, clock)
+    attempt = claim_one(outbox)
+    [under_way] = rows(outbox, attempts)
+    assert (under_way["verdict"], under_way["started_at"]) == ("", clock())
+    clock.advance(1)
+    outbox.settle(attempt, BUSY)
+    [done] = rows(outbox, attempts)
+    assert (done["verdict"], done["errcode"], done["ended_at"]) == ("retry", -1, clock())
+
+
+def test_back_off_doubles_from_two_seconds_to_ten_minutes() -> None:
+    assert [backoff(n, 0.5) for n in range(1, 12)] == [
+        2, 4, 8, 16, 32, 64, 128, 256, 512, 600, 600,
+    ]  # fmt: skip
+    assert backoff(1, 0.0) == pytest.approx(1.6)
+    assert backoff(1, 1.0) == pytest.approx(2.4)
+    assert backoff(10**6, 1.0) == 600
+
+
+def test_failures_in_a_row_wait_longer_and_success_forgets_them(
+    outbox: Outbox, clock: Clock
+) -> None:
+    put(outbox, clock)
+    waits = []
+    for _ in range(3):
+        rest_until = outbox.settle(claim_one(outbox), BUSY)
+        assert rest_until is not None
+        waits.append(rest_until - clock())
+        assert claim(outbox) == []
+        clock.now = rest_until
+    assert waits == [2, 4, 8]
+    outbox.settle(claim_one(outbox), SENT)
+    put(outbox, clock, n=2)
+    assert outbox.settle(claim_one(outbox), BUSY) == clock() + 2
+
+
+def test_wecom_may_ask_for_a_longer_wait_but_not_for_ever(outbox: Outbox, clock: Clock) -> None:
+    put(outbox, clock)
+    asked = Outcome(Verdict.RETRY, "http_429", retry_after=30.0)
+    assert outbox.settle(claim_one(outbox), asked) == clock() + 30
+    clock.advance(30)
+    endless = Outcome(Verdict.RETRY, "http_429", retry_after=1e9)
+    assert outbox.settle(claim_one(outbox), endless) == clock() + 600
+
+
+def test_over_the_rate_only_that_bot_rests(outbox: Outbox, clock: Clock) -> None:
+    put(outbox, clock, DEFAULT, DEV)
+    put(outbox, clock, DEFAULT, DEV, n=2)
+    by_bot = {a.bot: a for a in claim(outbox)}
+    assert outbox.settle(by_bot["default"], RATED) == clock() + REST
+    outbox.settle(by_bot["dev"], SENT)
+    assert [a.bot for a in claim(outbox)] == ["dev"]
+    clock.advance(REST)
+    assert "default" in [a.bot for a in claim(outbox)]
+
+
+# Death and leases
+
+
+def test_what_a_dead_process_held_is_taken_over_when_its_lease_ends(
+    outbox: Outbox, clock: Clock
+) -> None:
+    put(outbox, clock)
+    dead = claim_one(outbox)
+    clock.advance(LEASE - 1)
+    assert claim(outbox) == []
+    clock.advance(1)
+    heir = claim_one(outbox)
+    assert heir.deliveries == dead.deliveries
+    assert [row["reason"] for row in rows(outbox, attempts)] == ["interrupted", ""]
+
+
+def test_whoever_lost_the_lease_changes_nothing(outbox: Outbox, clock: Clock) -> None:
+    put(outbox, clock)
+    slow = claim_one(outbox)
+    clock.advance(LEASE)
+    heir = claim_one(outbox)
+    assert outbox.settle(slow, REFUSED) is None
+    assert states(outbox) == ["pending"]
+    outbox.settle(heir, SENT)
+    assert states(outbox) == ["sent"]
+    assert outbox.settle(slow, REFUSED) is None
+    assert states(outbox) == ["sent"]
+
+
+# Rate
+
+
+def test_no_window_holds_more_than_the_rate_for_four_dispatchers(
+    tmp_path: Path, bots: dict[str, Bot], clock: Clock
+) -> None:
+    url = f"sqlite:///{tmp_path}/shared.db"
+    boxes = [Outbox(url, bots, rate=18, max_age=86400.0, dedupe=0.0, clock=clock) for _ in range(4)]
+    for n in range(150):
+        put(boxes[0], clock, n=n)
+    calls: list[tuple[float, float]] = []
+    for step in range(3000):
+        outbox = boxes[step % 4]
+        for attempt in claim(outbox):
+            began = clock()
+            clock.advance((step * 7 % 10) / 4)  # a call takes up to 2.25 s
+            outbox.settle(attempt, BUSY if step % 17 == 0 else SENT)
+            calls.append((began, clock()))
+        clock.advance(0.2)
+    assert boxes[0].health().pending == 0
+    # WeCom may count a call at any moment between its beginning and its end.
+    for arrived in [end for _, end in calls]:
+        assert sum(begin - 60 < arrived <= end for begin, end in calls) <= 18 + 1
+    assert (
+        max(sum(arrived <= begin <= arrived + 60 for begin, _ in calls) for _, arrived in calls)
+        <= 18
+    )
+    for box in boxes:
+        box.database.close()
+
+
+def test_the_rate_holds_over_a_restart(tmp_path: Path, bots: dict[str, Bot], clock: Clock) -> None:
+    def start() -> Outbox:
+        return Outbox(
+            f"sqlite:///{tmp_path}/r.db", bots, rate=3, max_age=86400.0, dedupe=0.0, clock=clock
+        )
+
+    outbox = start()
+    for n in range(5):
+        put(outbox, clock, n=n)
+    for _ in range(3):
+        outbox.settle(claim_one(outbox), SENT)
+    assert claim(outbox) == []
+    outbox.database.close()
+    outbox = start()
+    assert claim(outbox) == []
+    clock.advance(WINDOW)
+    assert len(claim(outbox)) == 1
+    outbox.database.close()
+
+
+def test_refused_calls_count_against_the_rate(outbox: Outbox, clock: Clock) -> None:
+    for n in range(19):
+        put(outbox, clock, n=n)
+    for _ in range(18):
+        outbox.settle(claim_one(outbox), REFUSED)
+    assert claim(outbox) == []
+    assert outbox.claim(9)[1] == clock() + WINDOW
+
+
+def test_a_call_that_died_counts_against_the_rate(
+    tmp_path: Path, bots: dict[str, Bot], clock: Clock
+) -> None:
+    outbox = Outbox(
+        f"sqlite:///{tmp_path}/d.db", bots, rate=1, max_age=86400.0, dedupe=0.0, clock=clock
+    )
+    put(outbox, clock)
+    died_at = clock()
+    claim_one(outbox)
+    clock.advance(LEASE)
+    assert claim(outbox) == []
+    clock.now = died_at + LEASE + WINDOW
+    assert len(claim(outbox)) == 1
+    outbox.database.close()
+
+
+# Stopped bots
+
+
+def bot_row(outbox: Outbox, name: str) -> dict[str, object]:
+    return next(row for row in rows(outbox, bots_table) if row["name"] == name)
+
+
+def alarms(outbox: Outbox, kind: str = "botStopped") -> list[dict[str, object]]:
+    return [row for row in rows(outbox, events) if row["type"] == kind]
+
+
+def test_a_stopped_bot_keeps_its_deliveries_and_default_hears_of_it(
+    outbox: Outbox, clock: Clock
+) -> None:
+    put(outbox, clock, DEV)
+    assert outbox.settle(claim_one(outbox), STOPPED) == clock() + STOPPED_RETRY
+    alarm = claim_one(outbox)
+    assert alarm.bot == "default"
+    assert alarm.deliveries[0].event.type == "botStopped"
+    assert alarm.deliveries[0].event.payload["bot"] == "dev"
+    assert outbox.health().stopped == {"dev": "invalid_webhook"}
+    assert states(outbox)[0] == "pending"
+
+
+def test_if_default_is_the_dead_one_any_other_hears_of_it(outbox: Outbox, clock: Clock) -> None:
+    put(outbox, clock, DEFAULT)
+    outbox.settle(claim_one(outbox), STOPPED)
+    assert claim_one(outbox).bot == "dev"
+
+
+def test_with_nobody_left_to_tell_the_log_says_so(
+    outbox: Outbox, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    put(outbox, clock, DEV)
+    outbox.settle(claim_one(outbox), STOPPED)
+    outbox.settle(claim_one(outbox), STOPPED)  # the alarm itself, at default
+    assert "there is no other bot to tell it to" in caplog.text
+    assert claim(outbox) == []
+
+
+def test_an_alarm_comes_at_most_once_an_hour(outbox: Outbox, clock: Clock) -> None:
+    put(outbox, clock, DEV)
+    outbox.settle(claim_one(outbox), STOPPED)
+    outbox.settle(claim_one(outbox), SENT)
+    clock.advance(STOPPED_RETRY - 1)
+    assert claim(outbox) == []
+    clock.advance(1)
+    outbox.settle(claim_one(outbox), STOPPED)
+    assert len(alarms(outbox)) == 2
+
+
+def test_a_stopped_bot_that_answers_again_is_no_longer_stopped(
+    outbox: Outbox, clock: Clock
+) -> None:
+    put(outbox, clock, DEV)
+    outbox.settle(claim_one(outbox), STOPPED)
+    outbox.settle(claim_one(outbox), SENT)
+    clock.advance(STOPPED_RETRY)
+    outbox.settle(claim_one(outbox), SENT)
+    assert outbox.health().stopped == {}
+
+
+def test_a_passing_failure_does_not_hide_that_a_bot_is_stopped(
+    outbox: Outbox, clock: Clock
+) -> None:
+    put(outbox, clock, DEV)
+    outbox.settle(claim_one(outbox), STOPPED)
+    outbox.settle(claim_one(outbox), SENT)
+    clock.advance(STOPPED_RETRY)
+    outbox.settle(claim_one(outbox), BUSY)
+    assert outbox.health().stopped == {"dev": "invalid_webhook"}
+
+
+def test_a_stopped_bot_is_tried_when_told_to(outbox: Outbox, clock: Clock) -> None:
+    put(outbox, clock, DEV)
+    outbox.settle(claim_one(outbox), STOPPED)
+    outbox.settle(claim_one(outbox), SENT)
+    assert outbox.resume("dev")
+    assert claim_one(outbox).bot == "dev"
+    assert not outbox.resume("nobody")
+
+
+@pytest.mark.parametrize(("key", "tried"), [("new-key", True), ("key-of-dev", False)])
+def test_a_stopped_bot_is_tried_when_its_key_has_changed(
+    tmp_path: Path, bots: dict[str, Bot], outbox: Outbox, clock: Clock, key: str, tried: bool
+) -> None:
+    put(outbox, clock, DEV)
+    outbox.settle(claim_one(outbox), STOPPED)
+    outbox.settle(claim_one(outbox), SENT)
+    dev = Bot("dev", Secret(f"http://wecom.invalid/cgi-bin/webhook/send?key={key}"))
+    restarted = Outbox(
+        f"sqlite:///{tmp_path}/outbox.db",
+        {**bots, "dev": dev},
+        rate=18,
+        max_age=86400.0,
+        dedupe=600.0,
+        clock=clock,
+    )
+    restarted.open()
+    assert [a.bot for a in claim(restarted)] == (["dev"] if tried else [])
+    restarted.database.close()
+
+
+def test_no_key_stands_in_the_database(outbox: Outbox, clock: Clock, tmp_path: Path) -> None:
+    put(outbox, clock, DEFAULT, DEV)
+    for attempt in claim(outbox):
+        outbox.settle(attempt, STOPPED)
+    outbox.database.close()
+    for file in tmp_path.glob("outbox.db*"):
+        assert b"key-of-" not in file.read_bytes()
+
+
+# Age
+
+
+def test_what_is_too_old_expires_and_a_notice_says_how_many(outbox: Outbox, clock: Clock) -> None:
+    for n in range(3):
+        put(outbox, clock, DEV, n=n)
+    clock.advance(86400)
+    assert claim(outbox) == []  # what this round finds is too old
+    notice = claim_one(outbox)
+    assert states(outbox)[:3] == ["expired"] * 3
+    assert notice.bot == "dev"
+    assert notice.deliveries[0].event.payload == {"bot": "dev", "count": 3, "hours": 24.0}
+
+
+def test_notices_of_expiry_come_at_most_once_an_hour_and_count_all(
+    outbox: Outbox, clock: Clock
+) -> None:
+    put(outbox, clock, DEV)
+    outbox.settle(claim_one(outbox), STOPPED)
+    outbox.settle(claim_one(outbox), SENT)  # the alarm
+    clock.advance(60)
+    put(outbox, clock, DEV, n=2)
+    put(outbox, clock, DEV, n=3)
+    clock.advance(86400 - 60)
+    claim(outbox)
+    by_bot = {attempt.bot: attempt for attempt in claim(outbox)}
+    assert by_bot["default"].deliveries[0].event.payload["count"] == 1
+    outbox.settle(by_bot["default"], SENT)
+    outbox.settle(by_bot["dev"], STOPPED)
+    outbox.settle(claim_one(outbox), SENT)  # the alarm of that
+    clock.advance(60)
+    claim(outbox)
+    assert claim(outbox) == []
+    assert outbox.health().pending == 0
+    clock.advance(3600)
+    claim(outbox)
+    assert claim_one(outbox).deliveries[0].event.payload["count"] == 2
+
+
+def test_a_notice_that_expires_makes_no_further_notice(outbox: Outbox, clock: Clock) -> None:
+    put(outbox, clock, DEV)
+    for _ in range(4):
+        clock.advance(86400)
+        claim(outbox)
+    assert len(alarms(outbox, "expired")) == 1
+
+
+def test_news_of_a_stopped_bot_go_to_default(outbox: Outbox, clock: Clock) -> None:
+    put(outbox, clock, DEV)
+    outbox.settle(claim_one(outbox), STOPPED)
+    outbox.settle(claim_one(outbox), SENT)
+    clock.advance(86400)
+    claim(outbox)
+    assert claim_one(outbox).bot == "default"
+
+
+def test_what_waits_for_a_bot_that_is_no_longer_configured_expires_too(
+    tmp_path: Path, bots: dict[str, Bot], outbox: Outbox, clock: Clock
+) -> None:
+    put(outbox, clock, DEV)
+    left = Outbox(
+        f"sqlite:///{tmp_path}/outbox.db",
+        {"default": bots["default"]},
+        rate=18,
+        max_age=86400.0,
+        dedupe=600.0,
+        clock=clock,
+    )
+    assert claim(left) == []
+    clock.advance(86400)
+    claim(left)
+    assert claim_one(left).bot == "default"
+    left.database.close()
+
+
+# History
+
+
+def test_settled_history_is_deleted_and_pending_deliveries_never(
+    outbox: Outbox, clock: Clock
+) -> None:
+    put(outbox, clock, DEV)
+    outbox.settle(claim_one(outbox), SENT)
+    waiting = put(outbox, clock, DEV, n=2)
+    outbox.accept([(event(clock, n=3), ())])
+    assert outbox.prune(clock()) == 0
+    clock.advance(10)
+    assert outbox.prune(clock()) == 2
+    assert [row["id"] for row in rows(outbox, events)] == [waiting]
+    assert states(outbox) == ["pending"]
+    with outbox.database.read() as connection:
+        assert connection.execute(select(func.count()).select_from(attempts)).scalar() == 0
+
+
+def test_an_old_event_that_was_settled_lately_is_kept(outbox: Outbox, clock: Clock) -> None:
+    put(outbox, clock)
+    clock.advance(1000)
+    outbox.settle(claim_one(outbox), SENT)
+    assert outbox.prune(clock() - 500) == 0
+    assert outbox.prune(clock() + 1) == 1
+
+
+def test_an_event_number_is_never_used_again(outbox: Outbox, clock: Clock) -> None:
+    first = put(outbox, clock)
+    outbox.settle(claim_one(outbox), SENT)
+    clock.advance(10)
+    outbox.prune(clock())
+    assert put(outbox, clock, n=2) > first
+
+
+# The writer
+
+
+def test_a_write_that_fails_does_not_harm_those_committed_with_it(tmp_path: Path) -> None:
+    database = Database(f"sqlite:///{tmp_path}/w.db")
+    blocked, go = threading.Event(), threading.Event()
+
+    def block(connection: object) -> None:
+        blocked.set()
+        go.wait(30)
+
+    def insert_event(connection: object) -> None:
+        connection.execute(events.insert().values(raw=b"", type="good"))  # type: ignore[attr-defined]
+
+    def broken(connection: object) -> None:
+        insert_event(connection)
+        raise ZeroDivisionError
+
+    with ThreadPoolExecutor(4) as pool:
+        first = pool.submit(database.write, block)
+        assert blocked.wait(30)
+        together = [pool.submit(database.write, job) for job in (insert_event, broken)]
+        go.set()
+        first.result()
+        together[0].result()
+        with pytest.raises(ZeroDivisionError):
+            together[1].result()
+    with database.read() as connection:
+        assert connection.execute(select(func.count()).select_from(events)).scalar() == 1
+    database.close()
+
+
+def test_a_database_that_takes_no_write_is_a_storage_error_until_it_does(tmp_path: Path) -> None:
+    folder = tmp_path / "not-there-yet"
+    database = Database(f"sqlite:///{folder}/x.db")
+    with pytest.raises(StorageError, match="unable to open"):
+        database.write(lambda connection: None)
+    with pytest.raises(StorageError), database.read():
+        pass
+    folder.mkdir()
+    assert database.write(lambda connection: 7) == 7
+    database.close()
+
+
+def test_a_closed_database_takes_no_more_writes(outbox: Outbox, clock: Clock) -> None:
+    outbox.database.close()
+    with pytest.raises(StorageError, match="closed"):
+        put(outbox, clock)
