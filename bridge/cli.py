@@ -19,7 +19,13 @@ def commands() -> None:
 
 @commands.command()
 @click.option("--host", default="127.0.0.1", show_default=True)
-@click.option("--port", default=9000, show_default=True, help="0: any free one.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=9000,
+    show_default=True,
+    help="0: any free one.",
+)
 @click.option("--key", "keys", multiple=True, help="A robot's key; without any, all are known.")
 @click.option("--rate", default=20, show_default=True, help="Messages per minute; 0: no limit.")
 @click.option("--window", type=click.Choice(["sliding", "minute"]), default="sliding")
@@ -42,7 +48,12 @@ def sandbox(
         count_refused=count_refused,
         latency=latency,
     )
-    with serve(box, host, port) as url:
+    try:
+        serving = serve(box, host, port)
+    except OSError as error:
+        problem = f"沙盒无法监听 · the sandbox cannot listen: {error.strerror}"
+        raise click.ClickException(problem) from error
+    with serving as url:
         click.echo(f"群消息页 Open: {url}/")
         click.echo("让桥用它 Point the bridge at it:")
         click.echo(f"  export WECOM_API_URL={url} WECOM_BOT_KEY={keys[0] if keys else 'demo'}")

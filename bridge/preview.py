@@ -9,7 +9,6 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from html import escape
-from itertools import groupby
 from typing import Any
 
 from markdown_it import MarkdownIt
@@ -27,11 +26,9 @@ _MARKDOWN = re.compile(
     r'|<font color="(?P<color>info|comment|warning)">(?P<inside>(?:(?!</?font).)*+)</font>'
     r"|<@(?P<who>[^<>\s\u200b]++)>"
 )
-_TEXT = re.compile(
-    r"<@(?P<who>[^<>\s\u200b]++)>"
-    r"|(?P<bare>https?://[!#-;=?-~]*[A-Za-z0-9/=&#%_~-])"
-)
+_TEXT = re.compile(r"<@(?P<who>[^<>\s\u200b]++)>|(?P<bare>https?://[!#-;=?-~]*[A-Za-z0-9/=&#%_~-])")
 _HEADING = re.compile(r"(#{1,6}) (.*)")
+_QUOTE, _QUOTE_END = '<blockquote class="quote">', "</blockquote>"
 
 
 def to_html(message: Message) -> str:
@@ -59,23 +56,16 @@ def items(box: object, key: str) -> list[Any]:
 
 def _markdown(body: _Body) -> str:
     lines = pick(body, "content").strip("\n").split("\n")
-    groups = groupby(lines, key=lambda line: line.startswith(">"))
-    return "".join(
-        f'<blockquote class="quote">{"".join(map(_quoted, group))}</blockquote>'
-        if is_quote
-        else "".join(map(_line, group))
-        for is_quote, group in groups
-    )
-
-
-def _quoted(line: str) -> str:
-    return _row(line[1:].removeprefix(" "))
+    # Quoted lines that follow one another are one quote.
+    return "".join(map(_line, lines)).replace(_QUOTE_END + _QUOTE, "")
 
 
 def _line(line: str) -> str:
-    if not (found := _HEADING.fullmatch(line)):
-        return _row(line)
-    return f"<h{len(found[1])}>{_inline(found[2])}</h{len(found[1])}>"
+    if line.startswith(">"):
+        return _QUOTE + _row(line[1:].removeprefix(" ")) + _QUOTE_END
+    if found := _HEADING.fullmatch(line):
+        return f"<h{len(found[1])}>{_inline(found[2])}</h{len(found[1])}>"
+    return _row(line)
 
 
 def _row(text: str, dialect: re.Pattern[str] = _MARKDOWN) -> str:
@@ -117,9 +107,8 @@ def _is_web(url: str) -> bool:
 
 
 def _link(url: str, inner: str) -> str:
-    if not _is_web(url) or not inner:
-        return inner
-    return f'<a href="{escape(url)}" rel="noreferrer" target="_blank">{inner}</a>'
+    opening = f'<a href="{escape(url)}" rel="noreferrer" target="_blank">'
+    return f"{opening}{inner}</a>" if _is_web(url) and inner else inner
 
 
 def _picture(url: str) -> str:
@@ -130,23 +119,19 @@ def _part(css: str, inner: str) -> str:
     return f'<div class="{css}">{inner}</div>' if inner else ""
 
 
-def _field(css: str, body: _Body, *path: str) -> str:
-    return _part(css, escape(pick(body, *path)))
+def _said(box: object, *path: str) -> str:
+    return escape(pick(box, *path))
 
 
 class _Dialect2(MarkdownIt):
-    """markdown_v2: what the document lists, and nothing else of CommonMark."""
-
-    def __init__(self) -> None:
-        super().__init__("commonmark", {"html": False, "breaks": True})
-        self.enable("table")
-        self.disable(["escape", "entity", "autolink", "reference", "lheading", "code"])
-
     def validateLink(self, url: str) -> bool:
         return _is_web(url)
 
 
-_dialect2 = _Dialect2()
+# What the document lists of markdown_v2, and nothing else of CommonMark.
+_dialect2 = _Dialect2("commonmark", {"html": False, "breaks": True})
+_dialect2.enable("table")
+_dialect2.disable(["escape", "entity", "autolink", "reference", "lheading", "code"])
 
 
 def _markdown_v2(body: _Body) -> str:
@@ -169,44 +154,42 @@ def _news(body: _Body) -> str:
 
 
 def _article(article: object) -> str:
-    title = _link(pick(article, "url"), escape(_cut(pick(article, "title"), 128)))
-    desc = escape(_cut(pick(article, "description"), 512))
-    inside = _picture(pick(article, "picurl")) + _part("title", title) + _part("desc", desc)
-    return _part("card", inside)
+    title = _link(pick(article, "url"), _cut(pick(article, "title"), 128))
+    desc = _cut(pick(article, "description"), 512)
+    picture = _picture(pick(article, "picurl"))
+    return _part("card", picture + _part("title", title) + _part("desc", desc))
 
 
 def _cut(text: str, size: int) -> str:
-    return text.encode(errors="replace")[:size].decode(errors="ignore")
+    return escape(text.encode(errors="replace")[:size].decode(errors="ignore"))
 
 
-def _template_card(body: _Body) -> str:
-    action = pick(body, "card_action", "url")
-    title = escape(pick(body, "main_title", "title"))
-    sub_title = escape(pick(body, "sub_title_text"))
-    quote = _field("title", body, "quote_area", "title")
-    quote += _field("desc", body, "quote_area", "quote_text")
+def _template_card(card: _Body) -> str:
+    action = pick(card, "card_action", "url")
+    title, sub_title = _said(card, "main_title", "title"), _said(card, "sub_title_text")
+    quote = _part("title", _said(card, "quote_area", "title"))
+    quote += _part("desc", _said(card, "quote_area", "quote_text"))
+    rows = map(_card_row, items(card, "horizontal_content_list"))
+    jumps = items(card, "jump_list")
+    buttons = (_link(pick(jump, "url"), _said(jump, "title")) for jump in jumps)
     inside = (
-        _field("source", body, "source", "desc"),
-        _picture(pick(body, "card_image", "url")),
+        _part("source", _said(card, "source", "desc")),
+        _picture(pick(card, "card_image", "url")),
         _part("title", _link(action, title)),
-        _field("desc", body, "main_title", "desc"),
-        _field("emphasis", body, "emphasis_content", "title"),
-        _field("desc", body, "emphasis_content", "desc"),
+        _part("desc", _said(card, "main_title", "desc")),
+        _part("emphasis", _said(card, "emphasis_content", "title")),
+        _part("desc", _said(card, "emphasis_content", "desc")),
         _part("quote", quote),
         _part("desc", sub_title if title else _link(action, sub_title)),
-        _part("rows", "".join(map(_card_row, items(body, "horizontal_content_list")))),
-        _part("buttons", "".join(map(_button, items(body, "jump_list")))),
+        _part("rows", "".join(rows)),
+        _part("buttons", "".join(buttons)),
     )
     return _part("card", "".join(inside))
 
 
 def _card_row(row: object) -> str:
-    value = _link(pick(row, "url"), escape(pick(row, "value")))
-    return _part("row", f"<span>{escape(pick(row, 'keyname'))}</span> <span>{value}</span>")
-
-
-def _button(jump: object) -> str:
-    return _link(pick(jump, "url"), escape(pick(jump, "title")))
+    value = _link(pick(row, "url"), _said(row, "value"))
+    return _part("row", f"<span>{_said(row, 'keyname')}</span> <span>{value}</span>")
 
 
 def _image(body: _Body) -> str:
@@ -216,7 +199,7 @@ def _image(body: _Body) -> str:
 
 
 def _file(body: _Body) -> str:
-    return _part("file", escape(pick(body, "filename") or "文件"))
+    return _part("file", _said(body, "filename") or "文件")
 
 
 _KINDS: Mapping[str, Callable[[_Body], str]] = {

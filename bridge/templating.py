@@ -12,9 +12,19 @@ from urllib.parse import quote as percent_encode
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
-from jinja2 import BaseLoader, ChainableUndefined, Template, Undefined, pass_environment
+from jinja2 import (
+    BaseLoader,
+    ChainableUndefined,
+    Template,
+    Undefined,
+    nodes,
+    pass_environment,
+    pass_eval_context,
+)
+from jinja2.exceptions import SecurityError
 from jinja2.filters import do_filesizeformat
 from jinja2.sandbox import ImmutableSandboxedEnvironment
+from jinja2.visitor import NodeTransformer
 from markupsafe import Markup
 
 from bridge.markdown import defuse, shorten, size
@@ -47,8 +57,8 @@ class BridgeEnvironment(ImmutableSandboxedEnvironment):
     def __init__(self, msgtype: str, timezone: tzinfo, loader: BaseLoader) -> None:
         super().__init__(
             loader=loader,
-            autoescape=True,
-            finalize=self._finalize,
+            autoescape=True,  # keeps markup apart from text; how text is escaped is ours
+            finalize=_finalize,
             undefined=ChainableUndefined,
             trim_blocks=True,
             lstrip_blocks=True,
@@ -62,21 +72,55 @@ class BridgeEnvironment(ImmutableSandboxedEnvironment):
             color=_color,
             link=_link,
             bytes=size,
+            safe=_safe,
+            concat=_concat,
         )
 
-    def _finalize(self, value: Any) -> Markup:
-        """Stand in for HTML escaping, which Jinja2 would do next to whatever is not Markup."""
-        if isinstance(value, Markup):
-            return value
-        if isinstance(value, Undefined):
-            return Markup("")
-        return self.defused(value)
+    def _parse(self, source: str, name: str | None, filename: str | None) -> nodes.Template:
+        tree = super()._parse(source, name, filename)
+        _Concats().visit(tree)
+        tree.set_environment(self)
+        return tree
+
+    def unsafe_undefined(self, obj: Any, attribute: str) -> Undefined:
+        """Refuse loudly what leads out of the sandbox; Jinja2 would only show nothing."""
+        raise SecurityError(f"{attribute!r} is out of a template's reach")
 
     def defused(self, value: Any) -> Markup:
         """Return any value as text that is harmless in this msgtype."""
         if isinstance(value, Markup):
             return value
         return Markup(defuse(readable(value)[:_MAX_CHARS], self.msgtype))
+
+
+@pass_eval_context  # also keeps Jinja2 from HTML-escaping constants when it compiles
+def _finalize(context: nodes.EvalContext, value: Any) -> Markup:
+    """Defuse what a `{{ }}` gives, before Jinja2 HTML-escapes whatever is not Markup."""
+    environment = context.environment
+    assert isinstance(environment, BridgeEnvironment)
+    return Markup("") if isinstance(value, Undefined) else environment.defused(value)
+
+
+class _Concats(NodeTransformer):
+    """Let the filter below do what `a ~ b` does, since Jinja2's own would HTML-escape."""
+
+    def visit_Concat(self, node: nodes.Concat) -> nodes.Node:
+        self.generic_visit(node)
+        parts = nodes.List(node.nodes, lineno=node.lineno)
+        return nodes.Filter(parts, "concat", [], [], None, None, lineno=node.lineno)
+
+
+@pass_environment
+def _concat(env: BridgeEnvironment, parts: list[Any]) -> str:
+    known = ["" if isinstance(part, Undefined) else part for part in parts]
+    if any(isinstance(part, Markup) for part in known):
+        return Markup("".join(env.defused(part) for part in known))
+    return "".join(map(readable, known))
+
+
+def _safe(value: Any) -> Markup:
+    """Mark a value as the template author's own markup: it is not defused."""
+    return value if isinstance(value, Markup) else Markup(str(readable(value)))
 
 
 class View:
@@ -147,7 +191,7 @@ def readable(value: Any) -> str:
         return ", ".join(f"{key}: {_nested(item)}" for key, item in value.items())
     if isinstance(value, list | tuple):
         return ", ".join(_nested(item) for item in value)
-    return as_text(value)
+    return value if isinstance(value, str) else as_text(value)
 
 
 def _nested(value: Any) -> str:

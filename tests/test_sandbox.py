@@ -11,7 +11,9 @@ from typing import Any, Literal
 
 import pytest
 import requests
+from click.testing import CliRunner
 
+from bridge.cli import commands
 from bridge.sandbox import MINUTE, RETRY_AFTER, SEND, UPLOAD, Sandbox, serve
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(32)
@@ -491,6 +493,16 @@ def test_every_call_is_kept_with_its_outcome(client: Client, sandbox: Sandbox) -
     assert sandbox.calls[2].payload == {"filename": "a.txt", "size": 6}
 
 
+def test_an_image_is_kept_once_and_decoded_once(
+    client: Client, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decode, decoded = base64.b64decode, []
+    monkeypatch.setattr(base64, "b64decode", lambda *a, **b: decoded.append(1) or decode(*a, **b))
+    client.send("image", **image(PNG))
+    assert len(decoded) == 1
+    assert sandbox.messages()[0].payload is sandbox.calls[0].payload
+
+
 def test_accepted_messages_are_listed_over_http_by_time_and_by_robot(
     client: Client, clock: Clock
 ) -> None:
@@ -528,11 +540,24 @@ def test_the_page_says_why_the_last_message_was_not_taken(client: Client, sandbo
     assert "502" in page(client)
 
 
+def test_the_page_tells_the_time_in_shanghai(client: Client) -> None:
+    client.send()
+    client.send(content="")
+    assert page(client).count("10-09 16:54:00") == 2  # of the message, and of the refusal
+
+
 def test_the_page_of_an_empty_sandbox_says_what_to_do_next() -> None:
     with served(Sandbox()) as client:
         html = page(client)
     assert "还没有消息" in html
     assert f"WECOM_API_URL={client.url}" in html
+
+
+def test_the_page_of_a_silent_robot_says_how_to_reach_it(client: Client) -> None:
+    client.send()
+    html = page(client)
+    assert "WECOM_BOT_KEY=key-of-b" in html
+    assert f"WECOM_BOT_KEY={KEY}" not in html
 
 
 def test_the_page_is_sent_again_only_if_something_came(client: Client) -> None:
@@ -592,3 +617,13 @@ def test_a_chunked_body_is_read_whole(client: Client) -> None:
     body = iter([b'{"msgtype": "text", ', b'"text": {"content": "hi"}}'])
     assert client.reply(client.post(SEND, data=body))["errcode"] == 0
     assert client.send()["errcode"] == 0
+
+
+def test_a_port_in_use_is_an_os_error_and_one_line_for_the_command(client: Client) -> None:
+    port = client.url.rpartition(":")[2]
+    with pytest.raises(OSError, match="in use"):
+        serve(Sandbox(), port=int(port))
+    result = CliRunner().invoke(commands, ["sandbox", "--port", port])
+    assert result.exit_code == 1
+    assert len(result.output.splitlines()) == 1
+    assert "Address already in use" in result.output

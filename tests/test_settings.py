@@ -1,0 +1,632 @@
+"""The environment is read once; all that is wrong with it is said at once, and no secret with it."""
+
+import dataclasses
+import traceback
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from bridge import configure
+from bridge.errors import SettingsError
+from bridge.model import Bot, Secret
+from bridge.settings import Settings, default_templates, load
+
+KEY = "693a91f6-7xxx-4bc4-97a0-0ec2sifa5aaa"
+TOKEN = "a-token-that-nobody-guesses"
+WECOM = "https://qyapi.weixin.qq.com/cgi-bin/webhook/send?key="
+NEEDED = {"WECOM_BOT_KEY": KEY, "BRIDGE_TOKEN": TOKEN}
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Run in an empty folder, so that no routes.toml or templates of the project are found."""
+    monkeypatch.chdir(tmp_path)
+    yield tmp_path
+
+
+def good(**environ: str) -> Settings:
+    settings, problems = load({**NEEDED, **environ})
+    assert problems == []
+    return settings
+
+
+def problems(**environ: str) -> list[str]:
+    return load({**NEEDED, **environ})[1]
+
+
+def problem(**environ: str) -> str:
+    [only] = problems(**environ)
+    return only
+
+
+def webhooks(settings: Settings) -> dict[str, str]:
+    assert all(name == bot.name for name, bot in settings.bots.items())
+    return {name: bot.webhook.reveal() for name, bot in settings.bots.items()}
+
+
+# --- defaults and values ---
+
+
+def test_it_needs_a_key_and_a_token_and_has_a_default_for_the_rest() -> None:
+    settings = good()
+    assert webhooks(settings) == {"default": WECOM + KEY}
+    assert settings.tokens == (Secret(TOKEN),)
+    assert settings.admin_password is None
+    assert settings.database_url == Secret("sqlite:///bridge.db")
+    assert settings.templates == default_templates()
+    assert settings.routes is None
+    assert settings.timezone == ZoneInfo("Asia/Shanghai")
+    assert settings.rate == 18
+    assert settings.dedupe == 600
+    assert settings.max_age == 24 * 3600
+    assert settings.retention == 30 * 86400
+    assert settings.public_url == ""
+    assert settings.port == 8000
+    assert settings.workers == 1
+    assert settings.log_level == "INFO"
+    assert settings.log_format == "text"
+    assert settings.warnings == []
+
+
+def test_settings_cannot_be_changed() -> None:
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        good().rate = 19  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "attribute", "read"),
+    [
+        ("BRIDGE_TIMEZONE", "UTC", "timezone", ZoneInfo("UTC")),
+        ("BRIDGE_TIMEZONE", " America/New_York ", "timezone", ZoneInfo("America/New_York")),
+        ("BRIDGE_RATE", "1", "rate", 1),
+        ("BRIDGE_RATE", " 20\n", "rate", 20),
+        ("BRIDGE_DEDUPE_SECONDS", "0", "dedupe", 0),
+        ("BRIDGE_DEDUPE_SECONDS", "30.5", "dedupe", 30.5),
+        ("BRIDGE_MAX_AGE_HOURS", "0.5", "max_age", 1800),
+        ("BRIDGE_MAX_AGE_HOURS", "48", "max_age", 48 * 3600),
+        ("BRIDGE_RETENTION_DAYS", "7", "retention", 7 * 86400),
+        ("BRIDGE_PUBLIC_URL", "https://bridge.example.com", "public_url", None),
+        ("BRIDGE_PUBLIC_URL", "http://10.0.0.1:8000", "public_url", None),
+        ("PORT", "5000", "port", 5000),
+        ("PORT", "65535", "port", 65535),
+        ("WEB_CONCURRENCY", "4", "workers", 4),
+        ("LOG_LEVEL", "DEBUG", "log_level", "DEBUG"),
+        ("LOG_LEVEL", "warning", "log_level", "WARNING"),
+        ("LOG_LEVEL", "Error", "log_level", "ERROR"),
+        ("LOG_FORMAT", "json", "log_format", "json"),
+        ("LOG_FORMAT", "JSON", "log_format", "json"),
+    ],
+)
+def test_it_reads_the_variable(name: str, value: str, attribute: str, read: object) -> None:
+    assert getattr(good(**{name: value}), attribute) == (value if read is None else read)
+
+
+def test_the_public_url_loses_its_last_slash() -> None:
+    assert good(BRIDGE_PUBLIC_URL="https://a.example/bridge/").public_url == (
+        "https://a.example/bridge"
+    )
+
+
+@pytest.mark.parametrize("empty", ["", " ", "\n"])
+def test_an_empty_value_counts_as_unset(empty: str) -> None:
+    names = (
+        "WECOM_API_URL BRIDGE_ADMIN_PASSWORD BRIDGE_TEMPLATES BRIDGE_ROUTES BRIDGE_TIMEZONE "
+        "BRIDGE_RATE BRIDGE_DEDUPE_SECONDS BRIDGE_MAX_AGE_HOURS BRIDGE_RETENTION_DAYS "
+        "BRIDGE_PUBLIC_URL DATABASE_URL PORT WEB_CONCURRENCY LOG_LEVEL LOG_FORMAT WECOM_BOT_KEY_DEV "
+        "WECOM_BOT_KEY_FILE BRIDGE_TOKEN_FILE BRIDGE_ADMIN_PASSWORD_FILE DATABASE_URL_FILE "
+        "WECOM_BOT_KEY_DEV_FILE"
+    )
+    assert good(**dict.fromkeys(names.split(), empty)) == good()
+
+
+@pytest.mark.parametrize(
+    "name", ["WECOM_BOT_KEY_DEFAULT", "WECOM_BOT_KEY_Ops", "WECOM_BOT_KEY_OPS"]
+)
+def test_an_empty_key_names_no_bot_twice(name: str) -> None:
+    settings = good(**{"WECOM_BOT_KEY_ops": "key-of-ops", name: ""})
+    assert webhooks(settings) == {"default": WECOM + KEY, "ops": WECOM + "key-of-ops"}
+
+
+def test_variables_of_others_are_none_of_its_business() -> None:
+    assert good(PATH="/bin", HOME="/root", PORTS="x", DATABASE="x", MY_BRIDGE_X="1") == good()
+
+
+# --- what is wrong is named ---
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "hint"),
+    [
+        ("BRIDGE_TIMEZONE", "Mars/Olympus", "Asia/Shanghai"),
+        ("BRIDGE_TIMEZONE", "Asia", "Asia/Shanghai"),
+        ("BRIDGE_TIMEZONE", "/etc/passwd", "Asia/Shanghai"),
+        ("BRIDGE_TIMEZONE", "../../etc/passwd", "Asia/Shanghai"),
+        ("BRIDGE_RATE", "0", "whole number from 1"),
+        ("BRIDGE_RATE", "-1", "whole number from 1"),
+        ("BRIDGE_RATE", "1.5", "whole number from 1"),
+        ("BRIDGE_RATE", "1e1", "whole number from 1"),
+        ("BRIDGE_RATE", "twenty", "whole number from 1"),
+        ("BRIDGE_RATE", "１８", "whole number from 1"),
+        ("BRIDGE_RATE", "99999999", "whole number from 1"),
+        ("BRIDGE_DEDUPE_SECONDS", "-1", "number of 0 or more"),
+        ("BRIDGE_DEDUPE_SECONDS", "10m", "number of 0 or more"),
+        ("BRIDGE_DEDUPE_SECONDS", "nan", "number of 0 or more"),
+        ("BRIDGE_MAX_AGE_HOURS", "0", "number above 0"),
+        ("BRIDGE_MAX_AGE_HOURS", "0.0", "number above 0"),
+        ("BRIDGE_MAX_AGE_HOURS", "1d", "number above 0"),
+        ("BRIDGE_MAX_AGE_HOURS", "inf", "number above 0"),
+        ("BRIDGE_RETENTION_DAYS", "0", "number above 0"),
+        ("BRIDGE_RETENTION_DAYS", "for ever", "number above 0"),
+        ("BRIDGE_PUBLIC_URL", "bridge.example.com", "https://example.com"),
+        ("BRIDGE_PUBLIC_URL", "ftp://bridge.example.com", "https://example.com"),
+        ("BRIDGE_PUBLIC_URL", "https://", "https://example.com"),
+        ("BRIDGE_PUBLIC_URL", "http://[::1", "https://example.com"),
+        ("WECOM_API_URL", "qyapi.weixin.qq.com", "https://example.com"),
+        ("WECOM_API_URL", "file:///etc/passwd", "https://example.com"),
+        ("BRIDGE_TEMPLATES", "no-such-folder", "no-such-folder"),
+        ("BRIDGE_ROUTES", "no-such-file.toml", "no-such-file.toml"),
+        ("BRIDGE_ROUTES", ".", "no file"),
+        ("PORT", "65536", "whole number from 0 to 65535"),
+        ("PORT", "http", "whole number from 0 to 65535"),
+        ("WEB_CONCURRENCY", "0", "whole number from 1"),
+        ("WEB_CONCURRENCY", "auto", "whole number from 1"),
+        ("LOG_LEVEL", "loud", "DEBUG, INFO, WARNING, ERROR, CRITICAL"),
+        ("LOG_FORMAT", "xml", "text, json"),
+        ("DATABASE_URL", "mysql://u@h/d", "sqlite:///, postgres:// or postgresql://"),
+        ("DATABASE_URL", "bridge.db", "sqlite:///, postgres:// or postgresql://"),
+        ("DATABASE_URL", "sqlite://", "must name a file"),
+        ("DATABASE_URL", "sqlite:///", "must name a file"),
+        ("DATABASE_URL", "sqlite://bridge.db", "must name a file"),
+        ("DATABASE_URL", "sqlite:///:memory:", "must name a file"),
+        ("DATABASE_URL", "sqlite:///file::memory:?uri=true", "must name a file"),
+        ("DATABASE_URL", "sqlite:///file:x?mode=memory&uri=true", "must name a file"),
+        ("BRIDGE_TOKEN", "one,two,three", "more than two"),
+        ("BRIDGE_TOKEN", "with/slash", "letters, digits"),
+        ("BRIDGE_TOKEN", "with space", "letters, digits"),
+        ("BRIDGE_TOKEN", "口令", "letters, digits"),
+        ("BRIDGE_TOKEN", "good,b?d", "letters, digits"),
+        ("WECOM_BOT_KEY", "not a key", "bare key"),
+        ("WECOM_BOT_KEY", "https://qyapi.weixin.qq.com/cgi-bin/webhook/send", "bare key"),
+        ("WECOM_BOT_KEY", "https://qyapi.weixin.qq.com/cgi-bin/webhook/send?key=", "bare key"),
+        ("WECOM_BOT_KEY", "https://a.b/send?key=1&key=2", "bare key"),
+        ("WECOM_BOT_KEY", "ftp://a.b/send?key=1", "bare key"),
+        ("WECOM_BOT_KEY", "https:///send?key=1", "bare key"),
+        ("WECOM_BOT_KEY", "http://[::1/send?key=1", "bare key"),
+        ("WECOM_BOT_KEY_DEV", "钥匙", "bare key"),
+        ("WECOM_BOT_KEY_A-B", "key", "letters, digits"),
+        ("WECOM_BOT_KEY_研发", "key", "letters, digits"),
+        ("WECOM_BOT_KEY_", "key", "letters, digits"),
+        ("WECOM_BOT_KEY_DEFAULT", "key", "the default bot is WECOM_BOT_KEY"),
+    ],
+)
+def test_it_names_the_variable_with_a_bad_value(name: str, value: str, hint: str) -> None:
+    text = problem(**{name: value})
+    assert name in text.replace(":", " ").split()
+    assert hint in text
+    assert "\n" not in text
+
+
+@pytest.mark.parametrize("value", ["", ","])
+def test_a_missing_key_and_a_missing_token_are_two_problems(value: str) -> None:
+    _, found = load({"BRIDGE_TOKEN": value})
+    assert [text.split(":")[0] for text in found] == [
+        "WECOM_BOT_KEY is not set",
+        "BRIDGE_TOKEN is not set",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "suggestion"),
+    [
+        ("BRIDGE_RATES", "did you mean BRIDGE_RATE?"),
+        ("BRIDGE_TOKENS", "did you mean BRIDGE_TOKEN?"),
+        ("BRIDGE_TIME_ZONE", "did you mean BRIDGE_TIMEZONE?"),
+        ("BRIDGE_ADMIN_PASWORD", "did you mean BRIDGE_ADMIN_PASSWORD?"),
+        ("BRIDGE_ADMIN_PASSWORD_FIEL", "did you mean BRIDGE_ADMIN_PASSWORD_FILE?"),
+        ("WECOM_BOTKEY", "did you mean WECOM_BOT_KEY?"),
+        ("WECOM_API", "did you mean WECOM_API_URL?"),
+        ("BRIDGE_QQQQQQQQ", "table in the README"),
+    ],
+)
+@pytest.mark.parametrize("value", ["a-value-not-to-show", " 1"])
+def test_it_stops_at_a_name_that_it_does_not_know(name: str, suggestion: str, value: str) -> None:
+    text = problem(**{name: value})
+    assert text.startswith(f"{name} is not a variable of the bridge")
+    assert suggestion in text
+    assert "not-to-show" not in text
+
+
+def test_a_plain_variable_does_not_come_from_a_file(folder: Path) -> None:
+    (folder / "rate").write_text("5")
+    assert "BRIDGE_RATE_FILE is not a variable" in problem(BRIDGE_RATE_FILE="rate")
+
+
+def test_it_reports_every_problem_at_once(folder: Path) -> None:
+    (folder / "routes.toml").write_text('[[route]]\nbots = "nobody"\n[[route]]\nmood = "bad"\n')
+    with pytest.raises(SettingsError) as refused:
+        configure(
+            {
+                "WECOM_BOT_KEY_DEV": "https://nowhere",
+                "BRIDGE_RATE": "many",
+                "BRIDGE_TIMEZONE": "Nowhere",
+                "BRIDGE_TEMPLATE": "x",
+                "DATABASE_URL": "oracle://x",
+                "BRIDGE_ADMIN_PASSWORD_FILE": "missing",
+                "LOG_LEVEL": "loud",
+                "PORT": "x",
+            }
+        )
+    names = [
+        "WECOM_BOT_KEY is",
+        "WECOM_BOT_KEY_DEV is",
+        "BRIDGE_TOKEN is",
+        "BRIDGE_RATE is",
+        "BRIDGE_TIMEZONE is",
+        "BRIDGE_TEMPLATE is",
+        "DATABASE_URL must",
+        "BRIDGE_ADMIN_PASSWORD_FILE:",
+        "LOG_LEVEL is",
+        "PORT is",
+        "routes.toml:1 (rule 1)",
+        "routes.toml:3 (rule 2)",
+    ]
+    report = refused.value.report()
+    lines = report.splitlines()
+    assert lines[0] == f"The bridge cannot start: {len(names)} problem(s) to mend first."
+    assert len(lines) == 1 + len(names)
+    for name in names:
+        assert sum(line.startswith(f"  - {name}") for line in lines[1:]) == 1, f"{name}\n{report}"
+
+
+# --- bots ---
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        KEY,
+        f"  {KEY}\n",
+        WECOM + KEY,
+        f"\t{WECOM}{KEY} ",
+    ],
+)
+def test_a_bot_is_a_bare_key_or_a_whole_url(value: str) -> None:
+    assert webhooks(good(WECOM_BOT_KEY=value)) == {"default": WECOM + KEY}
+
+
+@pytest.mark.parametrize("base", ["http://127.0.0.1:9000", "http://127.0.0.1:9000/"])
+def test_the_api_url_is_the_base_of_bare_keys_only(base: str) -> None:
+    settings = good(WECOM_API_URL=base, WECOM_BOT_KEY_DEV=WECOM + "key-of-dev")
+    assert webhooks(settings) == {
+        "default": f"http://127.0.0.1:9000/cgi-bin/webhook/send?key={KEY}",
+        "dev": WECOM + "key-of-dev",
+    }
+
+
+def test_the_webhook_of_a_private_wecom_stays_as_it_is() -> None:
+    url = "https://wecom.corp.example:8443/proxy/cgi-bin/webhook/send?debug=1&key=abc"
+    assert webhooks(good(WECOM_BOT_KEY=url)) == {"default": url}
+
+
+def test_a_bot_is_named_by_the_end_of_its_variable_in_lower_case() -> None:
+    settings = good(WECOM_BOT_KEY_DEV="k1", WECOM_BOT_KEY_Qa_2="k2", WECOM_BOT_KEY_ops="k3")
+    assert webhooks(settings) == {
+        "default": WECOM + KEY,
+        "dev": WECOM + "k1",
+        "qa_2": WECOM + "k2",
+        "ops": WECOM + "k3",
+    }
+
+
+def test_two_names_for_one_bot_are_a_problem() -> None:
+    text = problem(WECOM_BOT_KEY_DEV="k1", WECOM_BOT_KEY_dev="k2")
+    assert "WECOM_BOT_KEY_DEV and WECOM_BOT_KEY_dev name the same bot" in text
+
+
+def test_a_broken_key_does_not_make_its_bot_unknown_to_the_routes(folder: Path) -> None:
+    (folder / "routes.toml").write_text('[[route]]\nbots = "dev"\n')
+    with pytest.raises(SettingsError) as refused:
+        configure({**NEEDED, "WECOM_BOT_KEY_DEV": "not a key"})
+    [only] = refused.value.problems
+    assert only.startswith("WECOM_BOT_KEY_DEV ")
+
+
+# --- secrets ---
+
+
+def test_two_tokens_are_good_during_a_rotation() -> None:
+    settings = good(BRIDGE_TOKEN=" the-old-token-of-ours , the-new-token-of-ours,")
+    assert [t.reveal() for t in settings.tokens] == [
+        "the-old-token-of-ours",
+        "the-new-token-of-ours",
+    ]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"%s", b"%s\n", b"  %s \r\n\r\n", b"\xef\xbb\xbf%s\r\n"],
+    ids=["bare", "newline", "white space", "BOM"],
+)
+def test_a_secret_may_come_from_a_file(folder: Path, content: bytes) -> None:
+    for name in ("key", "dev", "token", "password"):
+        (folder / name).write_bytes(content % f"the-{name}-in-a-file".encode())
+    (folder / "database").write_bytes(content % b"sqlite:////data/bridge.db")
+    settings, found = load(
+        {
+            "WECOM_BOT_KEY_FILE": str(folder / "key"),
+            "WECOM_BOT_KEY_Dev_FILE": str(folder / "dev"),
+            "BRIDGE_TOKEN_FILE": f" {folder / 'token'} ",
+            "BRIDGE_ADMIN_PASSWORD_FILE": "password",
+            "DATABASE_URL_FILE": "database",
+        }
+    )
+    assert found == []
+    assert webhooks(settings) == {
+        "default": WECOM + "the-key-in-a-file",
+        "dev": WECOM + "the-dev-in-a-file",
+    }
+    assert settings.tokens == (Secret("the-token-in-a-file"),)
+    assert settings.admin_password == Secret("the-password-in-a-file")
+    assert settings.database_url == Secret("sqlite:////data/bridge.db")
+
+
+SECRET_NAMES = [
+    "WECOM_BOT_KEY",
+    "WECOM_BOT_KEY_DEV",
+    "BRIDGE_TOKEN",
+    "BRIDGE_ADMIN_PASSWORD",
+    "DATABASE_URL",
+]
+
+
+@pytest.mark.parametrize("name", SECRET_NAMES)
+@pytest.mark.parametrize("file", ["missing", ".", "empty", "blank", "binary"])
+def test_it_names_the_file_that_holds_no_secret(folder: Path, name: str, file: str) -> None:
+    (folder / "empty").touch()
+    (folder / "blank").write_text("\ufeff \n")
+    (folder / "binary").write_bytes(b"secret\xff\xfe\x00")
+    environ = {key: value for key, value in NEEDED.items() if key != name}
+    _, found = load({**environ, f"{name}_FILE": file})
+    [only] = found
+    assert only.startswith(f"{name}_FILE: ")
+    assert file in only
+    assert "secret" not in only
+
+
+@pytest.mark.parametrize("name", SECRET_NAMES)
+def test_a_secret_comes_by_one_way_only(folder: Path, name: str) -> None:
+    (folder / "file").write_text("sqlite:///b.db" if name == "DATABASE_URL" else "from-the-file")
+    value = "sqlite:///a.db" if name == "DATABASE_URL" else "from-the-variable"
+    text = problem(**{name: value, f"{name}_FILE": "file"})
+    assert f"{name} and {name}_FILE are both set" in text
+    assert "from-the" not in text
+
+
+HIDDEN = "s3cr3t"
+
+
+@pytest.mark.parametrize(
+    "environ",
+    [
+        {"WECOM_BOT_KEY": f"key {HIDDEN}"},
+        {"WECOM_BOT_KEY": f"ftp://a.b/send?key={HIDDEN}"},
+        {"WECOM_BOT_KEY_DEV": f"https://{HIDDEN}"},
+        {"WECOM_BOT_KEY_DEFAULT": HIDDEN},
+        {"WECOM_BOT_KEY_DEV": HIDDEN, "WECOM_BOT_KEY_dev": HIDDEN},
+        {"WECOM_BOT_KEY_A-B": HIDDEN},
+        {"WECOM_BOT_KEI": HIDDEN},
+        {"WECOM_BOT_KEY": HIDDEN, "WECOM_API_URL": f"{WECOM}{HIDDEN}"},
+        {"BRIDGE_TOKEN": f"{HIDDEN}/"},
+        {"BRIDGE_TOKEN": f"{HIDDEN},b,c"},
+        {"BRIDGE_TOKENN": HIDDEN},
+        {"BRIDGE_PASSWORD": HIDDEN},
+        {"BRIDGE_ADMIN_PASSWORD": HIDDEN, "BRIDGE_ADMIN_PASSWORD_FILE": "x"},
+        {"DATABASE_URL": f"mysql://user:{HIDDEN}@host/name"},
+        {"DATABASE_URL": f"sqlite://{HIDDEN}"},
+    ],
+    ids=str,
+)
+def test_no_problem_shows_a_secret(environ: dict[str, str]) -> None:
+    found = problems(**environ)
+    assert found
+    assert HIDDEN not in "\n".join(found)
+
+
+@dataclasses.dataclass
+class Holder:
+    secret: Secret
+    secrets: tuple[Secret, ...]
+
+
+def test_a_secret_does_not_show_itself() -> None:
+    secret = Secret(HIDDEN)
+    settings = good(
+        WECOM_BOT_KEY=HIDDEN,
+        BRIDGE_TOKEN=HIDDEN,
+        BRIDGE_ADMIN_PASSWORD=HIDDEN,
+        DATABASE_URL=f"postgres://u:{HIDDEN}@h/d",
+    )
+    shown = [
+        str(secret),
+        repr(secret),
+        f"{secret}",
+        f"{secret!r}",
+        f"{secret!s:>12}",
+        format(secret),
+        format(secret, ""),
+        "{} {!r}".format(secret, secret),  # noqa: UP032
+        "%s %r" % (secret, secret),  # noqa: UP031
+        ascii(secret),
+        str([secret]),
+        str({secret: secret}),
+        repr(Holder(secret, (secret,))),
+        repr(Bot("dev", secret)),
+        repr(settings),
+        str(settings),
+    ]
+    for text in shown:
+        assert HIDDEN not in text
+        assert "***" in text
+
+
+def test_a_secret_does_not_show_in_a_traceback() -> None:
+    secret = Secret(HIDDEN)
+    with pytest.raises(TypeError) as raised:
+        _ = secret + "x"  # type: ignore[operator]
+    with pytest.raises(ValueError, match=r"\*\*\*") as told:
+        raise ValueError(secret)
+    for error in (raised.value, told.value):
+        text = "".join(
+            traceback.TracebackException.from_exception(error, capture_locals=True).format()
+        )
+        assert "secret = Secret('***')" in text
+        assert HIDDEN not in text
+
+
+def test_a_secret_reveals_itself_to_who_asks_and_equals_its_like() -> None:
+    assert Secret("a").reveal() == "a"
+    assert Secret("a") == Secret("a")
+    assert Secret("a") != Secret("b")
+    assert Secret("a") != "a"
+    assert len({Secret("a"), Secret("a")}) == 1
+
+
+def test_a_bots_fingerprint_tells_keys_apart_and_holds_none() -> None:
+    one, two = Bot("a", Secret("https://x?key=1")), Bot("a", Secret("https://x?key=2"))
+    assert one.fingerprint == Bot("b", one.webhook).fingerprint != two.fingerprint
+    assert len(one.fingerprint) == 16
+    int(one.fingerprint, 16)  # it would raise
+
+
+def test_it_lists_every_secret_longest_first() -> None:
+    settings = good(
+        WECOM_BOT_KEY_DEV=WECOM + "key-of-dev&x=1",
+        BRIDGE_TOKEN="the-old-token-of-ours,the-new-token-of-ours",
+        BRIDGE_ADMIN_PASSWORD="open sesame",
+        DATABASE_URL="postgres://user:pass-of-db@host:5432/name",
+    )
+    assert set(settings.secrets) == {
+        KEY,
+        WECOM + KEY,
+        "key-of-dev",
+        WECOM + "key-of-dev&x=1",
+        "the-old-token-of-ours",
+        "the-new-token-of-ours",
+        "open sesame",
+        "pass-of-db",
+        settings.database_url.reveal(),
+    }
+    assert list(settings.secrets) == sorted(settings.secrets, key=len, reverse=True)
+
+
+def test_the_secrets_hold_a_password_as_it_is_and_as_the_url_writes_it() -> None:
+    secrets = good(DATABASE_URL="postgres://user:p%40ss-%E5%8F%A3@host/name").secrets
+    assert {"p%40ss-%E5%8F%A3", "p@ss-口"} <= set(secrets)
+
+
+@pytest.mark.parametrize("password", ["p[w", "p]w", "a[b]c"])
+def test_a_password_with_brackets_is_a_secret_or_a_problem(password: str) -> None:
+    settings, found = load({**NEEDED, "DATABASE_URL": f"postgres://user:{password}@host/name"})
+    assert password not in "\n".join(found)
+    if found:
+        [only] = found
+        assert only.startswith("DATABASE_URL ")
+    else:
+        assert password in settings.secrets
+
+
+def test_a_database_without_a_password_is_no_secret() -> None:
+    assert set(good(DATABASE_URL="sqlite:////data/b.db").secrets) == {KEY, WECOM + KEY, TOKEN}
+
+
+# --- the database ---
+
+
+@pytest.mark.parametrize(
+    ("given", "read"),
+    [
+        ("postgres://u:p@h:5432/d", "postgresql+psycopg://u:p@h:5432/d"),
+        ("postgresql://u:p@h/d?sslmode=require", "postgresql+psycopg://u:p@h/d?sslmode=require"),
+        (" postgres:///d\n", "postgresql+psycopg:///d"),
+        ("sqlite:///a.db", "sqlite:///a.db"),
+        ("sqlite:////data/a.db", "sqlite:////data/a.db"),
+    ],
+)
+def test_it_reads_the_database_url(given: str, read: str) -> None:
+    assert good(DATABASE_URL=given).database_url.reveal() == read
+
+
+def test_it_says_how_to_get_psycopg(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert "needs psycopg: pip install" in problem(DATABASE_URL="postgres://u:p@h/d")
+
+
+# --- files ---
+
+
+def test_it_takes_the_templates_that_are_named(folder: Path) -> None:
+    (folder / "ours").mkdir()
+    assert good(BRIDGE_TEMPLATES="ours").templates == Path("ours")
+
+
+def test_it_takes_the_templates_here_before_its_own(folder: Path) -> None:
+    assert (default_templates() / "default.markdown.j2").is_file()
+    (folder / "templates").mkdir()
+    assert default_templates() == Path("templates")
+
+
+def test_it_takes_routes_toml_where_there_is_one(folder: Path) -> None:
+    (folder / "routes.toml").write_text('\ufeff[[route]]\ntype = "crashlog"\n', encoding="utf-8")
+    settings, routes = configure(NEEDED)
+    assert settings.routes == Path("routes.toml")
+    assert [route.conditions for route in routes] == [{"type": ("crashlog",)}]
+
+
+def test_it_takes_the_routes_that_are_named(folder: Path) -> None:
+    (folder / "routes.toml").write_text("[[route]]\nbots = []\n")
+    (folder / "mine.toml").write_text("[[route]]\n[[route]]\n")
+    settings, routes = configure({**NEEDED, "BRIDGE_ROUTES": "mine.toml"})
+    assert settings.routes == Path("mine.toml")
+    assert len(routes) == 2
+
+
+def test_it_needs_no_routes() -> None:
+    assert configure(NEEDED)[1] == []
+
+
+def test_routes_that_are_no_text_are_a_problem(folder: Path) -> None:
+    (folder / "routes.toml").write_bytes("# 路由\n".encode("gbk"))
+    with pytest.raises(SettingsError) as refused:
+        configure(NEEDED)
+    [only] = refused.value.problems
+    assert only.startswith("routes.toml: cannot be read as UTF-8 text")
+
+
+# --- warnings ---
+
+
+def test_it_warns_of_one_key_under_two_names() -> None:
+    settings = good(WECOM_BOT_KEY_DEV=WECOM + KEY, WECOM_BOT_KEY_OPS="another")
+    [warning] = settings.warnings
+    assert "bots default, dev have the same key" in warning
+    assert KEY not in warning
+
+
+@pytest.mark.parametrize("token", ["short", f"{TOKEN},fifteen-letters"])
+def test_it_warns_of_a_token_that_can_be_guessed(token: str) -> None:
+    [warning] = good(BRIDGE_TOKEN=token).warnings
+    assert "BRIDGE_TOKEN is short" in warning
+    assert token not in warning
+
+
+def test_it_does_not_warn_of_sixteen_letters() -> None:
+    assert good(BRIDGE_TOKEN="sixteen-letters-").warnings == []
+
+
+def test_an_error_says_everything_also_where_nobody_asks_for_the_report() -> None:
+    values: dict[str, Any] = {"BRIDGE_RATE": "x", "PORT": "y"}
+    with pytest.raises(SettingsError, match=r"(?s)BRIDGE_RATE.*PORT"):
+        configure({**NEEDED, **values})
