@@ -70,7 +70,7 @@ def create_bridge(
         dedupe=config.dedupe,
         clock=clock,
     )
-    renderer = Renderer(config.templates, config.timezone)
+    renderer = Renderer(config.templates, config.timezone, config.public_url)
     dispatcher = Dispatcher(outbox, renderer, Client(), config.bots, config.retention, clock)
     return Bridge(config, routes, outbox, renderer, dispatcher)
 

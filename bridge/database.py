@@ -61,7 +61,13 @@ events = Table(
     Column("id", _Id, primary_key=True),
     _moment("received_at"),
     _text("type"),
+    # What lists and digests show, so that they need not read the payload, which may be large.
     _text("title"),
+    _text("device_type"),
+    _text("os_version"),
+    _text("build_version"),
+    _text("link"),
+    _text("brief"),  # the beginning of the notes
     _text("payload"),  # JSON
     Column("raw", LargeBinary, nullable=False),
     _text("error"),
@@ -81,9 +87,13 @@ deliveries = Table(
     _text("reason"),
     _text("template"),
     _text("mention"),  # JSON list
+    _text("attach"),  # JSON list
     Column("step", Integer, nullable=False, default=0),  # messages already told
+    _text("media_id"),  # of the file that is uploaded and not yet sent
+    _moment("media_at"),
     Column("tries", Integer, nullable=False, default=0),
     _moment("created_at"),
+    _moment("held_until"),  # the end of its quiet hours
     _moment("expires_at"),
     _moment("settled_at"),
     sqlite_autoincrement=True,
@@ -95,6 +105,13 @@ Index(
     deliveries.c.id,
     sqlite_where=_pending,
     postgresql_where=_pending,
+)
+_held = _pending & (deliveries.c.held_until > 0)
+Index(
+    "deliveries_held",
+    deliveries.c.held_until,
+    sqlite_where=_held,
+    postgresql_where=_held,
 )
 Index(
     "deliveries_expiring",

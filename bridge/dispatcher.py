@@ -3,11 +3,12 @@
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
 from bridge.errors import StorageError
-from bridge.model import Attempt, Bot, Outcome, Verdict
+from bridge.mentions import needs_list
+from bridge.model import Attempt, Bot, Delivery, Message, Outcome, Verdict
 from bridge.outbox import Outbox
 from bridge.rendering import Renderer
 from bridge.wecom import Client
@@ -108,31 +109,49 @@ class Dispatcher:
 
     def tell(self, attempt: Attempt) -> None:
         """Make one attempt and settle it; whatever goes wrong is logged, never raised."""
-        delivery = attempt.deliveries[0]
-        more = False
+        bot = self._bots[attempt.bot]
+        told: Sequence[Delivery] = attempt.deliveries
+        unfinished: Collection[int] = ()
         try:
-            messages = self._renderer.messages(delivery.event, delivery.target)
-            step = min(delivery.step, len(messages) - 1)
-            more = step + 1 < len(messages)
-            outcome = self._client.send(self._bots[attempt.bot], messages[step])
+            if len(told) > 1:
+                message, told = self._renderer.digest(told)
+                unfinished = _one_for_each_call(told)
+            else:
+                message, unfinished = self._next_message(told[0])
+            outcome = self._client.send(bot, message)
         except Exception:
-            log.exception("event %s → bot %s: our own mistake", delivery.event.id, attempt.bot)
+            log.exception("%s → bot %s: our own mistake", _events(attempt.deliveries), bot.name)
             outcome = Outcome(Verdict.PARK, "internal_error", "see the bridge's log")
         try:
-            rest_until = self._outbox.settle(attempt, outcome, more)
+            rest_until = self._outbox.settle(attempt, outcome, told, unfinished)
         except StorageError as error:
             log.error(
-                "event %s → bot %s: %s, but it could not be recorded (%s); it is sent again",
-                delivery.event.id,
-                attempt.bot,
+                "%s → bot %s: %s, but it could not be recorded (%s); it is sent again",
+                _events(told),
+                bot.name,
                 outcome.reason,
                 error,
             )
             return
-        self._log(attempt, outcome, rest_until)
+        self._log(attempt, outcome, told, rest_until)
 
-    def _log(self, attempt: Attempt, outcome: Outcome, rest_until: float | None) -> None:
-        delivery, now = attempt.deliveries[0], self._clock()
+    def _next_message(self, delivery: Delivery) -> tuple[Message, Collection[int]]:
+        """Return the message that a delivery has come to, and its id if there is one more."""
+        messages = self._renderer.messages(delivery.event, delivery.target)
+        step = min(delivery.step, len(messages) - 1)
+        message, more = messages[step], step + 1 < len(messages)
+        if message.msgtype == "file" and delivery.media_id:
+            message = Message("file", {"media_id": delivery.media_id})
+        return message, [delivery.id] if more else ()
+
+    def _log(
+        self,
+        attempt: Attempt,
+        outcome: Outcome,
+        told: Sequence[Delivery],
+        rest_until: float | None,
+    ) -> None:
+        now = self._clock()
         wait = max(0.0, (rest_until or 0.0) - now)
         level, then = {
             Verdict.SENT: (logging.INFO, ""),
@@ -151,17 +170,16 @@ class Dispatcher:
             level, then = logging.WARNING, "; taken all the same"
         log.log(
             level,
-            "event %s (%s) → bot %s: %s %s in %.0f ms%s",
-            delivery.event.id,
-            delivery.event.type,
+            "%s → bot %s: %s%s in %.0f ms%s",
+            _events(told),
             attempt.bot,
             outcome.reason,
-            f"({outcome.detail})" if outcome.detail not in ("", "ok") else "",
+            f" ({outcome.detail})" if outcome.detail not in ("", "ok") else "",
             1000 * (now - attempt.started_at),
             then,
             extra={
                 "facts": {
-                    "event": delivery.event.id,
+                    "events": [delivery.event.id for delivery in told],
                     "bot": attempt.bot,
                     "verdict": outcome.verdict,
                     "errcode": outcome.errcode,
@@ -176,3 +194,18 @@ class Dispatcher:
             return
         if not self._outbox.prune(now - self._retention):
             self._pruned_at = now
+
+
+def _events(told: Sequence[Delivery]) -> str:
+    """Name what was told, for the log: one event, or how many a digest holds."""
+    if len(told) == 1:
+        return f"event {told[0].event.id} ({told[0].event.type or 'no type'})"
+    return f"digest of {len(told)} events ({told[0].event.id} … {told[-1].event.id})"
+
+
+def _one_for_each_call(told: Sequence[Delivery]) -> Collection[int]:
+    """Return the deliveries of a digest whose next message calls those that it cannot call."""
+    lists = {
+        d.target.mention: d.id for d in reversed(told) if any(map(needs_list, d.target.mention))
+    }
+    return list(lists.values())

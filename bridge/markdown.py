@@ -9,10 +9,13 @@ import re
 import unicodedata
 
 ZWSP = "\u200b"
+SOFT_BREAK = "\ue000"  # a private character: a line end inside a value
 LIMITS = {"markdown": 4096, "markdown_v2": 4096, "text": 2048}  # bytes of UTF-8, document 91770
 
 # Controls but tab and newline, and what turns the reading direction round.
-_UNSEEN = re.compile("[\0-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\u202a-\u202e\u2066-\u2069\ufeff]")
+_UNSEEN = re.compile(
+    "[\0-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\u202a-\u202e\u2066-\u2069\ufeff\ue000]"
+)
 _NEWLINES = re.compile("\r\n?|[\x85\u2028\u2029]")
 
 # Each pair: what a zero-width space goes behind, and what it goes before. `\Z` stands for what
@@ -47,7 +50,21 @@ def defuse(text: str, msgtype: str) -> str:
     """Return untrusted text so that it cannot mention, link, quote, head, colour or format."""
     behind, before = _DIALECTS[msgtype]
     text = plain(text).translate(_TWINS[msgtype])
-    return before.sub(ZWSP, behind.sub(rf"\g<0>{ZWSP}", text))
+    text = before.sub(ZWSP, behind.sub(rf"\g<0>{ZWSP}", text))
+    return text.replace("\n", SOFT_BREAK) if msgtype == "markdown_v2" else text
+
+
+def settle_breaks(text: str) -> str:
+    """Return a markdown_v2 message with the line ends of its values, but for those in a table.
+
+    A table's row is one line, which only the template may end.
+    """
+    if SOFT_BREAK not in text:
+        return text
+    lines = text.split("\n")
+    return "\n".join(
+        line.replace(SOFT_BREAK, " " if line.lstrip().startswith("|") else "\n") for line in lines
+    )
 
 
 def size(text: str) -> int:

@@ -2,11 +2,13 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
 from typing import Any
+from urllib.parse import urlsplit
 
 # Every key that Pgyer is known to send. `os_version` is the app's version, not an OS's.
 FIELDS = [
@@ -83,6 +85,16 @@ def as_text(value: Any) -> str:
     return str(value)
 
 
+def is_web_address(value: Any) -> bool:
+    """Tell whether a value is an http or https address."""
+    try:
+        parts = urlsplit(value if isinstance(value, str) else "")
+    except ValueError:
+        return False
+    good = parts.scheme in ("http", "https") and bool(parts.hostname)
+    return good and not re.search(r"\s", value)
+
+
 @dataclass(frozen=True)
 class Event:
     """One decoded notification from Pgyer, or one that the bridge itself has to tell.
@@ -110,7 +122,8 @@ class Route:
     """A rule: the events that match every condition go to these bots, told in this way.
 
     A condition is a field's name (or `type`) with globs of which one must match; `rule` is the
-    rule's number in the file, from 1.
+    rule's number in the file, from 1. `attach` is None where the event's type decides. `quiet` is
+    from when to when its events are held, in minutes of the day.
     """
 
     rule: int
@@ -118,21 +131,33 @@ class Route:
     conditions: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     mention: tuple[str, ...] = ()
     template: str = ""
+    attach: tuple[str, ...] | None = None
+    quiet: tuple[int, int] | None = None
     goes_on: bool = False
 
 
 @dataclass(frozen=True)
 class Target:
-    """One bot that an event is to be told to, and how."""
+    """One bot that an event is to be told to, and how.
+
+    `attach` names what follows the message: `qrcode`, `log`. Not before `held_until` (epoch
+    seconds, 0: at once).
+    """
 
     bot: str
     mention: tuple[str, ...] = ()
     template: str = ""
+    attach: tuple[str, ...] = ()
+    held_until: float = 0.0
 
 
 @dataclass(frozen=True)
 class Message:
-    """What WeCom gets: a msgtype and its body, e.g. `markdown` and `{"content": …}`."""
+    """What WeCom gets: a msgtype and its body, e.g. `markdown` and `{"content": …}`.
+
+    The body of a `file` is `{"filename": str, "data": bytes}` until it has been uploaded, and then
+    `{"media_id": str}`.
+    """
 
     msgtype: str
     body: Mapping[str, Any]
@@ -165,21 +190,30 @@ class Outcome:
     detail: str = ""
     errcode: int | None = None
     retry_after: float | None = None
+    media_id: str = ""  # of an upload that WeCom took
 
 
 @dataclass(frozen=True)
 class Delivery:
-    """The duty to tell one event to one bot; `step` counts its messages already told."""
+    """The duty to tell one event to one bot; `step` counts its messages already told.
+
+    `media_id` is what WeCom called its uploaded file, at the epoch time `media_at`.
+    """
 
     id: int
     event: Event
     target: Target
     step: int = 0
+    media_id: str = ""
+    media_at: float = 0.0
 
 
 @dataclass(frozen=True)
 class Attempt:
-    """The right to make one HTTP call for a bot, already on record; `lease` fences it."""
+    """The right to make one HTTP call for a bot, already on record; `lease` fences it.
+
+    Several deliveries are to be told in one digest; their events then hold only what it shows.
+    """
 
     id: int
     bot: str

@@ -11,11 +11,22 @@ import logging
 import random
 import secrets
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, exists, func, insert, select, text, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    delete,
+    exists,
+    func,
+    insert,
+    select,
+    text,
+    update,
+)
 
 from bridge.database import Database, attempt_deliveries, attempts, bots, deliveries, events
 from bridge.model import Attempt, Bot, Delivery, Event, Outcome, Target, Verdict
@@ -30,6 +41,11 @@ STOPPED_RETRY = 3600.0  # seconds after which a stopped bot is tried by itself
 HOURLY = 3600.0  # seconds between two notices of one kind about one bot
 BACKOFF_FIRST, BACKOFF_CAP = 2.0, 600.0  # seconds
 PRUNE_BATCH = 200  # events
+MAX_BUNDLE = 3000  # deliveries in one digest
+BRIEF = 300  # characters of the notes, for digests
+MEDIA_FRESH = 3600.0  # seconds; WeCom keeps a file for 3 days
+MEDIA_GONE = "invalid_media_id"
+_SHOWN = ("title", "device_type", "os_version", "build_version", "link")
 
 STOPPED, EXPIRED = "botStopped", "expired"  # types of the bridge's own events
 
@@ -142,8 +158,10 @@ class Outbox:
                         "bot": target.bot,
                         "template": target.template,
                         "mention": json.dumps(target.mention),
+                        "attach": json.dumps(target.attach),
                         "created_at": now,
-                        "expires_at": now + self._max_age,
+                        "held_until": target.held_until,
+                        "expires_at": max(now, target.held_until) + self._max_age,
                     }
                     for target in targets
                 ],
@@ -160,11 +178,9 @@ class Outbox:
         """
         now = self._clock()
         with self.database.read() as connection:
-            waiting = self._waiting(connection)
-            expiring = connection.execute(
-                select(func.min(deliveries.c.expires_at)).where(deliveries.c.state == "pending")
-            ).scalar()
-        if (expiring is not None and expiring <= now) or any(_notice_due(b, now) for b in waiting):
+            waiting = self._waiting(connection, now)
+            moments = self._moments(connection, now)
+        if any(moment <= now for moment in moments) or any(_notice_due(b, now) for b in waiting):
             self.database.write(lambda connection: self._expire(connection, now))
             return [], now
         due = {
@@ -180,13 +196,14 @@ class Outbox:
             claimed = self.database.write(lambda connection: self._claim(connection, names, now))
         if len(claimed) < len(ready):
             return claimed, now
-        return claimed, min([*later, *([expiring] if expiring else [])], default=float("inf"))
+        return claimed, min([*later, *moments], default=float("inf"))
 
     @staticmethod
-    def _waiting(connection: Connection) -> Sequence[Record]:
+    def _waiting(connection: Connection, now: float) -> Sequence[Record]:
+        """Return every bot with the first delivery that is due for it."""
         head = (
             select(func.min(deliveries.c.id))
-            .where(deliveries.c.bot == bots.c.name, deliveries.c.state == "pending")
+            .where(deliveries.c.bot == bots.c.name, _due(now))
             .scalar_subquery()
         )
         columns = bots.c
@@ -199,6 +216,17 @@ class Outbox:
             head.label("head"),
         )
         return connection.execute(query).all()
+
+    @staticmethod
+    def _moments(connection: Connection, now: float) -> list[float]:
+        """Return when the next delivery is too old, and when the next quiet hours end."""
+        pending = deliveries.c.state == "pending"
+        expiring = select(func.min(deliveries.c.expires_at)).where(pending)
+        held = select(func.min(deliveries.c.held_until)).where(
+            pending, deliveries.c.held_until > 0, deliveries.c.held_until > now
+        )
+        found = [connection.execute(query).scalar() for query in (expiring, held)]
+        return [moment for moment in found if moment is not None]
 
     def _claim(self, connection: Connection, names: Sequence[str], now: float) -> list[Attempt]:
         # The lock comes first and the count in a statement of its own: at READ COMMITTED one
@@ -224,16 +252,8 @@ class Outbox:
         if len(recent) == self._rate:
             self._set(connection, name, rest_until=recent[-1].ended_at + WINDOW)
             return None
-        head = connection.execute(
-            select(
-                deliveries, events.c.type, events.c.payload, events.c.received_at, events.c.error
-            )
-            .join(events, deliveries.c.event_id == events.c.id)
-            .where(deliveries.c.bot == name, deliveries.c.state == "pending")
-            .order_by(deliveries.c.id)
-            .limit(1)
-        ).first()
-        if head is None:
+        told = self._next(connection, name, now, len(recent))
+        if not told:
             return None
         lease = secrets.token_hex(8)
         self._set(connection, name, lease=lease, lease_until=now + LEASE)
@@ -248,25 +268,81 @@ class Outbox:
         attempt: int = connection.execute(
             insert(attempts).returning(attempts.c.id), row
         ).scalar_one()
-        delivery = _delivery(head)
-        connection.execute(
-            insert(attempt_deliveries), {"attempt_id": attempt, "delivery_id": delivery.id}
+        first = {"attempt_id": attempt, "delivery_id": told[0].id}
+        connection.execute(insert(attempt_deliveries), first)
+        return Attempt(attempt, name, lease, now, told)
+
+    def _next(
+        self, connection: Connection, name: str, now: float, recent: int
+    ) -> tuple[Delivery, ...]:
+        """Return what a bot is to be told next: one delivery, or several that go into a digest.
+
+        They go into one when more waits than the rate lets through now, but never the first one
+        of a quiet bot; and when quiet hours have held several of them.
+        """
+        mine = [deliveries.c.bot == name, _due(now)]
+        due = connection.execute(
+            select(deliveries.c.id, deliveries.c.step, deliveries.c.held_until)
+            .where(*mine)
+            .order_by(deliveries.c.id)
+            .limit(self._rate - recent + 1)
+        ).all()
+        if due and not due[0].step:
+            fresh = [*mine, deliveries.c.step == 0]
+            if sum(row.held_until > 0 for row in due) > 1:
+                return self._bundle(connection, [*fresh, deliveries.c.held_until > 0])
+            if recent and len(due) > self._rate - recent:
+                return self._bundle(connection, fresh)
+        whole = select(
+            deliveries, events.c.type, events.c.payload, events.c.received_at, events.c.error
+        ).join(events, deliveries.c.event_id == events.c.id)
+        rows = [connection.execute(whole.where(deliveries.c.id == row.id)).one() for row in due[:1]]
+        return tuple(_delivery(row, json.loads(row.payload)) for row in rows)
+
+    @staticmethod
+    def _bundle(
+        connection: Connection, conditions: Sequence[ColumnElement[bool]]
+    ) -> tuple[Delivery, ...]:
+        shown = [events.c[name] for name in ("type", "received_at", "error", "brief", *_SHOWN)]
+        rows = connection.execute(
+            select(deliveries, *shown)
+            .join(events, deliveries.c.event_id == events.c.id)
+            .where(*conditions)
+            .order_by(deliveries.c.id)
+            .limit(MAX_BUNDLE)
+        ).all()
+        return tuple(
+            _delivery(row, {"notes": row.brief, **{name: row._mapping[name] for name in _SHOWN}})
+            for row in rows
         )
-        return Attempt(attempt, name, lease, now, (delivery,))
 
-    def settle(self, attempt: Attempt, outcome: Outcome, more: bool = False) -> float | None:
-        """Record how an attempt ended; `more` says that its deliveries have a further message.
+    def settle(
+        self,
+        attempt: Attempt,
+        outcome: Outcome,
+        told: Sequence[Delivery] | None = None,
+        unfinished: Collection[int] = (),
+    ) -> float | None:
+        """Record how an attempt ended, for the deliveries that it told (by default all of its).
 
-        Returns the epoch time until which the bot rests, 0 where it need not; None where the
-        lease was lost meanwhile and another has the deliveries: nothing is changed then.
+        The `unfinished` ones of these, by id, have a further message and stay pending. Returns
+        the epoch time until which the bot rests, 0 where it need not; None where the lease was
+        lost meanwhile and another has the deliveries: nothing is changed then.
         """
         now = self._clock()
+        told = attempt.deliveries if told is None else told
         return self.database.write(
-            lambda connection: self._settle(connection, attempt, outcome, more, now)
+            lambda connection: self._settle(connection, attempt, outcome, told, unfinished, now)
         )
 
     def _settle(
-        self, connection: Connection, attempt: Attempt, outcome: Outcome, more: bool, now: float
+        self,
+        connection: Connection,
+        attempt: Attempt,
+        outcome: Outcome,
+        told: Sequence[Delivery],
+        unfinished: Collection[int],
+        now: float,
     ) -> float | None:
         bot = connection.execute(
             select(bots)
@@ -303,14 +379,15 @@ class Outbox:
                 errcode=outcome.errcode,
             )
         )
-        connection.execute(
-            update(deliveries)
-            .where(
-                deliveries.c.id.in_([delivery.id for delivery in attempt.deliveries]),
-                deliveries.c.state == "pending",
-            )
-            .values(_progress(attempt.deliveries[0], outcome, more, now))
-        )
+        for more in (False, True):
+            these = [d.id for d in told if (d.id in unfinished) is more]
+            if these:
+                values = _progress(told[0], outcome, more, now)
+                self._progressed(connection, these, values)
+        others = [d.id for d in told if d.id != attempt.deliveries[0].id]
+        if others:
+            links = [{"attempt_id": attempt.id, "delivery_id": number} for number in others]
+            connection.execute(insert(attempt_deliveries), links)
         if outcome.verdict is Verdict.STOP and now - bot.alarmed_at >= HOURLY:
             self._set(connection, attempt.bot, alarmed_at=now)
             self._notify(
@@ -321,6 +398,16 @@ class Outbox:
                 {"reason": outcome.reason, "detail": outcome.detail},
             )
         return rest_until
+
+    @staticmethod
+    def _progressed(connection: Connection, ids: Sequence[int], values: dict[str, Any]) -> None:
+        for start in range(0, len(ids), 500):
+            chunk = ids[start : start + 500]
+            connection.execute(
+                update(deliveries)
+                .where(deliveries.c.id.in_(chunk), deliveries.c.state == "pending")
+                .values(values)
+            )
 
     def _rest(self, outcome: Outcome, failures: int) -> float:
         match outcome.verdict:
@@ -437,7 +524,8 @@ def _event_row(event: Event, named: Sequence[str]) -> dict[str, Any]:
     return {
         "received_at": event.received_at,
         "type": event.type,
-        "title": event.fields["title"],
+        **{name: event.fields[name] for name in _SHOWN},
+        "brief": (event.fields["notes"] or event.fields["message"])[:BRIEF],
         "payload": payload,
         "raw": event.raw,
         "error": event.error,
@@ -445,28 +533,37 @@ def _event_row(event: Event, named: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def _delivery(row: Record) -> Delivery:
-    event = Event(
-        type=row.type,
-        payload=json.loads(row.payload),
-        received_at=row.received_at,
-        error=row.error,
-        id=row.event_id,
+def _due(now: float) -> ColumnElement[bool]:
+    return (deliveries.c.state == "pending") & (deliveries.c.held_until <= now)
+
+
+def _delivery(row: Record, payload: Mapping[str, Any]) -> Delivery:
+    event = Event(row.type, payload, row.received_at, error=row.error, id=row.event_id)
+    target = Target(
+        row.bot,
+        tuple(json.loads(row.mention)),
+        row.template,
+        tuple(json.loads(row.attach)),
+        row.held_until,
     )
-    target = Target(row.bot, tuple(json.loads(row.mention)), row.template)
-    return Delivery(row.id, event, target, row.step)
+    return Delivery(row.id, event, target, row.step, row.media_id, row.media_at)
 
 
 def _progress(delivery: Delivery, outcome: Outcome, more: bool, now: float) -> dict[str, Any]:
-    """Return what an outcome changes in its deliveries' rows."""
+    """Return what an outcome changes in the rows of the deliveries that were told together."""
     values: dict[str, Any] = {"tries": deliveries.c.tries + 1}
     if outcome.verdict is Verdict.PARK or not delivery.step:
         values["reason"] = "" if outcome.verdict is Verdict.SENT else outcome.reason
+    if outcome.media_id:
+        # Its file is uploaded, which tells nobody anything yet: sending it comes next.
+        return {**values, "media_id": outcome.media_id, "media_at": now}
+    if outcome.reason == MEDIA_GONE and now - delivery.media_at > MEDIA_FRESH:
+        return {**values, "media_id": ""}  # uploaded long ago and expired: once more, then
     if outcome.verdict is Verdict.PARK and not delivery.step:
         return {**values, "state": "parked", "settled_at": now}
     if outcome.verdict in (Verdict.SENT, Verdict.PARK):
         # A further message that is refused for good does not undo the first; its reason is kept.
-        values["step"] = deliveries.c.step + 1
+        values |= {"step": deliveries.c.step + 1, "media_id": ""}
         if not more:
             values |= {"state": "sent", "settled_at": now}
     return values

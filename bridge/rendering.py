@@ -1,36 +1,40 @@
-"""Event → Messages, by the folder of templates that its users edit.
+"""Deliveries → Messages, by the templates of a folder; whatever a template does, the event is told.
 
-A template's name says what it is for: `<type>.<msgtype>.j2`. Edited files are picked up at the
-next message. A broken one falls back to its last good version, and without one to the generic
-template below; whatever happens, the event is told.
+The generic templates below are for where a template fails and has no good version left.
 """
 
-import logging
-import re
-import threading
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Sequence
 from datetime import tzinfo
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
-from jinja2 import DictLoader, Template, TemplateError, TemplateSyntaxError
+from jinja2 import DictLoader, Template
 from markupsafe import Markup
 
-from bridge.markdown import LIMITS, defuse, shorten
-from bridge.model import Event, Message, Target
-from bridge.templating import BridgeEnvironment, View, fitting, render
+from bridge import attachments, bodies
+from bridge.digest import Group, groups, packed
+from bridge.folder import Folder
+from bridge.markdown import LIMITS, size
+from bridge.mentions import calls, inline, mentioned_lists
+from bridge.model import Delivery, Event, Message, Target
+from bridge.templating import BridgeEnvironment
+from bridge.view import View, fitting, untrusted
 
-log = logging.getLogger(__name__)
-
-# Where one name has several msgtypes, the last of these wins: a file that a team adds beside the
-# markdown one that came with the bridge is the one they want.
-MSGTYPES = ("markdown", "markdown_v2", "text")
+T = TypeVar("T")
 
 _GENERIC = """\
 {{ (action or event.type or '通知')|color('comment') }} **{{ title }}**
 {% for name, value in payload.items() if name not in ('action', 'title') %}
 {{ name }}：{{ value }}
 {% endfor %}"""
+_GENERIC_DIGEST = """\
+**共 {{ total }} 条**
+{% for group in groups %}
+{{ group.title }} {{ group.os_version }} {{ group.type }} ×{{ group.count }}
+{% endfor %}"""
+_JSON_LIMIT = 8192  # bytes; WeCom names no limit for a card or an article as a whole
+_JSON_VALUE = 1024  # bytes of one value in them
 
 # Rendered once when a file is read, so that a template's mistakes show before an event does.
 _TRIALS: tuple[dict[str, object], ...] = (
@@ -46,163 +50,110 @@ _TRIALS: tuple[dict[str, object], ...] = (
         "device_type": "iOS",
         "notes": "修复\n崩溃",
     },
-    {},
+    {"link": "https://www.pgyer.com/oooplay", "title": "OooPlay"},
 )
-
-
-@dataclass(frozen=True)
-class _Folder:
-    """The templates as last read, by every name that picks them, and what is wrong with them."""
-
-    stamps: Mapping[str, tuple[int, int]] = field(default_factory=dict)
-    templates: Mapping[str, Template] = field(default_factory=dict)
-    problems: Mapping[str, str] = field(default_factory=dict)
 
 
 class Renderer:
     """Renders events by the templates in a folder; safe to use from many threads."""
 
-    def __init__(self, folder: Path, timezone: tzinfo) -> None:
-        self._path = folder
-        self._timezone = timezone
-        self._lock = threading.Lock()
-        self._folder = _Folder()
-        self._failures: dict[str, str] = {}
-        environment = BridgeEnvironment("markdown", timezone, DictLoader({}))
-        self._generic = environment.from_string(_GENERIC)
-        self._read()
+    def __init__(self, path: Path, timezone: tzinfo, public_url: str = "") -> None:
+        self._console = f"{public_url}/console/events" if public_url else ""
+        plain = BridgeEnvironment("markdown", timezone, DictLoader({}))
+        self._generic = plain.from_string(_GENERIC)
+        self._generic_digest = plain.from_string(_GENERIC_DIGEST)
+        self._folder = Folder(path, timezone, self._trial)
 
     @property
     def problems(self) -> list[str]:
         """Return what is wrong with the templates, a line each, with file and line."""
-        return sorted({**self._failures, **self._read().problems}.values())
+        return self._folder.problems
 
     def messages(self, event: Event, target: Target) -> list[Message]:
         """Return the messages that tell this event to this bot, in the order of sending.
 
-        The first is by the target's template, the event's type or `default`. Never raises.
+        The first is by the target's template, the event's type or `default`; mentions that it
+        cannot carry and the target's attachments follow. Never raises.
         """
-        main = self._main(event, target)
-        return [main, *_calls(main, event, target)]
+        names = (target.template, event.fields["type"], event.type, "default")
+        main, was_cut = self._first_sound(names, self._generic, partial(_main, event, target))
+        follow = calls(main.msgtype, target.mention, event.fields["title"])
+        if "qrcode" in target.attach:
+            follow += attachments.qrcode(event)
+        if "log" in target.attach and was_cut:
+            follow += attachments.log_file(event)
+        return [main, *follow]
 
-    def _main(self, event: Event, target: Target) -> Message:
-        templates = self._read().templates
-        for name in (target.template, event.fields["type"], event.type, "default"):
-            if template := templates.get(name):
-                try:
-                    return _message(template, event, target)
-                except Exception as error:  # anything may come out of a user's template
-                    self._report(template, error)
-                    break
-        return _message(self._generic, event, target)
+    def digest(self, deliveries: Sequence[Delivery]) -> tuple[Message, list[Delivery]]:
+        """Return one message for as many deliveries as it has room for, and these deliveries."""
+        return self._first_sound(
+            ["digest"], self._generic_digest, partial(_digest, deliveries, self._console)
+        )
 
-    def _report(self, template: Template, error: Exception) -> None:
-        problem = _describe(template.name or "", error)
-        if self._failures.get(template.name or "") != problem:
-            self._failures[template.name or ""] = problem
-            log.error("template %s; the generic one is used until it is mended", problem)
-
-    def _read(self) -> _Folder:
-        """Return the folder's templates, read anew if a file was changed, added or removed."""
-        stamps = {
-            path.name: (path.stat().st_mtime_ns, path.stat().st_size)
-            for path in sorted(self._path.glob("*.j2"))
-        }
-        if stamps != self._folder.stamps:
-            with self._lock:
-                if stamps != self._folder.stamps:
-                    self._folder = self._load(stamps)
-        return self._folder
-
-    def _load(self, stamps: Mapping[str, tuple[int, int]]) -> _Folder:
-        sources, problems = {}, {}
-        for name in stamps:
+    def _first_sound(
+        self, names: Iterable[str], generic: Template, make: Callable[[Template], T]
+    ) -> T:
+        for template in self._folder.find(names):
             try:
-                sources[name] = (self._path / name).read_text(encoding="utf-8-sig")
-            except (OSError, UnicodeDecodeError) as error:
-                problems[name] = _describe(name, error)
-        templates: dict[str, Template] = {}
-        for msgtype in MSGTYPES:
-            environment = BridgeEnvironment(msgtype, self._timezone, DictLoader(sources))
-            for name in stamps:
-                stem, _, kind = name.removesuffix(".j2").rpartition(".")
-                if kind != msgtype or name.startswith("_"):
-                    continue
-                try:
-                    template = environment.get_template(name)
-                    for payload in _TRIALS:
-                        _message(template, Event(stem, payload, 0.0), Target("default"))
-                except Exception as error:  # anything may come out of a user's template
-                    problems.setdefault(name, _describe(name, error))
-                    template = self._folder.templates.get(name.removesuffix(".j2"), self._generic)
-                templates[stem] = templates[name.removesuffix(".j2")] = template
-        for name in stamps:
-            if not name.startswith("_") and name.split(".")[-2] not in MSGTYPES:
-                known = ", ".join(MSGTYPES)
-                problems[name] = f"{name}: the name must end in .<msgtype>.j2, one of {known}"
-        for name, problem in problems.items():
-            if self._folder.problems.get(name) != problem:
-                log.error("template %s; its last good version is used, or the generic one", problem)
-        for name in self._folder.problems.keys() - problems:
-            log.info("template %s is sound again", name)
-        self._failures = {}
-        return _Folder(stamps, templates, problems)
+                return make(template)
+            except Exception as error:  # anything may come out of a user's template
+                self._folder.failed(template, error)
+        return make(generic)
+
+    def _trial(self, stem: str, template: Template) -> None:
+        events = [Event(stem, payload, 0.0) for payload in _TRIALS]
+        target = Target("default")
+        if stem == "digest":
+            _digest([Delivery(n, event, target) for n, event in enumerate(events)], "", template)
+        else:
+            for event in events:
+                _main(event, target, template)
 
 
-def _message(template: Template, event: Event, target: Target) -> Message:
-    environment = template.environment
-    assert isinstance(environment, BridgeEnvironment)
-    msgtype = environment.msgtype
-    users = [name for name in target.mention if not _needs_text(name)]
-    mention = "" if msgtype == "markdown_v2" else " ".join(f"<@{user}>" for user in users)
+def _main(event: Event, target: Target, template: Template) -> tuple[Message, bool]:
+    """Return the message that a template makes of an event, and whether it had to be cut."""
+    environment = _environment(template)
+    msgtype, view = environment.msgtype, View(event, environment.msgtype)
+    mention = inline(msgtype, target.mention)
 
-    view = View(event, msgtype)
-
-    limit = LIMITS[msgtype]
-
-    def rendered(cap: int, entries: int, kept: int) -> str:
-        variables = view.variables(cap, entries, kept) | {"mention": Markup(mention)}
-        text = render(template, variables, limit)
+    def render(cap: int, entries: int, kept: int) -> str:
+        variables = {**view.variables(cap, entries, kept), "mention": Markup(mention)}
+        text = environment.render(template, variables, LIMITS.get(msgtype, _JSON_LIMIT))
         return text if mention in text else f"{text}\n{mention}"
 
-    body: dict[str, object] = {"content": fitting(rendered, limit)}
-    if msgtype == "text":
-        body |= _mentioned([name for name in target.mention if _needs_text(name)])
-    return Message(msgtype, body)
+    with environment.limited():
+        if environment.is_json:
+            body = bodies.parsed(msgtype, render(_JSON_VALUE, _JSON_VALUE, _JSON_VALUE))
+            return Message(msgtype, body), size(event.fields["notes"]) > _JSON_VALUE
+        text, was_cut = fitting(render, LIMITS[msgtype])
+    lists = mentioned_lists(target.mention) if msgtype == "text" else {}
+    return Message(msgtype, {"content": text, **lists}), was_cut
 
 
-def _calls(main: Message, event: Event, target: Target) -> list[Message]:
-    """Return the text message for mentions that the main message's msgtype cannot carry."""
-    if main.msgtype == "text":
-        return []
-    names = [name for name in target.mention if _needs_text(name) or main.msgtype == "markdown_v2"]
-    if not names:
-        return []
-    about = defuse(shorten(event.fields["title"], 200), "text")
-    return [Message("text", {"content": about, **_mentioned(names)})]
+def _digest(
+    deliveries: Sequence[Delivery], console: str, template: Template
+) -> tuple[Message, list[Delivery]]:
+    environment = _environment(template)
+    msgtype = environment.msgtype
+    if environment.is_json:
+        raise ValueError(f"a digest is one of {', '.join(LIMITS)}, not {msgtype}")
+    mention = inline(msgtype, [name for d in deliveries for name in d.target.mention])
+
+    def render(found: Sequence[Group], room: int) -> str:
+        variables = {
+            "total": sum(len(group.deliveries) for group in found),
+            "groups": untrusted([group.shown(room) for group in found], msgtype),
+            "console": console,
+            "mention": Markup(mention),
+        }
+        text = environment.render(template, variables, LIMITS[msgtype])
+        return text if mention in text else f"{text}\n{mention}"
+
+    with environment.limited():
+        text, told = packed(groups(deliveries), render, LIMITS[msgtype])
+    return Message(msgtype, {"content": text}), [d for group in told for d in group.deliveries]
 
 
-def _needs_text(name: str) -> bool:
-    """Tell whether a mention is `@all` or a mobile number: markdown carries userids only."""
-    return name == "@all" or re.fullmatch(r"1[3-9]\d{9}", name) is not None
-
-
-def _mentioned(names: list[str]) -> dict[str, list[str]]:
-    mobiles = [name for name in names if name != "@all" and _needs_text(name)]
-    users = [name for name in names if name not in mobiles]
-    lists = {"mentioned_list": users, "mentioned_mobile_list": mobiles}
-    return {key: names for key, names in lists.items() if names}
-
-
-def _describe(name: str, error: Exception) -> str:
-    """Return `file:line: what is wrong`, the line being the template's own."""
-    if isinstance(error, TemplateSyntaxError):
-        return f"{error.filename or error.name or name}:{error.lineno}: {error.message}"
-    line, trace = 0, error.__traceback__
-    while trace:
-        filename = trace.tb_frame.f_code.co_filename
-        if filename == "<template>" or filename.endswith(".j2"):
-            line = trace.tb_lineno
-        trace = trace.tb_next
-    text = str(error) if isinstance(error, TemplateError | ValueError) else repr(error)
-    return f"{name}:{line}: {text}" if line else f"{name}: {text}"
+def _environment(template: Template) -> BridgeEnvironment:
+    assert isinstance(template.environment, BridgeEnvironment)
+    return template.environment

@@ -1,10 +1,11 @@
-"""routes.toml → Routes; Event → Targets: which bots hear of an event, and how; pure."""
+"""routes.toml → Routes; Event → Targets: which bots hear of an event, how and when; pure."""
 
 import difflib
 import re
 import tomllib
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
+from datetime import datetime, timedelta, tzinfo
 from fnmatch import fnmatchcase
 from typing import Any, TypeVar
 
@@ -20,7 +21,8 @@ CONDITIONS = {
     "version": "os_version",
     "action": "action",
 }
-_KEYS = (*CONDITIONS, "bots", "mention", "template", "continue")
+_KEYS = (*CONDITIONS, "bots", "mention", "template", "attach", "quiet", "continue")
+ATTACHMENTS = ("qrcode", "log")
 _EVERYTHING = Route(rule=0, bots=("default",))
 
 
@@ -75,8 +77,37 @@ class _Rule:
             conditions=conditions,
             mention=self.words("mention", empty=True),
             template=template.removesuffix(".j2"),
+            attach=self.attachments(),
+            quiet=self.hours(),
             goes_on=self.value("continue", bool, "true or false", False),
         )
+
+    def attachments(self) -> tuple[str, ...] | None:
+        """Return what a rule attaches, None where it does not say."""
+        if "attach" not in self.table:
+            return None
+        names = self.words("attach", empty=True)
+        for name in names:
+            if name not in ATTACHMENTS:
+                self._problem(f"attach knows {' and '.join(ATTACHMENTS)}, not {name!r}")
+        return names
+
+    def hours(self) -> tuple[int, int] | None:
+        """Return a rule's quiet hours as minutes of the day, None where it has none."""
+        value = self.value("quiet", str, "a text", "")
+        if "quiet" not in self.table:
+            return None
+        found = re.fullmatch(
+            r"\s*([01]?\d|2[0-3]):([0-5]\d)\s*-\s*([01]?\d|2[0-3]):([0-5]\d)\s*", value
+        )
+        if not found:
+            self._problem(f"quiet must be two times such as 22:00-08:00, not {value!r}")
+            return None
+        hours = [int(part) for part in found.groups()]
+        begin, end = hours[0] * 60 + hours[1], hours[2] * 60 + hours[3]
+        if begin == end:
+            self._problem("quiet begins when it ends: to mute for good, write bots = []")
+        return begin, end
 
     def words(self, key: str, empty: bool = False) -> tuple[str, ...]:
         """Return a text or a list of texts as a tuple."""
@@ -104,23 +135,52 @@ def _hint(word: str, known: Iterable[str]) -> str:
     return f", did you mean {close[0]!r}?" if close else ""
 
 
-def targets(event: Event, routes: Sequence[Route], bots: Sequence[str] = ()) -> list[Target]:
+def targets(
+    event: Event, routes: Sequence[Route], zone: tzinfo, bots: Sequence[str] = ()
+) -> list[Target]:
     """Return whom an event is told to: by the routes, or else to `bots`, named in the URL.
 
     First match wins, unless a rule goes on to the ones below it; what matches nothing goes to
-    `default`. A bot that several rules name is told once, with the mentions of them all. For
-    bots named in the URL the rules that match still choose mentions and template.
+    `default`. A bot that several rules name is told once, with the mentions and attachments of
+    them all, and at once if one of them has no quiet hours now (in `zone`). For bots named in the
+    URL the rules that match still choose all but the bots.
     """
     matched = matching(event, routes)
     if bots:
         matched = [replace(route, bots=tuple(bots)) for route in matched]
+    usual = ("log",) if event.type == "crashlog" else ()
     found: dict[str, Target] = {}
     for route in matched:
+        held_until = quiet_end(route.quiet, event.received_at, zone)
+        attach = usual if route.attach is None else route.attach
         for bot in route.bots:
-            known = found.get(bot, Target(bot))
-            mention = tuple(dict.fromkeys((*known.mention, *route.mention)))
-            found[bot] = Target(bot, mention, known.template or route.template)
+            known = found.get(bot, Target(bot, held_until=held_until))
+            found[bot] = Target(
+                bot,
+                tuple(dict.fromkeys((*known.mention, *route.mention))),
+                known.template or route.template,
+                tuple(dict.fromkeys((*known.attach, *attach))),
+                min(known.held_until, held_until),
+            )
     return list(found.values())
+
+
+def quiet_end(quiet: tuple[int, int] | None, now: float, zone: tzinfo) -> float:
+    """Return the epoch time at which quiet hours end, 0 where there are none now.
+
+    They may reach across midnight: `22:00-08:00` are those before it and those after it.
+    """
+    if quiet is None:
+        return 0.0
+    begin, end = quiet
+    moment = datetime.fromtimestamp(now, zone)
+    minute = moment.hour * 60 + moment.minute
+    inside = begin <= minute < end if begin < end else minute >= begin or minute < end
+    if not inside:
+        return 0.0
+    day = moment.date() + timedelta(days=1 if begin > end and minute >= begin else 0)
+    ends = datetime(day.year, day.month, day.day, end // 60, end % 60, tzinfo=zone)
+    return ends.timestamp()
 
 
 def matching(event: Event, routes: Sequence[Route]) -> list[Route]:

@@ -11,6 +11,8 @@ import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
 
 import requests
 from requests.adapters import HTTPAdapter
@@ -51,15 +53,23 @@ class Client:
         self._clock = clock
 
     def send(self, bot: Bot, message: Message) -> Outcome:
-        """Make one call and return how it ended; never raises for what the far side does."""
-        deadline = self._clock() + CALL_TIMEOUT
+        """Make one call and return how it ended; never raises for what the far side does.
+
+        A `file` that is not uploaded yet is uploaded by this call, and sent by a next one.
+        """
+        url = bot.webhook.reveal()
+        if "data" in message.body:
+            return self._post(upload_url(url), files={"media": _part(message)})
         # Rendered first and encoded last: no quote in a title can break the JSON.
         body = json.dumps(message.to_json(), ensure_ascii=False).encode()
+        return self._post(url, data=body, headers={"Content-Type": "application/json"})
+
+    def _post(self, url: str, **content: Any) -> Outcome:
+        deadline = self._clock() + CALL_TIMEOUT
         try:
             with self._session.post(
-                bot.webhook.reveal(),
-                data=body,
-                headers={"Content-Type": "application/json"},
+                url,
+                **content,
                 timeout=(CONNECT_TIMEOUT, READ_TIMEOUT),
                 allow_redirects=False,
                 stream=True,
@@ -81,6 +91,17 @@ class Client:
         return reply
 
 
+def upload_url(webhook: str) -> str:
+    """Return the address that takes a robot's files, from the one that takes its messages."""
+    parts = urlsplit(webhook)
+    path = f"{parts.path.rpartition('/')[0]}/upload_media"
+    return urlunsplit(parts._replace(path=path, query=f"{parts.query}&type=file"))
+
+
+def _part(message: Message) -> tuple[str, bytes, str]:
+    return message.body["filename"], message.body["data"], "text/plain"
+
+
 def _session() -> requests.Session:
     session = requests.Session()
     # A retry inside the stack would neither be counted against the rate nor survive a restart.
@@ -99,7 +120,8 @@ def classify(status: int, reply: bytes, retry_after: str | None = None) -> Outco
         return _without_errcode(status, retry_after)
     detail = core_message(answer.get("errmsg"))
     verdict, reason = _POLICY.get(errcode, (Verdict.PARK, f"errcode_{errcode}"))
-    return Outcome(verdict, reason, detail, errcode)
+    media_id = str(answer.get("media_id") or "")
+    return Outcome(verdict, reason, detail, errcode, media_id=media_id)
 
 
 def _without_errcode(status: int, retry_after: str | None) -> Outcome:

@@ -156,7 +156,8 @@ def test_a_template_that_shrank_ends_the_delivery_with_its_last_message(
 ) -> None:
     put(outbox, clock, Target("default", ("@all",)))
     [attempt], _ = outbox.claim(1)
-    outbox.settle(attempt, Outcome(Verdict.SENT, "ok"), more=True)
+    more = [attempt.deliveries[0].id]
+    outbox.settle(attempt, Outcome(Verdict.SENT, "ok"), unfinished=more)
     [attempt], _ = outbox.claim(1)
     dispatcher.tell(attempt)
     assert [message.msgtype for _, message in client.sent] == ["text"]

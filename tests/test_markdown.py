@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.markdown import LIMITS, ZWSP, defuse, plain, shorten, size
+from bridge import markdown
+from bridge.markdown import LIMITS, ZWSP, plain, settle_breaks, shorten, size
 from bridge.model import Message
 from bridge.preview import to_html
 
@@ -41,16 +42,14 @@ ATTACKS = [
 ]
 
 
+def defuse(text: str, msgtype: str) -> str:
+    """Untrusted text as it stands in a message outside of tables."""
+    return settle_breaks(markdown.defuse(text, msgtype))
+
+
 def visible(text: str) -> str:
     """What a reader sees: no zero-width space, and full-width twins as the signs they stand for."""
     return unicodedata.normalize("NFKC", text.replace(ZWSP, ""))
-
-
-def markup(html: str) -> str:
-    """The tags in a preview that mean something; paragraphs and line breaks do not."""
-    for tag in ("<p>", "</p>", "<br>", "<br />", "\n"):
-        html = html.replace(tag, "")
-    return "".join(part.partition(">")[0] for part in html.split("<")[1:])
 
 
 @pytest.mark.parametrize("msgtype", MSGTYPES)
@@ -101,6 +100,12 @@ def test_values_side_by_side_make_nothing_together(msgtype: str, parts: list[str
 def test_controls_and_bidi_overrides_are_removed_and_line_ends_are_lf(text: str, kept: str) -> None:
     for msgtype in MSGTYPES:
         assert defuse(text, msgtype) == kept
+
+
+def test_in_a_table_a_line_end_of_a_value_ends_no_row() -> None:
+    value = markdown.defuse("a|b\nc", "markdown_v2")
+    assert settle_breaks(f"| x | {value} |\n{value}") == "| x | a｜b c |\na｜b\nc"
+    assert markdown.defuse("\ue000", "markdown_v2") == ""
 
 
 EMOJI = ["👨‍👩‍👧‍👦", "🇨🇳", "👍🏽", "e\u0301", "❤️", "🏴\U000e0067\U000e0062\U000e007f", "한", "測"]

@@ -185,7 +185,7 @@ def test_a_further_message_of_a_delivery_comes_next(outbox: Outbox, clock: Clock
     put(outbox, clock)
     put(outbox, clock, n=2)
     first = claim_one(outbox)
-    outbox.settle(first, SENT, more=True)
+    outbox.settle(first, SENT, unfinished=[first.deliveries[0].id])
     second = claim_one(outbox)
     assert second.deliveries[0].id == first.deliveries[0].id
     assert second.deliveries[0].step == 1
@@ -195,7 +195,8 @@ def test_a_further_message_of_a_delivery_comes_next(outbox: Outbox, clock: Clock
 
 def test_a_refused_further_message_leaves_the_first_standing(outbox: Outbox, clock: Clock) -> None:
     put(outbox, clock)
-    outbox.settle(claim_one(outbox), SENT, more=True)
+    attempt = claim_one(outbox)
+    outbox.settle(attempt, SENT, unfinished=[attempt.deliveries[0].id])
     outbox.settle(claim_one(outbox), REFUSED)
     [row] = rows(outbox)
     assert (row["state"], row["reason"]) == ("sent", "invalid_parameter")
@@ -203,7 +204,8 @@ def test_a_refused_further_message_leaves_the_first_standing(outbox: Outbox, clo
 
 def test_a_refused_message_is_parked_with_its_reason(outbox: Outbox, clock: Clock) -> None:
     put(outbox, clock)
-    outbox.settle(claim_one(outbox), REFUSED, more=True)
+    attempt = claim_one(outbox)
+    outbox.settle(attempt, REFUSED, unfinished=[attempt.deliveries[0].id])
     [row] = rows(outbox)
     assert (row["state"], row["reason"]) == ("parked", "invalid_parameter")
     assert row["settled_at"] == clock()
@@ -333,10 +335,10 @@ def test_the_rate_holds_over_a_restart(tmp_path: Path, bots: dict[str, Bot], clo
         )
 
     outbox = start()
-    for n in range(5):
+    for n in range(3):
         put(outbox, clock, n=n)
-    for _ in range(3):
         outbox.settle(claim_one(outbox), SENT)
+    put(outbox, clock, n=4)
     assert claim(outbox) == []
     outbox.database.close()
     outbox = start()
@@ -347,10 +349,10 @@ def test_the_rate_holds_over_a_restart(tmp_path: Path, bots: dict[str, Bot], clo
 
 
 def test_refused_calls_count_against_the_rate(outbox: Outbox, clock: Clock) -> None:
-    for n in range(19):
+    for n in range(18):
         put(outbox, clock, n=n)
-    for _ in range(18):
         outbox.settle(claim_one(outbox), REFUSED)
+    put(outbox, clock, n=18)
     assert claim(outbox) == []
     assert outbox.claim(9)[1] == clock() + WINDOW
 

@@ -69,7 +69,7 @@ def create_receiver(
         return store(events, names) if events else {"status": "ping"}
 
     def refuse(event: Event, names: list[str]) -> ResponseReturnValue:
-        told = routing.targets(event, routes, names)
+        told = routing.targets(event, routes, settings.timezone, names)
         [accepted] = outbox.accept([(event, told)], names)
         wake()
         log.warning(
@@ -84,7 +84,8 @@ def create_receiver(
         return {"error": f"cannot be decoded: {event.error}", "event": accepted.event}, 400
 
     def store(events: list[Event], names: list[str]) -> ResponseReturnValue:
-        told = [(event, routing.targets(event, routes, names)) for event in events]
+        zone = settings.timezone
+        told = [(event, routing.targets(event, routes, zone, names)) for event in events]
         accepted = outbox.accept(told, names)
         wake()
         for (event, targets), result in zip(told, accepted, strict=True):

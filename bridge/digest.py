@@ -1,0 +1,73 @@
+"""Many deliveries → one message that tells them together, and those that it has room for; pure."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from bridge.markdown import shorten, size
+from bridge.model import Delivery
+
+_NOTES = (400, 160, 60, 0)  # bytes of each group's notes, the first that lets all groups fit
+_MAX_NOTES = 3  # of one group
+_MAX_NAME = 120  # bytes of a group's title or version
+_NAMES = ("title", "device_type", "os_version", "build_version", "link")
+
+
+@dataclass
+class Group:
+    """The deliveries of one app, platform, version and type."""
+
+    type: str
+    fields: dict[str, str]
+    deliveries: list[Delivery] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)  # different ones, the newest first
+
+    def shown(self, room: int) -> dict[str, Any]:
+        """Return what a template sees of it, its notes in at most `room` bytes together."""
+        notes = self.notes[:_MAX_NOTES] if room else []
+        return {
+            **{name: shorten(text, _MAX_NAME) for name, text in self.fields.items()},
+            "link": self.fields["link"] if size(self.fields["link"]) <= _MAX_NAME else "",
+            "type": self.type,
+            "count": len(self.deliveries),
+            "notes": [shorten(" ".join(text.split()), room // len(notes)) for text in notes],
+        }
+
+
+def groups(deliveries: Sequence[Delivery]) -> list[Group]:
+    """Group deliveries, which are in order, by app, platform, version and type."""
+    found: dict[tuple[str, ...], Group] = {}
+    for delivery in deliveries:
+        fields = {name: delivery.event.fields[name] for name in _NAMES}
+        key = (delivery.event.type, *list(fields.values())[:-1])
+        group = found.setdefault(key, Group(delivery.event.type, fields))
+        group.deliveries.append(delivery)
+        notes = delivery.event.fields["notes"]
+        if notes:
+            group.notes = [notes, *(text for text in group.notes if text != notes)]
+    return list(found.values())
+
+
+Render = Callable[[Sequence[Group], int], str]
+
+
+def packed(found: Sequence[Group], render: Render, limit: int) -> tuple[str, Sequence[Group]]:
+    """Return the text of as many groups as one message has room for, and these groups.
+
+    `render` takes groups and the room for each one's notes in bytes. If all fit, then with as
+    long notes as possible; if not, then without, so that as few messages as possible are needed.
+    Raises ValueError where not even one group fits.
+    """
+    for room in _NOTES:
+        text = render(found, room)
+        if size(text) <= limit:
+            return text, found
+    low, high, best = 0, len(found), ""
+    while low < high - 1:
+        middle = (low + high) // 2
+        text = render(found[:middle], 0)
+        low, high = (middle, high) if size(text) <= limit else (low, middle)
+        best = text if low == middle else best
+    if not low:
+        raise ValueError(f"is longer than {limit} bytes with a single group in it")
+    return best, found[:low]
