@@ -95,6 +95,15 @@ def create_app(environ: Mapping[str, str] | None = None) -> Flask:
     app.register_blueprint(create_ops(bridge.outbox, bridge.dispatcher, bridge.renderer, clock))
     for warning in bridge.settings.warnings:
         log.warning("%s", warning)
+    for route in bridge.routes:
+        if route.template and not bridge.renderer.knows(route.template):
+            log.warning(
+                "%s, rule %d: there is no template %r in %s; the event's own is used",
+                bridge.settings.routes,
+                route.rule,
+                route.template,
+                bridge.settings.templates,
+            )
     try:
         bridge.outbox.open()
     except StorageError as error:

@@ -6,7 +6,7 @@ wrong is said once in the log, with file and line, and stays in `problems` until
 
 import logging
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import tzinfo
 from pathlib import Path
@@ -59,12 +59,12 @@ class Folder:
         A name is a file's without its msgtype, or with it: `crashlog`, `crashlog.text`.
         """
         versions = self._read().versions
-        for name in names:
-            files = [f"{name}.j2", *(f"{name}.{msgtype}.j2" for msgtype in reversed(MSGTYPES))]
-            for file in files:
-                if file in versions:
-                    return versions[file]
-        return ()
+        return next((versions[file] for file in _files(names) if file in versions), ())
+
+    def has(self, name: str) -> bool:
+        """Tell whether there is a file for a name, sound or not."""
+        versions = self._read().versions
+        return any(file in versions for file in _files([name]))
 
     def failed(self, template: Template, error: Exception) -> None:
         """Keep in mind and say once that a template could not tell an event."""
@@ -128,6 +128,12 @@ class Folder:
             log.error("template %s; its last good version is used, or the generic one", problem)
         for file in before.keys() - problems.keys():
             log.info("template %s is sound again", file)
+
+
+def _files(names: Iterable[str]) -> Iterator[str]:
+    for name in names:
+        yield f"{name}.j2"
+        yield from (f"{name}.{msgtype}.j2" for msgtype in reversed(MSGTYPES))
 
 
 def describe(file: str, error: Exception) -> str:

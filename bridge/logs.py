@@ -2,10 +2,11 @@
 
 import json
 import logging
+import re
 import time
 from collections.abc import Sequence
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, quote_plus
 
 from bridge.settings import Settings
 
@@ -26,9 +27,13 @@ class RedactingFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Return one line; a text line is followed by its traceback, where there is one."""
-        return redact(
-            self._as_json(record) if self.as_json else super().format(record), self.secrets
-        )
+        if self.as_json:
+            return self._as_json(record)
+        return redact(super().format(record), self.secrets)
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        """Return a text line's one line: a sender's line break begins no new one."""
+        return re.sub(r"[\r\n]+", " ⏎ ", super().formatMessage(record))
 
     def _as_json(self, record: logging.LogRecord) -> str:
         line: dict[str, Any] = {
@@ -40,13 +45,20 @@ class RedactingFormatter(logging.Formatter):
         }
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
-        return json.dumps(line, ensure_ascii=False, default=str)
+        # Redacted before it is JSON: a secret may be a number, or hold what JSON escapes.
+        shown = {
+            key: fact if isinstance(fact, int | float | None) else redact(str(fact), self.secrets)
+            for key, fact in line.items()
+        }
+        return json.dumps(shown, ensure_ascii=False)
 
 
 def redact(text: str, secrets: Sequence[str]) -> str:
-    """Return the text with every secret, plain or URL-encoded, as `***`."""
+    """Return the text with every secret, plain, URL-encoded or in a repr, as `***`."""
     for secret in secrets:
-        text = text.replace(secret, "***").replace(quote(secret, safe=""), "***")
+        encoded = (quote(secret), quote(secret, safe=""), quote_plus(secret))
+        for form in {secret, repr(secret)[1:-1], *encoded}:
+            text = text.replace(form, "***")
     return text
 
 

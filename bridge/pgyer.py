@@ -8,13 +8,13 @@ body in which none finds an object is refused.
 
 import codecs
 import json
+import math
 import re
 import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from itertools import islice
 from typing import Any
-from urllib.parse import parse_qsl
 
 import pyjson5
 from werkzeug.http import parse_options_header
@@ -25,6 +25,7 @@ from bridge.model import FIELDS, Event, as_text
 
 MAX_BODY = 1 << 20  # bytes, as it came and once unpacked
 MAX_EVENTS = 1000  # in one array
+MAX_PARTS = 200  # of a form; Pgyer's events have 14 fields
 MAX_DEPTH = 100  # of objects in objects
 UNDECODABLE = "undecodable"  # the type of the event that stands for a body nobody can read
 
@@ -72,12 +73,10 @@ def decode(
     body is over MAX_BODY. `received_at` is in epoch seconds.
     """
     body = _unpack(body, content_encoding)
-    if not body.strip():
+    if not body.strip(b" \t\r\n\f\v\xef\xbb\xbf"):
         return []
     mimetype, options = parse_options_header(content_type)
     values = list(islice(_objects(_read(body, mimetype.lower(), options)), MAX_EVENTS + 1))
-    if not values:
-        raise UndecodableError("the array is empty")
     if len(values) > MAX_EVENTS:
         raise UndecodableError(f"the array holds more than {MAX_EVENTS} events")
     if len(values) == 1:
@@ -116,13 +115,15 @@ def clean(value: Any, depth: int = MAX_DEPTH) -> Any:
     """Return decoded JSON without what no database or message takes: nulls, broken characters."""
     if not depth:
         raise UndecodableError(f"nested more than {MAX_DEPTH} deep")
-    if isinstance(value, Mapping):
+    if isinstance(value, dict):
         pairs = ((clean_text(str(key)), clean(item, depth - 1)) for key, item in value.items())
         return {key: item for key, item in pairs if item is not None}
     if isinstance(value, list):
-        return [clean(item, depth - 1) for item in value if item is not None]
-    if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
+        return [new for item in value if (new := clean(item, depth - 1)) is not None]
+    if isinstance(value, float) and not math.isfinite(value):
         return None
+    if isinstance(value, int) and value.bit_length() > 1000:  # Python refuses to print longer ones
+        raise UndecodableError("a number without end")
     return clean_text(value) if isinstance(value, str) else value
 
 
@@ -140,26 +141,31 @@ def _unpack(body: bytes, encoding: str) -> bytes:
     # Some senders of "deflate" leave zlib's header out, hence the second reading.
     for wbits in (zlib.MAX_WBITS | 32, -zlib.MAX_WBITS):
         with suppress(zlib.error):
-            unpacked = zlib.decompressobj(wbits).decompress(body, MAX_BODY + 1)
-            break
-    else:
-        return body  # it only says that it is packed
-    if len(unpacked) > MAX_BODY:
-        raise TooLargeError(f"unpacks to more than {MAX_BODY} bytes")
-    return unpacked
+            unpacker = zlib.decompressobj(wbits)
+            unpacked = unpacker.decompress(body, MAX_BODY + 1)
+            if len(unpacked) > MAX_BODY:
+                raise TooLargeError(f"unpacks to more than {MAX_BODY} bytes")
+            if unpacker.eof and not unpacker.unused_data:
+                return unpacked
+    return body  # it only says that it is packed
 
 
 def _read(body: bytes, mimetype: str, options: Mapping[str, str]) -> Any:
-    if parts := _multipart(body, mimetype, options):
-        return _from_form({name: _text(data, options.get("charset", "")) for name, data in parts})
-    text = _text(body, options.get("charset", ""))
-    try:
-        return _json(text)
-    except ValueError:
-        form = _urlencoded(text, mimetype)
-        if form is None:
-            raise UndecodableError("neither JSON nor a form") from None
-        return _from_form(form)
+    charset = options.get("charset", "")
+    parts = _multipart(body, mimetype, options)
+    if parts is None:
+        with suppress(ValueError):
+            return _json(_text(body, charset))
+        parts = _urlencoded(_text(body, charset))
+    form = {_text(name, charset): _text(value, charset) for name, value in parts}
+    if set(FIELDS) & set(form):
+        return form
+    if (inner := _json_field(form)) is not None:
+        return inner
+    said = mimetype in ("application/x-www-form-urlencoded", "multipart/form-data")
+    if said and all(re.fullmatch(r"[\w.\[\]-]{1,100}", name) for name in form) and form:
+        return form
+    raise UndecodableError("neither JSON nor a form")
 
 
 def _text(data: bytes, charset: str) -> str:
@@ -168,7 +174,7 @@ def _text(data: bytes, charset: str) -> str:
         if data.startswith(bom):
             return data[len(bom) :].decode(name, "replace")
     declared = _declared(charset)
-    wide = ("utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be") if b"\0" in data[:4] else ()
+    wide = ("utf-32-le", "utf-32-be", "utf-16-le", "utf-16-be") if b"\0" in data[:4] else ()
     for name in (*wide, *(n for n in declared if n.startswith("utf"))):
         with suppress(UnicodeDecodeError):
             text = data.decode(name)
@@ -212,6 +218,8 @@ def _objects(value: Any, depth: int = 3) -> Iterator[Mapping[str, Any]]:
     if isinstance(value, Mapping):
         yield value
     elif isinstance(value, list) and depth:
+        if not value:  # every item is an event or ends the search, which bounds the work
+            raise UndecodableError("the array is empty")
         for item in value:
             yield from _objects(item, depth - 1)
     elif isinstance(value, str) and depth:
@@ -226,22 +234,22 @@ def _objects(value: Any, depth: int = 3) -> Iterator[Mapping[str, Any]]:
 
 def _multipart(
     body: bytes, mimetype: str, options: Mapping[str, str]
-) -> list[tuple[str, bytes]] | None:
+) -> list[tuple[bytes, bytes]] | None:
     """Return a multipart body's parts as (name, bytes), None where it is not multipart."""
     boundary = options.get("boundary", "").encode() if mimetype.startswith("multipart/") else b""
     head = re.match(rb"\s*--([^\r\n]{1,200})\r?\nContent-Disposition:", body, re.IGNORECASE)
     if head:
         boundary = head.group(1)
-    if not boundary:
+    if not boundary or b"--" + boundary not in body:
         return None
-    decoder = MultipartDecoder(boundary, max_parts=1000)
-    parts: list[tuple[str, bytes]] = []
+    decoder = MultipartDecoder(boundary, max_parts=MAX_PARTS)
+    parts: list[tuple[bytes, bytes]] = []
     try:
         decoder.receive_data(body)
         decoder.receive_data(None)
         while not isinstance(event := decoder.next_event(), Epilogue | NeedData):
             if isinstance(event, Field | File):
-                parts.append((event.name or "", b""))
+                parts.append(((event.name or "").encode(), b""))
             elif isinstance(event, Data):
                 name, data = parts[-1]
                 parts[-1] = (name, data + event.data)
@@ -250,31 +258,23 @@ def _multipart(
     return parts
 
 
-def _urlencoded(text: str, mimetype: str) -> dict[str, str] | None:
-    """Return a form's fields, None where the text is none: only `=` or %-escapes make one."""
+def _urlencoded(text: str) -> list[tuple[bytes, bytes]]:
+    """Return a form's fields as (name, value), [] where the text is none."""
     text = text.strip()
-    if "=" not in text and text[:3].upper() not in ("%7B", "%5B"):
-        return None
-    said = mimetype == "application/x-www-form-urlencoded"
-    for charset in ("utf-8", "gb18030"):
-        try:
-            pairs = parse_qsl(
-                text, keep_blank_values=True, encoding=charset, errors="strict", max_num_fields=1000
-            )
-        except ValueError:
-            continue
-        form = dict(pairs)
-        if set(FIELDS) & set(form) or _json_field(form) is not None:
-            return form
-        named = all(re.fullmatch(r"[\w.\[\]-]{1,100}", name) for name in form)
-        return form if said and named else None
-    return None
+    if ("=" not in text and text[:3].upper() not in ("%7B", "%5B")) or text.count("&") >= MAX_PARTS:
+        return []
+    data = text.encode().replace(b"+", b" ")
+    pairs = (pair.partition(b"=") for pair in data.split(b"&") if pair)
+    return [(_unquote(name), _unquote(value)) for name, _, value in pairs]
 
 
-def _from_form(form: Mapping[str, str]) -> Any:
-    """Return a form's event: its own fields when they are Pgyer's, else the JSON it carries."""
-    inner = None if set(FIELDS) & set(form) else _json_field(form)
-    return form if inner is None else inner
+def _unquote(data: bytes) -> bytes:
+    """Undo %-escapes; unlike urllib's, not slowed down by what only looks like one."""
+    return re.sub(
+        rb"(?:%[0-9A-Fa-f]{2})+",
+        lambda run: bytes.fromhex(run[0].replace(b"%", b"").decode()),
+        data,
+    )
 
 
 def _json_field(form: Mapping[str, str]) -> Any:

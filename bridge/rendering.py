@@ -69,6 +69,10 @@ class Renderer:
         """Return what is wrong with the templates, a line each, with file and line."""
         return self._folder.problems
 
+    def knows(self, name: str) -> bool:
+        """Tell whether there is a file for a template's name, sound or not."""
+        return self._folder.has(name)
+
     def messages(self, event: Event, target: Target) -> list[Message]:
         """Return the messages that tell this event to this bot, in the order of sending.
 

@@ -30,7 +30,7 @@ def parse(text: str, file: str, bots: Collection[str]) -> tuple[list[Route], lis
     """Return the rules of a routes file and every problem in it, with file and line or rule."""
     try:
         document = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:
         return [], [f"{file}: {error}"]
     problems = [
         f"{file}: unknown key {key!r}: rules stand under [[route]]"
@@ -60,7 +60,7 @@ class _Rule:
         self.problems: list[str] = []
 
     def route(self, number: int, bots: Collection[str]) -> Route:
-        for key in self.table.keys() - set(_KEYS):
+        for key in sorted(self.table.keys() - set(_KEYS)):
             self._problem(f"unknown key {key!r}{_hint(key, _KEYS)}")
         names = tuple(name.lower() for name in self.words("bots", empty=True) or ())
         for name in names:

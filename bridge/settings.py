@@ -10,6 +10,9 @@ from typing import TypeVar
 from urllib.parse import parse_qs, urlsplit
 from zoneinfo import ZoneInfo
 
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
+
 from bridge.model import Bot, Secret
 
 T = TypeVar("T")
@@ -61,8 +64,10 @@ class Settings:
             found |= {url, *parse_qs(urlsplit(url).query).get("key", ())}
         if self.admin_password:
             found.add(self.admin_password.reveal())
-        if password := urlsplit(self.database_url.reveal()).password:
-            found |= {self.database_url.reveal(), password}
+        if password := make_url(self.database_url.reveal()).password:
+            url = self.database_url.reveal()
+            as_written = url.rpartition("@")[0].partition("://")[2].partition(":")[2]
+            found |= {url, str(password), as_written}
         return tuple(sorted(found, key=len, reverse=True))
 
     @property
@@ -118,7 +123,9 @@ class _Reader:
         try:
             return parse(self.text(name) or default)
         except ValueError as error:
-            shown = "" if self.is_secret(name) else f" is {self.text(name)!r}, but"
+            # A webhook's URL holds its key, also where it was pasted into the wrong variable.
+            hidden = self.is_secret(name) or "key=" in self.text(name)
+            shown = "" if hidden else f" is {self.text(name)!r}, but"
             self.problems.append(f"{name}{shown} {error}")
             return parse(default)
 
@@ -172,6 +179,8 @@ def _bots(read: _Reader) -> dict[str, Bot]:
     named = {"default": "WECOM_BOT_KEY"}
     for variable in sorted(read.environ):
         if not variable.startswith(_BOT_PREFIX) or variable == "WECOM_BOT_KEY_FILE":
+            continue
+        if not read.environ[variable].strip():
             continue
         variable = variable.removesuffix("_FILE")
         name = variable.removeprefix(_BOT_PREFIX).lower()
@@ -255,12 +264,18 @@ def _routes(read: _Reader) -> Path | None:
 def _database_url(value: str) -> str:
     scheme, _, rest = value.partition("://")
     if scheme == "sqlite":
-        if not rest.startswith("/") or ":memory:" in rest or rest == "/":
+        if not rest.startswith("/") or re.search(r"^/(\?|$)|:memory:|mode=memory", rest):
             raise ValueError("must name a file: sqlite:///bridge.db (or sqlite:////data/bridge.db)")
         return value
     if scheme in ("postgres", "postgresql"):
         if not importlib.util.find_spec("psycopg"):
             raise ValueError("needs psycopg: pip install 'pgyer-wecom-bridge[postgres]'")
+        try:
+            make_url(value)
+        except (ValueError, ArgumentError):
+            raise ValueError(
+                "must be like postgres://user:password@host:5432/name, its port a number"
+            ) from None
         return f"postgresql+psycopg://{rest}"
     raise ValueError("must begin with sqlite:///, postgres:// or postgresql://")
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import sqlite3
 import threading
 import time
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import pytest
 import requests
-from conftest import TOKEN, Deployment, until
+from conftest import ROOT, TOKEN, Deployment, until
 
 from bridge.demo import samples
 from bridge.markdown import size
@@ -566,3 +567,82 @@ def test_what_waits_while_a_bot_rests_is_told_together(
     assert sum(told_events(text) for text in texts if "<@wang>" in text) == 9
     linked = "select count(distinct delivery_id) from attempt_deliveries"
     assert rows(tmp_path, linked) == [(9,)]
+
+
+def test_a_long_crash_log_follows_as_a_whole_file(sandbox: Served, deploy: Deploy) -> None:
+    box, api = sandbox
+    bridge = deploy(api).start()
+    crash = {
+        "type": "crashlog",
+        "title": "OooPlay",
+        "device_type": "iOS",
+        "os_version": "2.4",
+        "build_version": "139",
+        "notes": "崩溃 <redacted> 0x3094c49c\n" * 20_000,
+    }
+    bridge.post(json.dumps(crash, ensure_ascii=False))
+    until(lambda: len(box.messages()) == 2)
+    main, file = box.messages()
+    assert main.msgtype == "markdown" and "已截断" in main.payload["markdown"]["content"]
+    [upload] = [call for call in box.calls if call.path.endswith("upload_media")]
+    assert upload.errcode == 0
+    assert file.msgtype == "file"
+    assert file.payload["file"]["media_id"] in box.robots[DEFAULT].media
+    bridge.post(json.dumps({**crash, "notes": "short"}))
+    until(lambda: len(box.messages()) == 3)
+    assert "short" in contents(box)[-1]
+
+
+def test_a_route_attaches_the_qr_code_and_can_do_without_the_log(
+    sandbox: Served, deploy: Deploy, tmp_path: Path
+) -> None:
+    box, api = sandbox
+    (tmp_path / "routes.toml").write_text('[[route]]\nattach = "qrcode"\nmention = "@all"\n')
+    bridge = deploy(api).start()
+    link = "https://www.pgyer.com/abcd"
+    bridge.post(json.dumps({"type": "crashlog", "link": link, "notes": "x" * 9999}))
+    bridge.post(json.dumps({"type": "crashlog", "notes": "no link"}))
+    until(lambda: len(box.messages()) == 5)
+    kinds = [call.msgtype for call in box.messages()]
+    assert kinds == ["markdown", "text", "image", "markdown", "text"]
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason"), [("40058", "invalid_parameter"), ("93", "errcode_93")]
+)
+def test_an_attachment_that_fails_leaves_the_message_standing(
+    fault: str, reason: str, sandbox: Served, deploy: Deploy, tmp_path: Path
+) -> None:
+    box, api = sandbox
+    bridge = deploy(api, BRIDGE_RATE="1").start()
+    bridge.post(json.dumps({"type": "crashlog", "notes": "x" * 9999}))
+    until(lambda: len(box.messages()) == 1)
+    box.fault(DEFAULT, fault)
+    connection = sqlite3.connect(tmp_path / "bridge.db")
+    with connection:  # let the minute pass
+        connection.execute("update attempts set ended_at = ended_at - 100")
+        connection.execute("update bots set rest_until = 0")
+    connection.close()
+    until(lambda: rows(tmp_path, "select state from deliveries") == [("sent",)])
+    assert rows(tmp_path, "select reason from deliveries") == [(reason,)]
+    assert len(box.messages()) == 1
+
+
+def test_a_card_template_arrives_as_a_card(sandbox: Served, deploy: Deploy, tmp_path: Path) -> None:
+    box, api = sandbox
+    templates = tmp_path / "templates"
+    shutil.copytree(ROOT / "templates", templates)
+    bridge = deploy(api, BRIDGE_TEMPLATES=str(templates)).start()
+    for kind in ("news", "template_card", "markdown_v2"):
+        for old in templates.glob("updateVersion.*"):
+            old.unlink()
+        shutil.copy(templates / "examples" / f"updateVersion.{kind}.j2", templates)
+        bridge.post(samples()["updateVersion"], "/dev" if kind == "news" else "/default")
+        until(lambda kind=kind: box.messages()[-1:] and box.messages()[-1].msgtype == kind)
+        bridge.post(json.dumps({"type": "updateVersion", "title": kind, "link": "https://a.b/c"}))
+        until(lambda kind=kind: kind in json.dumps(box.messages()[-1].payload))
+        connection = sqlite3.connect(tmp_path / "bridge.db")
+        with connection:  # forget it, so that the same sample is news again
+            connection.execute("update events set digest = ''")
+        connection.close()
+    assert requests.get(f"{bridge.url}/readyz", timeout=20).json()["problems"] == []

@@ -5,6 +5,7 @@ import logging
 import logging.config
 import re
 import sys
+import time
 from collections.abc import Iterator
 from urllib.parse import quote, quote_plus
 
@@ -81,6 +82,16 @@ def test_a_text_line_has_a_time_a_level_a_name_and_a_message() -> None:
     assert line("text", "event %s accepted", 7) == (
         "2027-01-15T08:00:00.042Z INFO    bridge.web: event 7 accepted"
     )
+
+
+def test_the_time_is_utc_wherever_the_bridge_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "CST-8")
+    time.tzset()
+    try:
+        assert line("text", "x").startswith("2027-01-15T08:00:00.042Z ")
+    finally:
+        monkeypatch.undo()
+        time.tzset()
 
 
 def test_a_json_line_holds_the_same_and_the_facts() -> None:

@@ -8,7 +8,7 @@ import pytest
 from conftest import Clock, event
 from sqlalchemy import func, select
 
-from bridge.database import Database, attempts, deliveries, events
+from bridge.database import Database, attempt_deliveries, attempts, deliveries, events
 from bridge.database import bots as bots_table
 from bridge.errors import StorageError
 from bridge.model import Attempt, Bot, Outcome, Secret, Target, Verdict
@@ -643,3 +643,147 @@ def test_a_closed_database_takes_no_more_writes(outbox: Outbox, clock: Clock) ->
     outbox.database.close()
     with pytest.raises(StorageError, match="closed"):
         put(outbox, clock)
+
+
+# Digests and quiet hours
+
+
+def waiting(outbox: Outbox, clock: Clock, count: int, *targets: Target) -> None:
+    for n in range(count):
+        put(outbox, clock, *targets, n=n)
+
+
+def test_the_first_event_of_a_quiet_bot_goes_alone_however_many_wait(
+    outbox: Outbox, clock: Clock
+) -> None:
+    waiting(outbox, clock, 50)
+    assert len(claim_one(outbox).deliveries) == 1
+
+
+def test_more_than_the_rate_lets_through_is_told_together(outbox: Outbox, clock: Clock) -> None:
+    waiting(outbox, clock, 19)
+    outbox.settle(claim_one(outbox), SENT)
+    attempt = claim_one(outbox)  # 18 wait and 17 may go
+    assert len(attempt.deliveries) == 18
+    outbox.settle(attempt, SENT)
+    assert states(outbox) == ["sent"] * 19
+
+
+def test_as_many_as_the_rate_lets_through_go_one_by_one(outbox: Outbox, clock: Clock) -> None:
+    waiting(outbox, clock, 18)
+    for _ in range(18):
+        attempt = claim_one(outbox)
+        assert len(attempt.deliveries) == 1
+        outbox.settle(attempt, SENT)
+    assert states(outbox) == ["sent"] * 18
+
+
+def test_what_a_digest_had_no_room_for_stays(outbox: Outbox, clock: Clock) -> None:
+    waiting(outbox, clock, 30)
+    outbox.settle(claim_one(outbox), SENT)
+    attempt = claim_one(outbox)
+    outbox.settle(attempt, SENT, told=attempt.deliveries[:10])
+    assert states(outbox) == ["sent"] * 11 + ["pending"] * 19
+    assert claim_one(outbox).deliveries[0].id == attempt.deliveries[10].id
+    with outbox.database.read() as connection:
+        links = connection.execute(select(attempt_deliveries)).all()
+    assert sorted(row.delivery_id for row in links if row.attempt_id == attempt.id) == [
+        delivery.id for delivery in attempt.deliveries[:10]
+    ]
+
+
+def test_a_digest_that_fails_is_told_again_whole(outbox: Outbox, clock: Clock) -> None:
+    waiting(outbox, clock, 30)
+    outbox.settle(claim_one(outbox), SENT)
+    attempt = claim_one(outbox)
+    outbox.settle(attempt, BUSY)
+    clock.advance(2)
+    assert claim_one(outbox).deliveries == attempt.deliveries
+
+
+def test_the_events_of_a_digest_hold_what_it_shows(outbox: Outbox, clock: Clock) -> None:
+    fields = {"title": "A", "device_type": "iOS", "os_version": "1", "build_version": "2"}
+    for n in range(20):
+        put(outbox, clock, **fields, notes="n" * 500, message="m", link="https://a.b", n=n)
+    outbox.settle(claim_one(outbox), SENT)
+    shown = claim_one(outbox).deliveries[0].event
+    assert shown.type == "updateVersion"
+    assert shown.payload == {**fields, "link": "https://a.b", "notes": "n" * 300}
+
+
+def test_a_delivery_on_its_way_is_not_told_once_more_in_a_digest(
+    outbox: Outbox, clock: Clock
+) -> None:
+    waiting(outbox, clock, 30)
+    first = claim_one(outbox)
+    outbox.settle(first, SENT, unfinished=[first.deliveries[0].id])
+    second = claim_one(outbox)
+    assert [d.step for d in second.deliveries] == [1]
+    outbox.settle(second, SENT)
+    assert first.deliveries[0].id not in {d.id for d in claim_one(outbox).deliveries}
+
+
+def test_what_is_held_is_told_as_a_digest_when_its_quiet_hours_end(
+    tmp_path: Path, bots: dict[str, Bot], outbox: Outbox, clock: Clock
+) -> None:
+    held = Target("default", held_until=clock() + 3600)
+    waiting(outbox, clock, 3, held)
+    urgent = put(outbox, clock, DEFAULT, title="urgent")
+    attempt = claim_one(outbox)
+    assert [d.event.id for d in attempt.deliveries] == [urgent]
+    outbox.settle(attempt, SENT)
+    assert outbox.claim(9) == ([], clock() + 3600)
+    outbox.database.close()
+    restarted = Outbox(
+        f"sqlite:///{tmp_path}/outbox.db",
+        bots,
+        rate=18,
+        max_age=86400.0,
+        dedupe=600.0,
+        clock=clock,
+    )
+    clock.advance(3599)
+    assert claim(restarted) == []
+    clock.advance(1)
+    assert len(claim_one(restarted).deliveries) == 3
+    restarted.database.close()
+
+
+def test_what_is_held_does_not_grow_too_old_meanwhile(outbox: Outbox, clock: Clock) -> None:
+    put(outbox, clock, Target("default", held_until=clock() + 80_000))
+    clock.advance(86_400)
+    assert states(outbox) == ["pending"]
+    assert len(claim_one(outbox).deliveries) == 1
+
+
+# Files
+
+
+def test_an_uploaded_file_is_sent_next_and_then_the_delivery_is_done(
+    outbox: Outbox, clock: Clock
+) -> None:
+    put(outbox, clock)
+    outbox.settle(claim_one(outbox), Outcome(Verdict.SENT, "ok", errcode=0, media_id="m1"))
+    second = claim_one(outbox)
+    assert (second.deliveries[0].media_id, second.deliveries[0].step) == ("m1", 0)
+    outbox.settle(second, SENT)
+    assert states(outbox) == ["sent"]
+
+
+def test_an_expired_file_is_uploaded_again_and_one_refused_at_once_is_not(
+    outbox: Outbox, clock: Clock
+) -> None:
+    gone = Outcome(Verdict.PARK, "invalid_media_id", errcode=40007)
+    uploaded = Outcome(Verdict.SENT, "ok", errcode=0, media_id="m1")
+    put(outbox, clock)
+    first = claim_one(outbox)
+    outbox.settle(first, SENT, unfinished=[first.deliveries[0].id])
+    outbox.settle(claim_one(outbox), uploaded)
+    clock.advance(80_000)
+    outbox.settle(claim_one(outbox), gone)
+    again = claim_one(outbox)
+    assert (again.deliveries[0].media_id, again.deliveries[0].step) == ("", 1)
+    outbox.settle(again, uploaded)
+    outbox.settle(claim_one(outbox), gone)
+    [row] = rows(outbox)
+    assert (row["state"], row["reason"]) == ("sent", "invalid_media_id")

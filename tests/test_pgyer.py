@@ -137,6 +137,10 @@ WRAPPINGS: dict[str, Callable[[Mapping[str, str]], Wrapped]] = {
     "UTF-16-LE without a BOM, charset=utf-16": _plain("x/y; charset=utf-16", "utf-16-le"),
     "UTF-16-BE without a BOM, charset=utf-16": _plain("x/y; charset=utf-16", "utf-16-be"),
     "UTF-16-LE, charset=utf-16le": _plain("x/y; charset=UTF-16LE", "utf-16-le"),
+    "an array in UTF-16-LE without a BOM": _bytes(lambda v: f" [{dumps(v)}]".encode("utf-16-le")),
+    "a JSON string in UTF-16-BE without a BOM": _bytes(
+        lambda v: dumps(dumps(v)).encode("utf-16-be")
+    ),
     "UTF-32 with a BOM": _plain("", "utf-32"),
     "UTF-32, big-endian, with a BOM": _bytes(lambda v: ("\ufeff" + dumps(v)).encode("utf-32-be")),
     "UTF-32-LE without a BOM": _plain("", "utf-32-le"),
@@ -492,6 +496,10 @@ def test_it_leaves_no_lone_surrogate(escape: str) -> None:
     assert notes[0] == "a"
     assert notes[-1] == "b"
     dumps(event.payload).encode()  # it would raise
+
+
+def test_a_raw_line_break_beside_a_lone_surrogate_does_no_harm() -> None:
+    assert decode_one(b'{"notes": "a\nb\\ud83d"}').fields["notes"].startswith("a\nb")
 
 
 def test_it_leaves_no_nul_anywhere() -> None:

@@ -1,6 +1,7 @@
 """Templates: which is picked, what it can show, that it fits, and what a broken one does."""
 
 import json
+import os
 import re
 import time
 from pathlib import Path
@@ -65,6 +66,8 @@ def test_a_sample_renders_as_its_golden_file_says(name: str) -> None:
     golden = ROOT / "tests" / "golden" / f"{name}.md"
     [message] = SHIPPED_RENDERER.messages(decode(samples()[name], 0.0)[0], TO_DEFAULT)
     assert message.msgtype == "markdown"
+    if os.environ.get("GOLDEN") == "write":
+        golden.write_text(f"{message.body['content']}\n", encoding="utf-8")
     assert message.body["content"] + "\n" == golden.read_text(encoding="utf-8")
 
 

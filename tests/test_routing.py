@@ -1,13 +1,13 @@
 """routes.toml decides which bots hear of an event, and how; what is wrong in it is named."""
 
-from datetime import UTC
-from inspect import signature
+from datetime import UTC, datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 
-from bridge.model import Event, Route
-from bridge.routing import parse, targets
+from bridge.model import Event, Route, Target
+from bridge.routing import parse, quiet_end, targets
 
 BOTS = ("default", "dev", "ops", "qa")
 DEFAULT = [("default", (), "")]
@@ -23,15 +23,11 @@ def rules(text: str) -> list[Route]:
     return routes
 
 
-# Quiet hours need a time zone; where `targets` knows none yet, it takes none.
-ZONED = {"zone": UTC} if "zone" in signature(targets).parameters else {}
-
-
 def told_of(
     event: Event, routes: list[Route], bots: tuple[str, ...] = ()
 ) -> list[tuple[str, tuple[str, ...], str]]:
     """Return each target's bot, mentions and template; the rest of it is no concern here."""
-    found = targets(event, routes, bots=bots, **ZONED)
+    found = targets(event, routes, UTC, bots)
     return [(target.bot, target.mention, target.template) for target in found]
 
 
@@ -394,3 +390,85 @@ def test_rules_stand_under_route_in_two_brackets(text: str, hint: str) -> None:
     [problem] = problems(text)
     assert problem.startswith("routes.toml: ")
     assert hint in problem
+
+
+# Quiet hours and attachments
+
+SHANGHAI = ZoneInfo("Asia/Shanghai")
+BERLIN = ZoneInfo("Europe/Berlin")
+NIGHT, NOON = (22 * 60, 8 * 60), (12 * 60, 13 * 60 + 30)
+
+
+def at(text: str, zone: ZoneInfo = SHANGHAI) -> float:
+    return datetime.fromisoformat(text).replace(tzinfo=zone).timestamp()
+
+
+@pytest.mark.parametrize(
+    ("quiet", "now", "end"),
+    [
+        (NIGHT, "2026-11-24 21:59:59", None),
+        (NIGHT, "2026-11-24 22:00:00", "2026-11-25 08:00"),
+        (NIGHT, "2026-11-24 23:59:59", "2026-11-25 08:00"),
+        (NIGHT, "2026-11-25 00:00:00", "2026-11-25 08:00"),
+        (NIGHT, "2026-11-25 07:59:59", "2026-11-25 08:00"),
+        (NIGHT, "2026-11-25 08:00:00", None),
+        (NIGHT, "2026-12-31 23:00:00", "2027-01-01 08:00"),
+        (NOON, "2026-11-24 11:59:59", None),
+        (NOON, "2026-11-24 12:00:00", "2026-11-24 13:30"),
+        (NOON, "2026-11-24 13:30:00", None),
+        (None, "2026-11-24 12:00:00", None),
+    ],
+)
+def test_quiet_hours_hold_until_their_end_also_across_midnight(
+    quiet: tuple[int, int] | None, now: str, end: str | None
+) -> None:
+    assert quiet_end(quiet, at(now), SHANGHAI) == (at(end) if end else 0.0)
+
+
+def test_quiet_hours_are_those_of_the_bridge_s_time_zone() -> None:
+    now = at("2026-11-24 22:30", SHANGHAI)
+    assert quiet_end(NIGHT, now, BERLIN) == 0.0
+    summer = at("2026-10-24 23:00", BERLIN)  # the clocks go back that night
+    assert quiet_end(NIGHT, summer, BERLIN) == at("2026-10-25 08:00", BERLIN)
+
+
+def one_target(text: str, now: float, bots: tuple[str, ...] = (), **payload: Any) -> Target:
+    made = Event(str(payload.get("type", "")), payload, now)
+    [target] = targets(made, rules(text), SHANGHAI, bots)
+    return target
+
+
+def test_a_rule_with_quiet_hours_holds_and_one_without_to_the_same_bot_does_not() -> None:
+    now = at("2026-11-24 23:00")
+    quiet = "[[route]]\nquiet = '22:00-8:00'\n"
+    assert one_target(quiet, now).held_until == at("2026-11-25 08:00")
+    assert one_target(quiet, now, ("dev",)).held_until == at("2026-11-25 08:00")
+    assert one_target(quiet + "continue = true\n[[route]]\n", now).held_until == 0.0
+    first = "[[route]]\ncontinue = true\n"
+    assert one_target(first + quiet, now).held_until == 0.0
+    assert one_target(quiet, at("2026-11-24 12:00")).held_until == 0.0
+
+
+def test_the_log_goes_along_with_a_crash_unless_the_rule_says_otherwise() -> None:
+    assert one_target("", 0.0, type="crashlog").attach == ("log",)
+    assert one_target("", 0.0, type="feedback").attach == ()
+    assert one_target("[[route]]\nattach = []", 0.0, type="crashlog").attach == ()
+    both = "[[route]]\nattach = ['qrcode', 'log']"
+    assert one_target(both, 0.0, type="feedback").attach == ("qrcode", "log")
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("quiet = '22-8'", "quiet must be two times such as 22:00-08:00, not '22-8'"),
+        ("quiet = '24:00-08:00'", "quiet must be two times"),
+        ("quiet = '08:00-08:00'", "quiet begins when it ends"),
+        ("quiet = 7", "quiet must be a text, not 7"),
+        ("attach = ['pdf']", "attach knows qrcode and log, not 'pdf'"),
+        ("attach = 1", "attach must be a text or a list of texts, not 1"),
+    ],
+)
+def test_bad_quiet_hours_and_attachments_are_problems(line: str, said: str) -> None:
+    _, problems = parse(f"[[route]]\n{line}\n", "routes.toml", ["default"])
+    assert any(said in problem for problem in problems), problems
+    assert all(problem.startswith("routes.toml:1 (rule 1): ") for problem in problems)
