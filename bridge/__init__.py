@@ -14,6 +14,7 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 from bridge import routing, settings
 from bridge.dispatcher import Dispatcher
 from bridge.errors import SettingsError, StorageError
+from bridge.history import History
 from bridge.model import Route
 from bridge.outbox import Outbox
 from bridge.pgyer import MAX_BODY
@@ -33,6 +34,7 @@ class Bridge:
     settings: Settings
     routes: list[Route]
     outbox: Outbox
+    history: History
     renderer: Renderer
     dispatcher: Dispatcher
 
@@ -71,8 +73,11 @@ def create_bridge(
         clock=clock,
     )
     renderer = Renderer(config.templates, config.timezone, config.public_url)
-    dispatcher = Dispatcher(outbox, renderer, Client(), config.bots, config.retention, clock)
-    return Bridge(config, routes, outbox, renderer, dispatcher)
+    history = History(outbox.database, config.bots)
+    dispatcher = Dispatcher(
+        outbox, renderer, Client(), config.bots, history, config.retention, clock
+    )
+    return Bridge(config, routes, outbox, history, renderer, dispatcher)
 
 
 def create_app(environ: Mapping[str, str] | None = None) -> Flask:
@@ -92,7 +97,7 @@ def create_app(environ: Mapping[str, str] | None = None) -> Flask:
     app.register_blueprint(
         create_receiver(bridge.settings, bridge.routes, bridge.outbox, wake, clock)
     )
-    app.register_blueprint(create_ops(bridge.outbox, bridge.dispatcher, bridge.renderer, clock))
+    app.register_blueprint(create_ops(bridge.history, bridge.dispatcher, bridge.renderer, clock))
     for warning in bridge.settings.warnings:
         log.warning("%s", warning)
     for route in bridge.routes:

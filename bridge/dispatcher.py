@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
 from bridge.errors import StorageError
+from bridge.history import History
 from bridge.mentions import needs_list
 from bridge.model import Attempt, Bot, Delivery, Message, Outcome, Verdict
 from bridge.outbox import Outbox
@@ -30,6 +31,7 @@ class Dispatcher:
         renderer: Renderer,
         client: Client,
         bots: Mapping[str, Bot],
+        history: History,
         retention: float,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -37,6 +39,7 @@ class Dispatcher:
         self._renderer = renderer
         self._client = client
         self._bots = bots
+        self._history = history
         self._retention = retention
         self._clock = clock
         self._pruned_at = 0.0
@@ -192,7 +195,7 @@ class Dispatcher:
         now = self._clock()
         if now - self._pruned_at < PRUNE_EVERY:
             return
-        if not self._outbox.prune(now - self._retention):
+        if not self._history.prune(now - self._retention):
             self._pruned_at = now
 
 

@@ -5,7 +5,6 @@ the row in `bots` holds its lease, and settling checks it. The rate is counted f
 themselves, so that it holds over restarts and processes.
 """
 
-import hashlib
 import json
 import logging
 import random
@@ -15,39 +14,23 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import (
-    ColumnElement,
-    Connection,
-    Row,
-    delete,
-    exists,
-    func,
-    insert,
-    select,
-    text,
-    update,
-)
+from sqlalchemy import ColumnElement, Connection, func, insert, select, text, update
 
+from bridge import notices
 from bridge.database import Database, attempt_deliveries, attempts, bots, deliveries, events
 from bridge.model import Attempt, Bot, Delivery, Event, Outcome, Target, Verdict
+from bridge.rows import SHOWN, Record, delivery_of, event_row, set_bot, store, waits
 
 log = logging.getLogger(__name__)
-Record = Row[*tuple[Any, ...]]
 
 LEASE = 12.0  # seconds; longer than one rendering and one call may take
 WINDOW = 61.0  # seconds; WeCom's 60 and one for the clock's steps
 REST = 65.0  # seconds after 45009: WeCom blocks for 60
 STOPPED_RETRY = 3600.0  # seconds after which a stopped bot is tried by itself
-HOURLY = 3600.0  # seconds between two notices of one kind about one bot
 BACKOFF_FIRST, BACKOFF_CAP = 2.0, 600.0  # seconds
-PRUNE_BATCH = 200  # events
 MAX_BUNDLE = 3000  # deliveries in one digest
-BRIEF = 300  # characters of the notes, for digests
 MEDIA_FRESH = 3600.0  # seconds; WeCom keeps a file for 3 days
 MEDIA_GONE = "invalid_media_id"
-_SHOWN = ("title", "device_type", "os_version", "build_version", "link")
-
-STOPPED, EXPIRED = "botStopped", "expired"  # types of the bridge's own events
 
 
 @dataclass(frozen=True)
@@ -56,15 +39,6 @@ class Accepted:
 
     event: int
     duplicate: bool
-
-
-@dataclass(frozen=True)
-class Health:
-    """How the outbox stands: what waits, since when (epoch seconds), which bots are stopped."""
-
-    pending: int
-    oldest: float | None
-    stopped: Mapping[str, str]
 
 
 def backoff(failures: int, jitter: float) -> float:
@@ -90,6 +64,7 @@ class Outbox:
         self._known = known
         self._rate = rate
         self._max_age = max_age
+        self._notices = notices.Notices(known, max_age)
         self._dedupe = dedupe
         self._clock = clock
         self._jitter = jitter
@@ -109,8 +84,6 @@ class Outbox:
                 self._resume(connection, name, fingerprint=bot.fingerprint)
                 log.info("bot %s has a new key: what waits for it is tried now", name)
 
-    # Taking in
-
     def accept(
         self, told: Sequence[tuple[Event, Sequence[Target]]], named: Sequence[str] = ()
     ) -> list[Accepted]:
@@ -120,7 +93,7 @@ class Outbox:
         stored again. Once this returns, nothing of it can be lost.
         """
         now = self._clock()
-        rows = [(event, _event_row(event, named), targets) for event, targets in told]
+        rows = [(event, event_row(event, named), targets) for event, targets in told]
         return self.database.write(
             lambda connection: [self._accept(connection, now, *row) for row in rows]
         )
@@ -143,32 +116,7 @@ class Outbox:
             )
             if (known := connection.execute(same.limit(1)).scalar()) is not None:
                 return Accepted(known, duplicate=True)
-        return Accepted(self._store(connection, now, row, targets), duplicate=False)
-
-    def _store(
-        self, connection: Connection, now: float, row: dict[str, Any], targets: Sequence[Target]
-    ) -> int:
-        event_id: int = connection.execute(insert(events).returning(events.c.id), row).scalar_one()
-        if targets:
-            connection.execute(
-                insert(deliveries),
-                [
-                    {
-                        "event_id": event_id,
-                        "bot": target.bot,
-                        "template": target.template,
-                        "mention": json.dumps(target.mention),
-                        "attach": json.dumps(target.attach),
-                        "created_at": now,
-                        "held_until": target.held_until,
-                        "expires_at": max(now, target.held_until) + self._max_age,
-                    }
-                    for target in targets
-                ],
-            )
-        return event_id
-
-    # Sending out
+        return Accepted(store(connection, now, self._max_age, row, targets), duplicate=False)
 
     def claim(self, limit: int) -> tuple[list[Attempt], float]:
         """Return attempts that the caller must make now, one per bot, and when to ask again.
@@ -180,8 +128,8 @@ class Outbox:
         with self.database.read() as connection:
             waiting = self._waiting(connection, now)
             moments = self._moments(connection, now)
-        if any(moment <= now for moment in moments) or any(_notice_due(b, now) for b in waiting):
-            self.database.write(lambda connection: self._expire(connection, now))
+        if any(moment <= now for moment in moments) or any(notices.is_due(b, now) for b in waiting):
+            self.database.write(lambda connection: self._notices.expire(connection, now))
             return [], now
         due = {
             row.name: max(row.lease_until, row.rest_until)
@@ -203,7 +151,7 @@ class Outbox:
         """Return every bot with the first delivery that is due for it."""
         head = (
             select(func.min(deliveries.c.id))
-            .where(deliveries.c.bot == bots.c.name, _due(now))
+            .where(deliveries.c.bot == bots.c.name, waits(now))
             .scalar_subquery()
         )
         columns = bots.c
@@ -250,13 +198,13 @@ class Outbox:
             .limit(self._rate)
         ).all()
         if len(recent) == self._rate:
-            self._set(connection, name, rest_until=recent[-1].ended_at + WINDOW)
+            set_bot(connection, name, rest_until=recent[-1].ended_at + WINDOW)
             return None
         told = self._next(connection, name, now, len(recent))
         if not told:
             return None
         lease = secrets.token_hex(8)
-        self._set(connection, name, lease=lease, lease_until=now + LEASE)
+        set_bot(connection, name, lease=lease, lease_until=now + LEASE)
         connection.execute(
             # A lease is free and its attempt unfinished: whoever made it died on the way.
             update(attempts)
@@ -280,7 +228,7 @@ class Outbox:
         They go into one when more waits than the rate lets through now, but never the first one
         of a quiet bot; and when quiet hours have held several of them.
         """
-        mine = [deliveries.c.bot == name, _due(now)]
+        mine = [deliveries.c.bot == name, waits(now)]
         due = connection.execute(
             select(deliveries.c.id, deliveries.c.step, deliveries.c.held_until)
             .where(*mine)
@@ -297,13 +245,13 @@ class Outbox:
             deliveries, events.c.type, events.c.payload, events.c.received_at, events.c.error
         ).join(events, deliveries.c.event_id == events.c.id)
         rows = [connection.execute(whole.where(deliveries.c.id == row.id)).one() for row in due[:1]]
-        return tuple(_delivery(row, json.loads(row.payload)) for row in rows)
+        return tuple(delivery_of(row, json.loads(row.payload)) for row in rows)
 
     @staticmethod
     def _bundle(
         connection: Connection, conditions: Sequence[ColumnElement[bool]]
     ) -> tuple[Delivery, ...]:
-        shown = [events.c[name] for name in ("type", "received_at", "error", "brief", *_SHOWN)]
+        shown = [events.c[name] for name in ("type", "received_at", "error", "brief", *SHOWN)]
         rows = connection.execute(
             select(deliveries, *shown)
             .join(events, deliveries.c.event_id == events.c.id)
@@ -312,7 +260,7 @@ class Outbox:
             .limit(MAX_BUNDLE)
         ).all()
         return tuple(
-            _delivery(row, {"notes": row.brief, **{name: row._mapping[name] for name in _SHOWN}})
+            delivery_of(row, {"notes": row.brief, **{name: row._mapping[name] for name in SHOWN}})
             for row in rows
         )
 
@@ -354,7 +302,7 @@ class Outbox:
         answered = outcome.verdict in (Verdict.SENT, Verdict.PARK)
         failures = bot.failures + 1 if outcome.verdict is Verdict.RETRY else 0
         rest_until = 0.0 if answered else now + self._rest(outcome, failures)
-        self._set(
+        set_bot(
             connection,
             attempt.bot,
             lease="",
@@ -388,15 +336,8 @@ class Outbox:
         if others:
             links = [{"attempt_id": attempt.id, "delivery_id": number} for number in others]
             connection.execute(insert(attempt_deliveries), links)
-        if outcome.verdict is Verdict.STOP and now - bot.alarmed_at >= HOURLY:
-            self._set(connection, attempt.bot, alarmed_at=now)
-            self._notify(
-                connection,
-                now,
-                STOPPED,
-                attempt.bot,
-                {"reason": outcome.reason, "detail": outcome.detail},
-            )
+        if outcome.verdict is Verdict.STOP:
+            self._notices.stopped(connection, bot, outcome, now)
         return rest_until
 
     @staticmethod
@@ -418,135 +359,14 @@ class Outbox:
         asked = min(outcome.retry_after or 0.0, BACKOFF_CAP)
         return max(backoff(failures, self._jitter()), asked)
 
-    # Keeping order
-
-    def _expire(self, connection: Connection, now: float) -> None:
-        """Settle what is too old, and tell of it, at most once an hour for each bot."""
-        expired = connection.execute(
-            update(deliveries)
-            .where(deliveries.c.state == "pending", deliveries.c.expires_at <= now)
-            .values(state="expired", reason="too_old", settled_at=now)
-            .returning(deliveries.c.bot, deliveries.c.event_id)
-        ).all()
-        for name in {row.bot for row in expired}:
-            ids = [row.event_id for row in expired if row.bot == name]
-            log.warning(
-                "bot %s: %d deliveries are too old and expire (events %s)", name, len(ids), ids[:20]
-            )
-            # A notice that has expired itself is not worth another notice.
-            own = select(func.count()).where(events.c.id.in_(ids), events.c.type == EXPIRED)
-            told = len(ids) - connection.execute(own).scalar_one()
-            self._set(connection, name, untold=bots.c.untold + told)
-        for row in connection.execute(select(bots)).all():
-            if _notice_due(row, now):
-                self._set(connection, row.name, untold=0, noticed_at=now)
-                hours = round(self._max_age / 3600, 1)
-                self._notify(
-                    connection, now, EXPIRED, row.name, {"count": row.untold, "hours": hours}
-                )
-
-    def _notify(
-        self, connection: Connection, now: float, kind: str, about: str, facts: dict[str, Any]
-    ) -> None:
-        """Put an event of the bridge's own in the outbox, about one bot, for whoever can hear it.
-
-        News of a bot that works go to itself; otherwise to `default`, or else to any other.
-        """
-        stopped = set(connection.execute(select(bots.c.name).where(bots.c.stopped != "")).scalars())
-        order = [about, "default", *sorted(self._known)]
-        hearing = [name for name in order if name in self._known and name not in stopped]
-        if not hearing:
-            log.error("bot %s: %s %s, and there is no other bot to tell it to", about, kind, facts)
-            return
-        event = Event(kind, {"bot": about, **facts}, now)
-        self._store(connection, now, _event_row(event, ()), [Target(hearing[0])])
-
     def resume(self, name: str) -> bool:
         """Try a stopped or resting bot again now; False where there is no such bot."""
         return self.database.write(lambda connection: self._resume(connection, name))
 
     def _resume(self, connection: Connection, name: str, **more: Any) -> bool:
-        return self._set(
+        return set_bot(
             connection, name, stopped="", rest_until=0.0, failures=0, alarmed_at=0.0, **more
         )
-
-    @staticmethod
-    def _set(connection: Connection, name: str, **values: Any) -> bool:
-        done = connection.execute(update(bots).where(bots.c.name == name).values(values))
-        return done.rowcount == 1
-
-    def prune(self, before: float) -> int:
-        """Delete a batch of what was settled before a moment; returns how many events."""
-        return self.database.write(lambda connection: self._prune(connection, before))
-
-    @staticmethod
-    def _prune(connection: Connection, before: float) -> int:
-        kept = exists().where(
-            deliveries.c.event_id == events.c.id,
-            (deliveries.c.state == "pending") | (deliveries.c.settled_at > before),
-        )
-        old = select(events.c.id).where(events.c.received_at < before, ~kept).limit(PRUNE_BATCH)
-        ids = connection.execute(old).scalars().all()
-        told = select(deliveries.c.id).where(deliveries.c.event_id.in_(ids))
-        connection.execute(
-            delete(attempt_deliveries).where(attempt_deliveries.c.delivery_id.in_(told))
-        )
-        connection.execute(delete(deliveries).where(deliveries.c.event_id.in_(ids)))
-        connection.execute(delete(events).where(events.c.id.in_(ids)))
-        linked = exists().where(attempt_deliveries.c.attempt_id == attempts.c.id)
-        stale = (
-            select(attempts.c.id).where(attempts.c.ended_at < before, ~linked).limit(PRUNE_BATCH)
-        )
-        connection.execute(delete(attempts).where(attempts.c.id.in_(stale.scalar_subquery())))
-        return len(ids)
-
-    def health(self) -> Health:
-        """Return how the outbox stands; raises StorageError where it cannot be read."""
-        with self.database.read() as connection:
-            pending = select(func.count(), func.min(deliveries.c.created_at))
-            count, oldest = connection.execute(pending.where(deliveries.c.state == "pending")).one()
-            stopped = connection.execute(
-                select(bots.c.name, bots.c.stopped).where(bots.c.stopped != "")
-            )
-            names = {row.name: row.stopped for row in stopped if row.name in self._known}
-        return Health(count, oldest, names)
-
-
-def _notice_due(bot: Record, now: float) -> bool:
-    return bool(bot.untold) and now - bot.noticed_at >= HOURLY
-
-
-def _event_row(event: Event, named: Sequence[str]) -> dict[str, Any]:
-    payload = json.dumps(event.payload, ensure_ascii=False)
-    rest = {key: value for key, value in event.payload.items() if key != "timestamp"}
-    told = event.raw if event.error else json.dumps(rest, sort_keys=True).encode()
-    digest = hashlib.sha256(told + b"\n" + ",".join(sorted(named)).encode()).hexdigest()
-    return {
-        "received_at": event.received_at,
-        "type": event.type,
-        **{name: event.fields[name] for name in _SHOWN},
-        "brief": (event.fields["notes"] or event.fields["message"])[:BRIEF],
-        "payload": payload,
-        "raw": event.raw,
-        "error": event.error,
-        "digest": digest,
-    }
-
-
-def _due(now: float) -> ColumnElement[bool]:
-    return (deliveries.c.state == "pending") & (deliveries.c.held_until <= now)
-
-
-def _delivery(row: Record, payload: Mapping[str, Any]) -> Delivery:
-    event = Event(row.type, payload, row.received_at, error=row.error, id=row.event_id)
-    target = Target(
-        row.bot,
-        tuple(json.loads(row.mention)),
-        row.template,
-        tuple(json.loads(row.attach)),
-        row.held_until,
-    )
-    return Delivery(row.id, event, target, row.step, row.media_id, row.media_at)
 
 
 def _progress(delivery: Delivery, outcome: Outcome, more: bool, now: float) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from test_outbox import put, rows, states
 from bridge.database import events
 from bridge.dispatcher import PRUNE_EVERY, Dispatcher
 from bridge.errors import StorageError
+from bridge.history import History
 from bridge.model import Bot, Message, Outcome, Target, Verdict
 from bridge.outbox import Outbox
 from bridge.rendering import Renderer
@@ -39,7 +40,8 @@ def dispatcher(
     outbox: Outbox, client: FakeClient, bots: dict[str, Bot], clock: Clock
 ) -> Iterator[Dispatcher]:
     renderer = Renderer(ROOT / "templates", ZoneInfo("Asia/Shanghai"))
-    loop = Dispatcher(outbox, renderer, client, bots, 30 * 86400.0, clock)
+    history = History(outbox.database, bots)
+    loop = Dispatcher(outbox, renderer, client, bots, history, 30 * 86400.0, clock)
     yield loop
     loop.stop()
 

@@ -11,6 +11,7 @@ from sqlalchemy import func, select
 from bridge.database import Database, attempt_deliveries, attempts, deliveries, events
 from bridge.database import bots as bots_table
 from bridge.errors import StorageError
+from bridge.history import History
 from bridge.model import Attempt, Bot, Outcome, Secret, Target, Verdict
 from bridge.outbox import LEASE, REST, STOPPED_RETRY, WINDOW, Outbox, backoff
 
@@ -39,6 +40,10 @@ def claim_one(outbox: Outbox) -> Attempt:
 def rows(outbox: Outbox, table: object = deliveries) -> list[dict[str, object]]:
     with outbox.database.read() as connection:
         return [dict(row._mapping) for row in connection.execute(select(table))]  # type: ignore[call-overload]
+
+
+def history(outbox: Outbox) -> History:
+    return History(outbox.database, outbox._known)
 
 
 def states(outbox: Outbox) -> list[object]:
@@ -316,7 +321,7 @@ def test_no_window_holds_more_than_the_rate_for_four_dispatchers(
             outbox.settle(attempt, BUSY if step % 17 == 0 else SENT)
             calls.append((began, clock()))
         clock.advance(0.2)
-    assert boxes[0].health().pending == 0
+    assert history(boxes[0]).health().pending == 0
     # WeCom may count a call at any moment between its beginning and its end.
     for arrived in [end for _, end in calls]:
         assert sum(begin - 60 < arrived <= end for begin, end in calls) <= 18 + 1
@@ -393,7 +398,7 @@ def test_a_stopped_bot_keeps_its_deliveries_and_default_hears_of_it(
     assert alarm.bot == "default"
     assert alarm.deliveries[0].event.type == "botStopped"
     assert alarm.deliveries[0].event.payload["bot"] == "dev"
-    assert outbox.health().stopped == {"dev": "invalid_webhook"}
+    assert history(outbox).health().stopped == {"dev": "invalid_webhook"}
     assert states(outbox)[0] == "pending"
 
 
@@ -432,7 +437,7 @@ def test_a_stopped_bot_that_answers_again_is_no_longer_stopped(
     outbox.settle(claim_one(outbox), SENT)
     clock.advance(STOPPED_RETRY)
     outbox.settle(claim_one(outbox), SENT)
-    assert outbox.health().stopped == {}
+    assert history(outbox).health().stopped == {}
 
 
 def test_a_passing_failure_does_not_hide_that_a_bot_is_stopped(
@@ -443,7 +448,7 @@ def test_a_passing_failure_does_not_hide_that_a_bot_is_stopped(
     outbox.settle(claim_one(outbox), SENT)
     clock.advance(STOPPED_RETRY)
     outbox.settle(claim_one(outbox), BUSY)
-    assert outbox.health().stopped == {"dev": "invalid_webhook"}
+    assert history(outbox).health().stopped == {"dev": "invalid_webhook"}
 
 
 def test_a_stopped_bot_is_tried_when_told_to(outbox: Outbox, clock: Clock) -> None:
@@ -518,7 +523,7 @@ def test_notices_of_expiry_come_at_most_once_an_hour_and_count_all(
     clock.advance(60)
     claim(outbox)
     assert claim(outbox) == []
-    assert outbox.health().pending == 0
+    assert history(outbox).health().pending == 0
     clock.advance(3600)
     claim(outbox)
     assert claim_one(outbox).deliveries[0].event.payload["count"] == 2
@@ -570,9 +575,9 @@ def test_settled_history_is_deleted_and_pending_deliveries_never(
     outbox.settle(claim_one(outbox), SENT)
     waiting = put(outbox, clock, DEV, n=2)
     outbox.accept([(event(clock, n=3), ())])
-    assert outbox.prune(clock()) == 0
+    assert history(outbox).prune(clock()) == 0
     clock.advance(10)
-    assert outbox.prune(clock()) == 2
+    assert history(outbox).prune(clock()) == 2
     assert [row["id"] for row in rows(outbox, events)] == [waiting]
     assert states(outbox) == ["pending"]
     with outbox.database.read() as connection:
@@ -583,15 +588,15 @@ def test_an_old_event_that_was_settled_lately_is_kept(outbox: Outbox, clock: Clo
     put(outbox, clock)
     clock.advance(1000)
     outbox.settle(claim_one(outbox), SENT)
-    assert outbox.prune(clock() - 500) == 0
-    assert outbox.prune(clock() + 1) == 1
+    assert history(outbox).prune(clock() - 500) == 0
+    assert history(outbox).prune(clock() + 1) == 1
 
 
 def test_an_event_number_is_never_used_again(outbox: Outbox, clock: Clock) -> None:
     first = put(outbox, clock)
     outbox.settle(claim_one(outbox), SENT)
     clock.advance(10)
-    outbox.prune(clock())
+    history(outbox).prune(clock())
     assert put(outbox, clock, n=2) > first
 
 

@@ -7,14 +7,14 @@ from flask.typing import ResponseReturnValue
 
 from bridge.dispatcher import Dispatcher
 from bridge.errors import StorageError
-from bridge.outbox import Outbox
+from bridge.history import History
 from bridge.rendering import Renderer
 
 LATE = 600.0  # seconds that a delivery may wait before it counts as trouble
 
 
 def create_ops(
-    outbox: Outbox, dispatcher: Dispatcher, renderer: Renderer, clock: Callable[[], float]
+    history: History, dispatcher: Dispatcher, renderer: Renderer, clock: Callable[[], float]
 ) -> Blueprint:
     """Return `/healthz` and `/readyz`."""
     ops = Blueprint("ops", __name__)
@@ -27,7 +27,7 @@ def create_ops(
     def readyz() -> ResponseReturnValue:
         wrong, pending, age = [], None, None
         try:
-            health = outbox.health()
+            health = history.health()
             pending = health.pending
             age = round(clock() - health.oldest, 1) if health.oldest else 0.0
             if age > LATE:

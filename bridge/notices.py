@@ -1,0 +1,80 @@
+"""What the bridge itself has to tell: a bot is stopped, deliveries have expired.
+
+Such news are events like any other, in the outbox and by templates of their own names.
+"""
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import Connection, func, select, update
+
+from bridge.database import bots, deliveries, events
+from bridge.model import Bot, Event, Outcome, Target
+from bridge.rows import Record, event_row, set_bot, store
+
+log = logging.getLogger(__name__)
+
+HOURLY = 3600.0  # seconds between two notices of one kind about one bot
+STOPPED, EXPIRED = "botStopped", "expired"  # the events' types
+
+
+def is_due(bot: Record, now: float) -> bool:
+    """Tell whether there is a bot's expired deliveries to tell of."""
+    return bool(bot.untold) and now - bot.noticed_at >= HOURLY
+
+
+class Notices:
+    """Puts notices into the outbox, within the transaction of whatever they tell about."""
+
+    def __init__(self, known: Mapping[str, Bot], max_age: float) -> None:
+        self._known = known
+        self._max_age = max_age
+
+    def stopped(self, connection: Connection, bot: Record, outcome: Outcome, now: float) -> None:
+        """Tell that a bot is stopped, at most once an hour; `bot` is its row from before."""
+        if now - bot.alarmed_at >= HOURLY:
+            set_bot(connection, bot.name, alarmed_at=now)
+            facts = {"reason": outcome.reason, "detail": outcome.detail}
+            self._tell(connection, now, STOPPED, bot.name, facts)
+
+    def expire(self, connection: Connection, now: float) -> None:
+        """Settle what is too old, and tell of it, at most once an hour for each bot."""
+        expired = connection.execute(
+            update(deliveries)
+            .where(deliveries.c.state == "pending", deliveries.c.expires_at <= now)
+            .values(state="expired", reason="too_old", settled_at=now)
+            .returning(deliveries.c.bot, deliveries.c.event_id)
+        ).all()
+        for name in {row.bot for row in expired}:
+            ids = [row.event_id for row in expired if row.bot == name]
+            log.warning(
+                "bot %s: %d deliveries are too old and expire (events %s)", name, len(ids), ids[:20]
+            )
+            # A notice that has expired itself is not worth another notice.
+            own = select(func.count()).where(events.c.id.in_(ids), events.c.type == EXPIRED)
+            told = len(ids) - connection.execute(own).scalar_one()
+            set_bot(connection, name, untold=bots.c.untold + told)
+        for row in connection.execute(select(bots)).all():
+            if is_due(row, now):
+                set_bot(connection, row.name, untold=0, noticed_at=now)
+                hours = round(self._max_age / 3600, 1)
+                self._tell(
+                    connection, now, EXPIRED, row.name, {"count": row.untold, "hours": hours}
+                )
+
+    def _tell(
+        self, connection: Connection, now: float, kind: str, about: str, facts: dict[str, Any]
+    ) -> None:
+        """Put an event of the bridge's own in the outbox, about one bot, for whoever can hear it.
+
+        News of a bot that works go to itself; otherwise to `default`, or else to any other.
+        """
+        stopped = set(connection.execute(select(bots.c.name).where(bots.c.stopped != "")).scalars())
+        order = [about, "default", *sorted(self._known)]
+        hearing = [name for name in order if name in self._known and name not in stopped]
+        if not hearing:
+            log.error("bot %s: %s %s, and there is no other bot to tell it to", about, kind, facts)
+            return
+        event = Event(kind, {"bot": about, **facts}, now)
+        store(connection, now, self._max_age, event_row(event), [Target(hearing[0])])

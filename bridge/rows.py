@@ -1,0 +1,87 @@
+"""How events and deliveries stand in their tables."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Row, insert, update
+
+from bridge.database import bots, deliveries, events
+from bridge.model import Delivery, Event, Target
+
+Record = Row[*tuple[Any, ...]]
+
+SHOWN = ("title", "device_type", "os_version", "build_version", "link")  # fields with a column
+BRIEF = 300  # characters of the notes, for lists and digests
+
+
+def event_row(event: Event, named: Sequence[str] = ()) -> dict[str, Any]:
+    """Return an event as its row; the digest tells one payload (and bots named) from another."""
+    payload = json.dumps(event.payload, ensure_ascii=False)
+    rest = {key: value for key, value in event.payload.items() if key != "timestamp"}
+    told = event.raw if event.error else json.dumps(rest, sort_keys=True).encode()
+    digest = hashlib.sha256(told + b"\n" + ",".join(sorted(named)).encode()).hexdigest()
+    return {
+        "received_at": event.received_at,
+        "type": event.type,
+        **{name: event.fields[name] for name in SHOWN},
+        "brief": (event.fields["notes"] or event.fields["message"])[:BRIEF],
+        "payload": payload,
+        "raw": event.raw,
+        "error": event.error,
+        "digest": digest,
+    }
+
+
+def store(
+    connection: Connection,
+    now: float,
+    max_age: float,
+    row: dict[str, Any],
+    targets: Sequence[Target],
+) -> int:
+    """Insert an event with its deliveries, which expire after `max_age` s; return its id."""
+    event_id: int = connection.execute(insert(events).returning(events.c.id), row).scalar_one()
+    if targets:
+        connection.execute(
+            insert(deliveries),
+            [
+                {
+                    "event_id": event_id,
+                    "bot": target.bot,
+                    "template": target.template,
+                    "mention": json.dumps(target.mention),
+                    "attach": json.dumps(target.attach),
+                    "created_at": now,
+                    "held_until": target.held_until,
+                    "expires_at": max(now, target.held_until) + max_age,
+                }
+                for target in targets
+            ],
+        )
+    return event_id
+
+
+def waits(now: float) -> ColumnElement[bool]:
+    """Return the condition that a delivery waits and is not held by quiet hours."""
+    return (deliveries.c.state == "pending") & (deliveries.c.held_until <= now)
+
+
+def delivery_of(row: Record, payload: Mapping[str, Any]) -> Delivery:
+    """Return the delivery of a row that also has its event's columns, but for the payload."""
+    event = Event(row.type, payload, row.received_at, error=row.error, id=row.event_id)
+    target = Target(
+        row.bot,
+        tuple(json.loads(row.mention)),
+        row.template,
+        tuple(json.loads(row.attach)),
+        row.held_until,
+    )
+    return Delivery(row.id, event, target, row.step, row.media_id, row.media_at)
+
+
+def set_bot(connection: Connection, name: str, **values: Any) -> bool:
+    """Change a bot's row; tells whether there is one."""
+    done = connection.execute(update(bots).where(bots.c.name == name).values(values))
+    return done.rowcount == 1
