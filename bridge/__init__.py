@@ -19,6 +19,7 @@ from bridge.model import Route
 from bridge.outbox import Outbox
 from bridge.pgyer import MAX_BODY
 from bridge.rendering import Renderer
+from bridge.repairs import Repairs
 from bridge.settings import Settings
 from bridge.web.ops import create_ops
 from bridge.web.receiver import create_receiver
@@ -35,6 +36,7 @@ class Bridge:
     routes: list[Route]
     outbox: Outbox
     history: History
+    repairs: Repairs
     renderer: Renderer
     dispatcher: Dispatcher
 
@@ -77,7 +79,8 @@ def create_bridge(
     dispatcher = Dispatcher(
         outbox, renderer, Client(), config.bots, history, config.retention, clock
     )
-    return Bridge(config, routes, outbox, history, renderer, dispatcher)
+    repairs = Repairs(outbox.database, config.max_age, clock)
+    return Bridge(config, routes, outbox, history, repairs, renderer, dispatcher)
 
 
 def create_app(environ: Mapping[str, str] | None = None) -> Flask:

@@ -43,6 +43,14 @@ def store(
 ) -> int:
     """Insert an event with its deliveries, which expire after `max_age` s; return its id."""
     event_id: int = connection.execute(insert(events).returning(events.c.id), row).scalar_one()
+    add_deliveries(connection, now, max_age, event_id, targets)
+    return event_id
+
+
+def add_deliveries(
+    connection: Connection, now: float, max_age: float, event_id: int, targets: Sequence[Target]
+) -> None:
+    """Insert the duties to tell a stored event to these targets."""
     if targets:
         connection.execute(
             insert(deliveries),
@@ -60,7 +68,6 @@ def store(
                 for target in targets
             ],
         )
-    return event_id
 
 
 def waits(now: float) -> ColumnElement[bool]:
@@ -71,14 +78,18 @@ def waits(now: float) -> ColumnElement[bool]:
 def delivery_of(row: Record, payload: Mapping[str, Any]) -> Delivery:
     """Return the delivery of a row that also has its event's columns, but for the payload."""
     event = Event(row.type, payload, row.received_at, error=row.error, id=row.event_id)
-    target = Target(
+    return Delivery(row.id, event, target_of(row), row.step, row.media_id, row.media_at)
+
+
+def target_of(row: Record) -> Target:
+    """Return whom and how a delivery's row says that its event is to be told."""
+    return Target(
         row.bot,
         tuple(json.loads(row.mention)),
         row.template,
         tuple(json.loads(row.attach)),
         row.held_until,
     )
-    return Delivery(row.id, event, target, row.step, row.media_id, row.media_at)
 
 
 def set_bot(connection: Connection, name: str, **values: Any) -> bool:
