@@ -33,6 +33,8 @@ access_log_format = (
 
 def post_worker_init(worker: Any) -> None:
     """Start dispatching in the worker, and stop it as soon as the worker is told to end."""
+    if not _settings.dispatch:
+        return
     dispatcher = worker.wsgi.extensions["bridge"].dispatcher
     dispatcher.start()
     gunicorn_handler = signal.getsignal(signal.SIGTERM)

@@ -2,8 +2,7 @@
 
 import logging
 import os
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from flask import Flask
@@ -13,7 +12,7 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 
 from bridge import routing, settings
 from bridge.dispatcher import Dispatcher
-from bridge.errors import SettingsError, StorageError
+from bridge.errors import SchemaError, SettingsError, StorageError
 from bridge.history import History
 from bridge.model import Route
 from bridge.outbox import Outbox
@@ -62,9 +61,7 @@ def configure(environ: Mapping[str, str]) -> tuple[Settings, list[Route]]:
     return config, routes
 
 
-def create_bridge(
-    config: Settings, routes: list[Route], clock: Callable[[], float] = time.time
-) -> Bridge:
+def create_bridge(config: Settings, routes: list[Route]) -> Bridge:
     """Put the parts together; nothing runs yet and no connection is open."""
     outbox = Outbox(
         config.database_url.reveal(),
@@ -72,8 +69,8 @@ def create_bridge(
         rate=config.rate,
         max_age=config.max_age,
         dedupe=config.dedupe,
-        clock=clock,
     )
+    clock = outbox.database.time
     renderer = Renderer(config.templates, config.timezone, config.public_url)
     history = History(outbox.database, config.bots)
     dispatcher = Dispatcher(
@@ -96,11 +93,12 @@ def create_app(environ: Mapping[str, str] | None = None) -> Flask:
         app.json.ensure_ascii = app.json.sort_keys = False
     app.extensions["bridge"] = bridge
     app.register_error_handler(HTTPException, _as_json)
-    wake, clock = bridge.dispatcher.wake, time.time
+    wake, clock = bridge.dispatcher.wake, bridge.outbox.database.time
     app.register_blueprint(
         create_receiver(bridge.settings, bridge.routes, bridge.outbox, wake, clock)
     )
-    app.register_blueprint(create_ops(bridge.history, bridge.dispatcher, bridge.renderer, clock))
+    dispatcher = bridge.dispatcher if bridge.settings.dispatch else None
+    app.register_blueprint(create_ops(bridge.history, dispatcher, bridge.renderer, clock))
     for warning in bridge.settings.warnings:
         log.warning("%s", warning)
     for route in bridge.routes:
@@ -114,6 +112,9 @@ def create_app(environ: Mapping[str, str] | None = None) -> Flask:
             )
     try:
         bridge.outbox.open()
+    except SchemaError as error:
+        log.critical("the bridge cannot start with this database: %s", error)
+        raise SystemExit(4) from None  # gunicorn's own code for an app that cannot be loaded
     except StorageError as error:
         log.error("the database cannot be used yet: %s; it is tried again with each event", error)
     return app

@@ -1,4 +1,4 @@
-"""The tables, and one writer per process that commits together whatever waits.
+"""The connection to the database: one writer per process commits together whatever waits.
 
 SQLite takes one writer at a time, and every commit waits for the disk. So writes are jobs in a
 queue, and one thread runs all that wait in one transaction: the wait is shared, nobody sleeps on
@@ -8,30 +8,16 @@ a busy database, and a job's result is given out only once it is on disk.
 import logging
 import queue
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
-from sqlalchemy import (
-    BigInteger,
-    Column,
-    Connection,
-    Engine,
-    Float,
-    ForeignKey,
-    Index,
-    Integer,
-    LargeBinary,
-    MetaData,
-    Table,
-    Text,
-    create_engine,
-    event,
-    text,
-)
+from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.exc import SQLAlchemyError
 
+from bridge import schema
 from bridge.errors import StorageError
 
 T = TypeVar("T")
@@ -40,126 +26,8 @@ log = logging.getLogger(__name__)
 BUSY_TIMEOUT = 5.0  # seconds that SQLite waits for another process's commit
 WRITE_TIMEOUT = 10.0  # seconds after which a caller stops waiting for its write
 MAX_BATCH = 200  # jobs in one transaction
-_LOCK = 7_291_003  # PostgreSQL's advisory lock for whoever prepares the schema
-
-metadata = MetaData()
-_Id = BigInteger().with_variant(Integer, "sqlite")  # SQLite counts up INTEGER keys only
-
-
-def _text(name: str, default: str = "") -> Column[str]:
-    return Column(name, Text, nullable=False, default=default)
-
-
-def _moment(name: str) -> Column[float]:
-    """A moment in epoch seconds; 0 is never."""
-    return Column(name, Float(53), nullable=False, default=0.0)
-
-
-events = Table(
-    "events",
-    metadata,
-    Column("id", _Id, primary_key=True),
-    _moment("received_at"),
-    _text("type"),
-    # What lists and digests show, so that they need not read the payload, which may be large.
-    _text("title"),
-    _text("device_type"),
-    _text("os_version"),
-    _text("build_version"),
-    _text("link"),
-    _text("brief"),  # the beginning of the notes
-    _text("payload"),  # JSON
-    Column("raw", LargeBinary, nullable=False),
-    _text("error"),
-    _text("digest"),
-    Index("events_digest", "digest", "received_at"),
-    Index("events_received_at", "received_at"),
-    sqlite_autoincrement=True,
-)
-
-deliveries = Table(
-    "deliveries",
-    metadata,
-    Column("id", _Id, primary_key=True),
-    Column("event_id", ForeignKey("events.id"), nullable=False, index=True),
-    _text("bot"),
-    _text("state", "pending"),  # pending, sent, parked, expired
-    _text("reason"),
-    _text("template"),
-    _text("mention"),  # JSON list
-    _text("attach"),  # JSON list
-    Column("step", Integer, nullable=False, default=0),  # messages already told
-    _text("media_id"),  # of the file that is uploaded and not yet sent
-    _moment("media_at"),
-    Column("tries", Integer, nullable=False, default=0),
-    _moment("created_at"),
-    _moment("held_until"),  # the end of its quiet hours
-    _moment("expires_at"),
-    _moment("settled_at"),
-    sqlite_autoincrement=True,
-)
-_pending = deliveries.c.state == "pending"
-Index(
-    "deliveries_pending",
-    deliveries.c.bot,
-    deliveries.c.id,
-    sqlite_where=_pending,
-    postgresql_where=_pending,
-)
-_held = _pending & (deliveries.c.held_until > 0)
-Index(
-    "deliveries_held",
-    deliveries.c.held_until,
-    sqlite_where=_held,
-    postgresql_where=_held,
-)
-Index(
-    "deliveries_expiring",
-    deliveries.c.expires_at,
-    sqlite_where=_pending,
-    postgresql_where=_pending,
-)
-
-bots = Table(
-    "bots",
-    metadata,
-    Column("name", Text, primary_key=True),
-    _text("fingerprint"),  # of its key; a new one means that a stopped bot may work again
-    _text("lease"),  # who may send now
-    _moment("lease_until"),
-    _moment("rest_until"),
-    Column("failures", Integer, nullable=False, default=0),  # in a row
-    _text("stopped"),  # why nothing can be told through it
-    _moment("alarmed_at"),
-    Column("untold", Integer, nullable=False, default=0),  # expired, and in no notice yet
-    _moment("noticed_at"),
-    Column("last_errcode", Integer),
-    _text("last_reason"),
-    _moment("last_at"),
-)
-
-attempts = Table(
-    "attempts",
-    metadata,
-    Column("id", _Id, primary_key=True),
-    _text("bot"),
-    _moment("started_at"),
-    _moment("ended_at"),  # while it is under way: when its lease ends
-    _text("verdict"),  # '' while it is under way
-    _text("reason"),
-    _text("detail"),
-    Column("errcode", Integer),
-    Index("attempts_bot", "bot", "ended_at"),
-    Index("attempts_ended_at", "ended_at"),
-    sqlite_autoincrement=True,
-)
-
-attempt_deliveries = Table(
-    "attempt_deliveries",
-    metadata,
-    Column("delivery_id", ForeignKey("deliveries.id"), primary_key=True),
-    Column("attempt_id", ForeignKey("attempts.id"), primary_key=True, index=True),
-)
+CLOCK_EVERY = 60.0  # seconds between two looks at PostgreSQL's clock
+CHANNEL = "bridge"  # of PostgreSQL's NOTIFY
 
 Job = Callable[[Connection], T]
 
@@ -175,6 +43,8 @@ class Database:
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._closed = False
+        self._clock_ahead = 0.0
+        self._clock_read_at = float("-inf")
 
     def write(self, job: Job[T]) -> T:
         """Run a job in a transaction, together with others, and return once it is on disk.
@@ -205,6 +75,40 @@ class Database:
                 yield connection
         except SQLAlchemyError as error:
             raise StorageError(_why(error)) from None
+
+    @property
+    def is_postgres(self) -> bool:
+        """Tell whether other machines may share this database."""
+        return self.engine.dialect.name == "postgresql"
+
+    def time(self) -> float:
+        """Return the epoch time by the database's clock: leases are between machines."""
+        if self.is_postgres and time.monotonic() > self._clock_read_at + CLOCK_EVERY:
+            with suppress(SQLAlchemyError), self.engine.connect() as connection:
+                began = time.time()
+                query = text("SELECT extract(epoch FROM clock_timestamp())")
+                there = float(connection.execute(query).scalar_one())
+                self._clock_ahead = there - (began + time.time()) / 2
+                self._clock_read_at = time.monotonic()
+        return time.time() + self._clock_ahead
+
+    def listen(self, heard: Callable[[], None], stopping: threading.Event) -> None:
+        """Call `heard` whenever any process has stored something to tell, until `stopping`.
+
+        PostgreSQL only: SQLite's processes look every second. Raises what the driver raises.
+        """
+        connection = self.engine.raw_connection()
+        driver: Any = connection.driver_connection
+        connection.detach()
+        try:
+            driver.autocommit = True
+            driver.execute(f"LISTEN {CHANNEL}")
+            heard()
+            while not stopping.is_set():
+                for _ in driver.notifies(timeout=1.0):
+                    heard()
+        finally:
+            driver.close()
 
     def close(self) -> None:
         """Commit what waits and let go of the database."""
@@ -248,9 +152,7 @@ class Database:
             connection = connection.execution_options(writes=True)
             if not self._prepared:
                 with connection.begin():
-                    if connection.dialect.name == "postgresql":
-                        connection.execute(text(f"SELECT pg_advisory_xact_lock({_LOCK})"))
-                    metadata.create_all(connection)
+                    schema.upgrade(connection)
                     self._prepare(connection)
                 self._prepared = True
             with connection.begin():

@@ -46,6 +46,7 @@ class Dispatcher:
         self._wake = threading.Event()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="dispatcher", daemon=True)
+        self._listener = threading.Thread(target=self._listen, name="listener", daemon=True)
         self._pool = ThreadPoolExecutor(min(len(bots) or 1, MAX_SENDERS), "sender")
         self._slots = threading.Semaphore(min(len(bots) or 1, MAX_SENDERS))
 
@@ -57,6 +58,8 @@ class Dispatcher:
     def start(self) -> None:
         """Begin to dispatch; to be called after a fork, never at import."""
         self._thread.start()
+        if self._outbox.database.is_postgres:
+            self._listener.start()
 
     def wake(self) -> None:
         """Say that something new is in the outbox."""
@@ -70,8 +73,9 @@ class Dispatcher:
     def stop(self) -> None:
         """Claim nothing more and wait until the calls under way are settled."""
         self.stop_soon()
-        if self.alive:
-            self._thread.join()
+        for thread in (self._thread, self._listener):
+            if thread.is_alive():
+                thread.join()
         self._pool.shutdown(wait=True)
 
     def _run(self) -> None:
@@ -88,6 +92,15 @@ class Dispatcher:
                 pause = TROUBLE
             self._wake.wait(max(0.0, min(pause, POLL)))
             self._wake.clear()
+
+    def _listen(self) -> None:
+        """Be woken by what other processes store; where that fails, looking every POLL goes on."""
+        while not self._stopping.is_set():
+            try:
+                self._outbox.database.listen(self._wake.set, self._stopping)
+            except Exception as error:  # of whatever kind: the driver's, the pool's, the network's
+                log.warning("not woken by others for %.0f s: %s", TROUBLE, type(error).__name__)
+            self._stopping.wait(TROUBLE)
 
     def run_once(self) -> float:
         """Start whatever is due and a sender is free for; return when to look again (epoch s)."""

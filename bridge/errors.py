@@ -5,6 +5,7 @@ BridgeError
 ├── UndecodableError   a body in which no event can be found
 ├── TooLargeError      a body that is, or unpacks to, more than the bridge takes
 └── StorageError       the database did not take a write; the sender may try again
+    └── SchemaError    the database was written by a newer bridge than this one
 """
 
 from collections.abc import Sequence
@@ -37,3 +38,7 @@ class TooLargeError(BridgeError):
 
 class StorageError(BridgeError):
     """The database did not take a write, and nothing of it was stored."""
+
+
+class SchemaError(StorageError):
+    """The schema in the database is not one that this version knows how to bring up to date."""

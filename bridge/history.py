@@ -11,9 +11,10 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, delete, exists, func, or_, select
 
-from bridge.database import Database, attempt_deliveries, attempts, bots, deliveries, events
+from bridge.database import Database
 from bridge.model import Bot, Event, Target
 from bridge.rows import SHOWN, target_of
+from bridge.schema import attempt_deliveries, attempts, bots, deliveries, events
 
 PRUNE_BATCH = 200  # events
 SCAN = 20_000  # events that one page of a filtered list looks at

@@ -9,9 +9,9 @@ from typing import Any
 
 from sqlalchemy import Connection, func, select, update
 
-from bridge.database import bots, deliveries, events
 from bridge.model import Bot, Event, Outcome, Target
 from bridge.rows import Record, event_row, set_bot, store
+from bridge.schema import bots, deliveries, events
 
 log = logging.getLogger(__name__)
 

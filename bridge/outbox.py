@@ -9,7 +9,6 @@ import json
 import logging
 import random
 import secrets
-import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,9 +16,10 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, func, insert, select, text, update
 
 from bridge import notices
-from bridge.database import Database, attempt_deliveries, attempts, bots, deliveries, events
+from bridge.database import Database
 from bridge.model import Attempt, Bot, Delivery, Event, Outcome, Target, Verdict
 from bridge.rows import SHOWN, Record, delivery_of, event_row, set_bot, store, waits
+from bridge.schema import attempt_deliveries, attempts, bots, deliveries, events
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +48,10 @@ def backoff(failures: int, jitter: float) -> float:
 
 
 class Outbox:
-    """The events, deliveries and attempts; all times are epoch seconds by `clock`."""
+    """The events, deliveries and attempts; all times are epoch seconds.
+
+    They are by `clock`, or without one by the database's own.
+    """
 
     def __init__(
         self,
@@ -58,7 +61,7 @@ class Outbox:
         rate: int,
         max_age: float,
         dedupe: float,
-        clock: Callable[[], float] = time.time,
+        clock: Callable[[], float] | None = None,
         jitter: Callable[[], float] = random.random,
     ) -> None:
         self._known = known
@@ -66,9 +69,9 @@ class Outbox:
         self._max_age = max_age
         self._notices = notices.Notices(known, max_age)
         self._dedupe = dedupe
-        self._clock = clock
         self._jitter = jitter
         self.database = Database(url, self._prepare)
+        self._clock = clock or self.database.time
 
     def open(self) -> None:
         """Make the schema and enter the bots now rather than with the first event."""

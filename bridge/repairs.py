@@ -5,9 +5,10 @@ from collections.abc import Callable, Sequence
 
 from sqlalchemy import Connection, select, update
 
-from bridge.database import Database, deliveries, events
+from bridge.database import Database
 from bridge.model import Event, Target
 from bridge.rows import add_deliveries, event_row, store, target_of
+from bridge.schema import deliveries, events
 
 TEST = "test"  # the type of the event that a test message tells
 DONE = "done_by_hand"

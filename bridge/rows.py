@@ -5,10 +5,11 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, insert, update
+from sqlalchemy import ColumnElement, Connection, Row, insert, text, update
 
-from bridge.database import bots, deliveries, events
+from bridge.database import CHANNEL
 from bridge.model import Delivery, Event, Target
+from bridge.schema import bots, deliveries, events
 
 Record = Row[*tuple[Any, ...]]
 
@@ -50,8 +51,10 @@ def store(
 def add_deliveries(
     connection: Connection, now: float, max_age: float, event_id: int, targets: Sequence[Target]
 ) -> None:
-    """Insert the duties to tell a stored event to these targets."""
+    """Insert the duties to tell a stored event to these targets, and wake whoever may do it."""
     if targets:
+        if connection.dialect.name == "postgresql":
+            connection.execute(text(f"NOTIFY {CHANNEL}"))
         connection.execute(
             insert(deliveries),
             [

@@ -28,6 +28,7 @@ _PLAIN = [
     "BRIDGE_MAX_AGE_HOURS",
     "BRIDGE_RETENTION_DAYS",
     "BRIDGE_PUBLIC_URL",
+    "BRIDGE_DISPATCH",
 ]
 _KNOWN = {*_PLAIN, *_SECRETS, *(f"{name}_FILE" for name in _SECRETS)}
 _BOT_PREFIX = "WECOM_BOT_KEY_"
@@ -50,6 +51,7 @@ class Settings:
     max_age: float
     retention: float
     public_url: str
+    dispatch: bool
     port: int
     workers: int
     log_level: str
@@ -154,6 +156,7 @@ def load(environ: Mapping[str, str]) -> tuple[Settings, list[str]]:
         max_age=read.parsed("BRIDGE_MAX_AGE_HOURS", "24", _number()) * 3600,
         retention=read.parsed("BRIDGE_RETENTION_DAYS", "30", _number()) * 86400,
         public_url=read.parsed("BRIDGE_PUBLIC_URL", "", lambda v: _http_url(v) if v else ""),
+        dispatch=read.parsed("BRIDGE_DISPATCH", "on", _one_of("on", "off", fold=str.lower)) == "on",
         port=read.parsed("PORT", "8000", _whole(0, 65535)),
         workers=read.parsed("WEB_CONCURRENCY", "1", _whole(1)),
         log_level=read.parsed("LOG_LEVEL", "INFO", _one_of(*_LEVELS, fold=str.upper)),

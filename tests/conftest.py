@@ -1,6 +1,7 @@
 """What the tests share: a clock that stands still, a sandbox, real deployments of the bridge."""
 
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -9,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import postgres
 import pytest
 import requests
 
@@ -147,11 +149,36 @@ def bots() -> dict[str, Bot]:
     return {name: Bot(name, Secret(url + name)) for name in names}
 
 
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[postgres.Server]:
+    """A real PostgreSQL; where there is none its tests are skipped, but never in CI."""
+    if not postgres.binaries():
+        assert not os.environ.get("CI"), postgres.INSTALL
+        pytest.skip(f"there is no PostgreSQL: {postgres.INSTALL}")
+    with postgres.served() as server:
+        yield server
+
+
 @pytest.fixture
-def outbox(tmp_path: Path, bots: dict[str, Bot], clock: Clock) -> Iterator[Outbox]:
-    """An outbox on SQLite by the still clock, with jitter in the middle of its range."""
+def postgres_url(postgres_server: postgres.Server) -> str:
+    """The URL of an empty PostgreSQL database of the test's own."""
+    return postgres_server.create(f"test_{secrets.token_hex(6)}")
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of an empty database; each test runs on both kinds."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/outbox.db"
+    url: str = request.getfixturevalue("postgres_url")
+    return url.replace("postgresql://", "postgresql+psycopg://")
+
+
+@pytest.fixture
+def outbox(database_url: str, bots: dict[str, Bot], clock: Clock) -> Iterator[Outbox]:
+    """An outbox by the still clock, with jitter in the middle of its range."""
     box = Outbox(
-        f"sqlite:///{tmp_path}/outbox.db",
+        database_url,
         bots,
         rate=18,
         max_age=86400.0,

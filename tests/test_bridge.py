@@ -617,6 +617,7 @@ def test_an_attachment_that_fails_leaves_the_message_standing(
     bridge = deploy(api, BRIDGE_RATE="1").start()
     bridge.post(json.dumps({"type": "crashlog", "notes": "x" * 9999}))
     until(lambda: len(box.messages()) == 1)
+    until(lambda: rows(tmp_path, "select verdict from attempts") == [("sent",)])
     box.fault(DEFAULT, fault)
     connection = sqlite3.connect(tmp_path / "bridge.db")
     with connection:  # let the minute pass

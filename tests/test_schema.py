@@ -1,0 +1,48 @@
+"""The schema by migrations, on SQLite and on a real PostgreSQL."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import inspect, text
+
+from bridge.database import Database
+from bridge.errors import SchemaError
+from bridge.schema import VERSION, metadata
+
+
+def test_the_migrations_make_just_the_tables_of_the_code(database_url: str) -> None:
+    database = Database(database_url)
+    with database.read() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+        version = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+    assert version == VERSION
+    database.close()
+
+
+def test_many_that_start_together_make_it_once(database_url: str) -> None:
+    databases = [Database(database_url) for _ in range(10)]
+    with ThreadPoolExecutor(10) as pool:
+        list(pool.map(lambda database: database.write(lambda connection: None), databases))
+    for database in databases:
+        database.close()
+    with Database(database_url).read() as connection:
+        count = connection.execute(text("SELECT count(*) FROM alembic_version")).scalar()
+    assert count == 1
+
+
+def test_a_newer_schema_is_refused_and_left_as_it_is(database_url: str) -> None:
+    database = Database(database_url)
+    newer = "UPDATE alembic_version SET version_num = '9999'"
+    database.write(lambda connection: connection.execute(text(newer)).rowcount)
+    database.close()
+    older = Database(database_url)
+    with pytest.raises(SchemaError, match=f"'9999'.*up to '{VERSION}'.*newer"):
+        older.write(lambda connection: None)
+    older.close()
+    with older.engine.connect() as connection:
+        assert inspect(connection).has_table("events")
+        version = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+    assert version == "9999"
+    older.engine.dispose()
