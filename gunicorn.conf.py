@@ -37,17 +37,20 @@ def post_worker_init(worker: Any) -> None:
         return
     dispatcher = worker.wsgi.extensions["bridge"].dispatcher
     dispatcher.start()
-    gunicorn_handler = signal.getsignal(signal.SIGTERM)
 
-    def handle_exit(number: int, frame: FrameType | None) -> None:
-        dispatcher.stop_soon()
-        if callable(gunicorn_handler):
-            gunicorn_handler(number, frame)
+    def before(theirs: Any) -> Any:
+        def handle(number: int, frame: FrameType | None) -> None:
+            dispatcher.stop_soon()
+            theirs(number, frame)
 
-    signal.signal(signal.SIGTERM, handle_exit)
+        return handle
+
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
+        signal.signal(number, before(signal.getsignal(number)))
 
 
 def worker_exit(server: Any, worker: Any) -> None:
     """Settle what is under way before the worker goes."""
-    if worker.wsgi:
-        worker.wsgi.extensions["bridge"].close()
+    app = getattr(worker, "wsgi", None)  # None where it could not be loaded
+    if app:
+        app.extensions["bridge"].close()

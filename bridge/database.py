@@ -9,7 +9,7 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
@@ -20,6 +20,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from bridge import schema
 from bridge.errors import StorageError
 
+S = TypeVar("S")
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 
@@ -30,6 +31,12 @@ CLOCK_EVERY = 60.0  # seconds between two looks at PostgreSQL's clock
 CHANNEL = "bridge"  # of PostgreSQL's NOTIFY
 
 Job = Callable[[Connection], T]
+Merged = Callable[[Connection, Sequence[S]], Sequence[T]]
+_Entry = tuple[Merged[Any, Any], Any, Future[Any]]
+
+
+def _one_by_one(connection: Connection, jobs: Sequence[Job[Any]]) -> Sequence[Any]:
+    return [job(connection) for job in jobs]
 
 
 class Database:
@@ -39,7 +46,7 @@ class Database:
         self.engine = _engine(url)
         self._prepare = prepare
         self._prepared = False
-        self._jobs: queue.SimpleQueue[tuple[Job[Any], Future[Any]] | None] = queue.SimpleQueue()
+        self._jobs: queue.SimpleQueue[_Entry | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._closed = False
@@ -51,6 +58,14 @@ class Database:
 
         A job may run more than once, and must only touch the connection. Raises StorageError.
         """
+        result: T = self.write_together(_one_by_one, job)
+        return result
+
+    def write_together(self, merged: Merged[S, T], item: S) -> T:
+        """Write one item by a function that takes all the items that wait for it, in order.
+
+        As `write`, but what many callers write at once costs its statements only once.
+        """
         future: Future[T] = Future()
         with self._lock:
             if self._closed:
@@ -58,7 +73,7 @@ class Database:
             if not self._thread:
                 self._thread = threading.Thread(target=self._run, name="writer", daemon=True)
                 self._thread.start()
-            self._jobs.put((job, future))
+            self._jobs.put((merged, item, future))
         try:
             return future.result(WRITE_TIMEOUT)
         except TimeoutError:
@@ -127,24 +142,33 @@ class Database:
             while len(batch) < MAX_BATCH and not self._jobs.empty():
                 batch.append(self._jobs.get())
             open_ = None not in batch
-            jobs = [entry for entry in batch if entry and entry[1].set_running_or_notify_cancel()]
-            if jobs:
-                self._commit(jobs)
+            entries = [
+                entry for entry in batch if entry and entry[2].set_running_or_notify_cancel()
+            ]
+            if entries:
+                self._commit(entries)
 
-    def _commit(self, jobs: list[tuple[Job[Any], Future[Any]]]) -> None:
+    def _commit(self, entries: list[_Entry]) -> None:
+        together: dict[Merged[Any, Any], list[_Entry]] = {}
+        for entry in entries:
+            together.setdefault(entry[0], []).append(entry)
         try:
             with self._begin() as connection:
-                results = [job(connection) for job, _ in jobs]
+                results = {
+                    merged: merged(connection, [item for _, item, _ in group])
+                    for merged, group in together.items()
+                }
         except Exception as error:  # also a mistake in a job: its caller must hear of it
-            if len(jobs) > 1:
-                for entry in jobs:
+            if len(entries) > 1:
+                for entry in entries:
                     self._commit([entry])
                 return
             known = isinstance(error, SQLAlchemyError)
-            jobs[0][1].set_exception(StorageError(_why(error)) if known else error)
+            entries[0][2].set_exception(StorageError(_why(error)) if known else error)
             return
-        for (_, future), result in zip(jobs, results, strict=True):
-            future.set_result(result)
+        for merged, group in together.items():
+            for (_, _, future), result in zip(group, results[merged], strict=True):
+                future.set_result(result)
 
     @contextmanager
     def _begin(self) -> Iterator[Connection]:

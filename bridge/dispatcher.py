@@ -3,7 +3,7 @@
 import logging
 import threading
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
 from bridge.errors import StorageError
@@ -43,6 +43,7 @@ class Dispatcher:
         self._retention = retention
         self._clock = clock
         self._pruned_at = 0.0
+        self._busy: dict[str, float] = {}  # until when (epoch s) a bot can be told nothing
         self._wake = threading.Event()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="dispatcher", daemon=True)
@@ -61,9 +62,14 @@ class Dispatcher:
         if self._outbox.database.is_postgres:
             self._listener.start()
 
-    def wake(self) -> None:
-        """Say that something new is in the outbox."""
-        self._wake.set()
+    def wake(self, bots: Iterable[str]) -> None:
+        """Say that something new is in the outbox for these bots.
+
+        While all of them rest or are being told, a look would find nothing to do.
+        """
+        now = self._clock()
+        if any(self._busy.get(name, 0.0) <= now for name in bots):
+            self._wake.set()
 
     def stop_soon(self) -> None:
         """Claim nothing more; safe in a signal handler."""
@@ -111,7 +117,8 @@ class Dispatcher:
             return float("inf")  # a sender that finishes wakes the loop
         claimed: list[Attempt] = []
         try:
-            claimed, due = self._outbox.claim(free)
+            claimed, due, self._busy = self._outbox.claim(free)
+            self._busy |= dict.fromkeys((attempt.bot for attempt in claimed), float("inf"))
         finally:
             for _ in range(free - len(claimed)):
                 self._slots.release()
@@ -195,7 +202,8 @@ class Dispatcher:
             then,
             extra={
                 "facts": {
-                    "events": [delivery.event.id for delivery in told],
+                    "event": told[0].event.id,
+                    "told": len(told),
                     "bot": attempt.bot,
                     "verdict": outcome.verdict,
                     "errcode": outcome.errcode,

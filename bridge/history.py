@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, delete, exists, func, or_, select
+from sqlalchemy import ColumnElement, Connection, Row, case, delete, exists, func, or_, select
 
 from bridge.database import Database
 from bridge.model import Bot, Event, Target
@@ -227,7 +227,12 @@ class History:
     def health(self) -> Health:
         """Return how the outbox stands; raises StorageError where it cannot be read."""
         with self._database.read() as connection:
-            pending = select(func.count(), func.min(deliveries.c.created_at))
+            # What quiet hours hold does not wait: it is due at their end.
+            due_since = case(
+                (deliveries.c.held_until > 0, deliveries.c.held_until),
+                else_=deliveries.c.created_at,
+            )
+            pending = select(func.count(), func.min(due_since))
             count, oldest = connection.execute(pending.where(deliveries.c.state == "pending")).one()
             stopped = connection.execute(
                 select(bots.c.name, bots.c.stopped).where(bots.c.stopped != "")

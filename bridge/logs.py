@@ -23,13 +23,13 @@ class RedactingFormatter(logging.Formatter):
         self.converter = time.gmtime
         self.default_time_format, self.default_msec_format = "%Y-%m-%dT%H:%M:%S", "%s.%03dZ"
         self.as_json = style == "json"
-        self.secrets = secrets
+        self.forms = forms(secrets)
 
     def format(self, record: logging.LogRecord) -> str:
         """Return one line; a text line is followed by its traceback, where there is one."""
         if self.as_json:
             return self._as_json(record)
-        return redact(super().format(record), self.secrets)
+        return redact(super().format(record), self.forms)
 
     def formatMessage(self, record: logging.LogRecord) -> str:
         """Return a text line's one line: a sender's line break begins no new one."""
@@ -47,18 +47,26 @@ class RedactingFormatter(logging.Formatter):
             line["traceback"] = self.formatException(record.exc_info)
         # Redacted before it is JSON: a secret may be a number, or hold what JSON escapes.
         shown = {
-            key: fact if isinstance(fact, int | float | None) else redact(str(fact), self.secrets)
+            key: fact if isinstance(fact, int | float | None) else redact(str(fact), self.forms)
             for key, fact in line.items()
         }
         return json.dumps(shown, ensure_ascii=False)
 
 
-def redact(text: str, secrets: Sequence[str]) -> str:
-    """Return the text with every secret, plain, URL-encoded or in a repr, as `***`."""
-    for secret in secrets:
-        encoded = (quote(secret), quote(secret, safe=""), quote_plus(secret))
-        for form in {secret, repr(secret)[1:-1], *encoded}:
-            text = text.replace(form, "***")
+def forms(secrets: Sequence[str]) -> list[str]:
+    """Return secrets as they may stand in a text: plain, in a URL, in a repr; longest first."""
+    found = {
+        form
+        for secret in secrets
+        for form in (secret, repr(secret)[1:-1], quote(secret), quote(secret, safe=""))
+    }
+    return sorted({*found, *map(quote_plus, secrets)}, key=len, reverse=True)
+
+
+def redact(text: str, forms: Sequence[str]) -> str:
+    """Return the text with each of these forms of a secret as `***`."""
+    for form in forms:
+        text = text.replace(form, "***")
     return text
 
 
@@ -89,6 +97,7 @@ def config(settings: Settings) -> dict[str, Any]:
                 "handlers": ["stderr"],
                 "propagate": False,
             },
+            "alembic": {"level": "WARNING"},  # it lists its plugins at every migration
             "gunicorn.access": {
                 "level": requests_shown,
                 "handlers": ["stderr"],

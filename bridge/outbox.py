@@ -11,6 +11,7 @@ import random
 import secrets
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, func, insert, select, text, update
@@ -18,7 +19,16 @@ from sqlalchemy import ColumnElement, Connection, func, insert, select, text, up
 from bridge import notices
 from bridge.database import Database
 from bridge.model import Attempt, Bot, Delivery, Event, Outcome, Target, Verdict
-from bridge.rows import SHOWN, Record, delivery_of, event_row, set_bot, store, waits
+from bridge.rows import (
+    SHOWN,
+    Record,
+    add_deliveries,
+    delivery_of,
+    event_row,
+    new_event_ids,
+    set_bot,
+    waits,
+)
 from bridge.schema import attempt_deliveries, attempts, bots, deliveries, events
 
 log = logging.getLogger(__name__)
@@ -47,6 +57,9 @@ def backoff(failures: int, jitter: float) -> float:
     return float(min(wait * (0.8 + 0.4 * jitter), BACKOFF_CAP))
 
 
+_Told = tuple[dict[str, Any], Sequence[Target]]  # an event's row, and whom it is told to
+
+
 class Outbox:
     """The events, deliveries and attempts; all times are epoch seconds.
 
@@ -72,6 +85,8 @@ class Outbox:
         self._jitter = jitter
         self.database = Database(url, self._prepare)
         self._clock = clock or self.database.time
+        self._accept_merged = self._accept  # one object, by which the writer knows what to merge
+        self._moments_read: tuple[float, list[float]] = (float("-inf"), [])
 
     def open(self) -> None:
         """Make the schema and enter the bots now rather than with the first event."""
@@ -95,59 +110,82 @@ class Outbox:
         An event that came within the dedupe window, for the same bots `named` in the URL, is not
         stored again. Once this returns, nothing of it can be lost.
         """
-        now = self._clock()
-        rows = [(event, event_row(event, named), targets) for event, targets in told]
-        return self.database.write(
-            lambda connection: [self._accept(connection, now, *row) for row in rows]
-        )
+        rows = [(event_row(event, named), targets) for event, targets in told]
+        return self.database.write_together(self._accept_merged, rows)
 
     def _accept(
-        self,
-        connection: Connection,
-        now: float,
-        event: Event,
-        row: dict[str, Any],
-        targets: Sequence[Target],
-    ) -> Accepted:
-        if self._dedupe:
-            if connection.dialect.name == "postgresql":
-                # READ COMMITTED does not see what another dyno is just storing.
-                lock = int(row["digest"][:15], 16)
-                connection.execute(text(f"SELECT pg_advisory_xact_lock({lock})"))
-            same = select(events.c.id).where(
-                events.c.digest == row["digest"], events.c.received_at > now - self._dedupe
-            )
-            if (known := connection.execute(same.limit(1)).scalar()) is not None:
-                return Accepted(known, duplicate=True)
-        return Accepted(store(connection, now, self._max_age, row, targets), duplicate=False)
+        self, connection: Connection, bodies: Sequence[Sequence[_Told]]
+    ) -> list[list[Accepted]]:
+        """Store the events of many bodies with as few statements as those of one."""
+        now = self._clock()
+        every = [told for body in bodies for told in body]
+        known = self._told_before(connection, {row["digest"] for row, _ in every}, now)
+        fresh: list[dict[str, Any]] = []
+        duties: list[tuple[int, Sequence[Target]]] = []
+        ids = new_event_ids(connection, len(every))
+        accepted = []
+        for row, targets in every:
+            duplicate = row["digest"] in known
+            number = known[row["digest"]] if duplicate else next(ids)
+            accepted.append(Accepted(number, duplicate))
+            if not duplicate:
+                fresh.append({**row, "id": number})
+                duties.append((number, targets))
+                if self._dedupe:
+                    known[row["digest"]] = number
+        if fresh:
+            connection.execute(insert(events), fresh)
+        add_deliveries(connection, now, self._max_age, duties)
+        results = iter(accepted)
+        return [list(islice(results, len(body))) for body in bodies]
 
-    def claim(self, limit: int) -> tuple[list[Attempt], float]:
+    def _told_before(
+        self, connection: Connection, digests: Collection[str], now: float
+    ) -> dict[str, int]:
+        """Return the events of the dedupe window by digest."""
+        if not self._dedupe:
+            return {}
+        if self.database.is_postgres:
+            # READ COMMITTED does not see what another dyno is just storing. In order, so that
+            # two transactions cannot wait for one another.
+            for lock in sorted(int(digest[:15], 16) for digest in digests):
+                connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": lock})
+        same = select(events.c.digest, events.c.id).where(
+            events.c.digest.in_(digests), events.c.received_at > now - self._dedupe
+        )
+        return {row.digest: row.id for row in connection.execute(same)}
+
+    def claim(self, limit: int) -> tuple[list[Attempt], float, dict[str, float]]:
         """Return attempts that the caller must make now, one per bot, and when to ask again.
 
         Each is already on record and holds its bot's lease for LEASE seconds. The second value
-        is an epoch time, at which something may be due; infinity where nothing waits.
+        is an epoch time, at which something may be due; infinity where nothing waits. The third
+        tells until when (epoch s) each bot that is not free yet has to wait.
         """
         now = self._clock()
         with self.database.read() as connection:
             waiting = self._waiting(connection, now)
-            moments = self._moments(connection, now)
+            if now - self._moments_read[0] >= 1.0:
+                self._moments_read = (now, self._moments(connection, now))
+        moments = self._moments_read[1]
         if any(moment <= now for moment in moments) or any(notices.is_due(b, now) for b in waiting):
             self.database.write(lambda connection: self._notices.expire(connection, now))
-            return [], now
+            self._moments_read = (float("-inf"), [])
+            return [], now, {}
         due = {
             row.name: max(row.lease_until, row.rest_until)
             for row in waiting
             if row.head is not None and row.name in self._known
         }
         ready = [name for name, moment in due.items() if moment <= now]
-        later = [moment for moment in due.values() if moment > now]
+        later = {name: moment for name, moment in due.items() if moment > now}
         claimed: list[Attempt] = []
         if ready:
             names = ready[:limit]
             claimed = self.database.write(lambda connection: self._claim(connection, names, now))
         if len(claimed) < len(ready):
-            return claimed, now
-        return claimed, min([*later, *moments], default=float("inf"))
+            return claimed, now, later
+        return claimed, min([*later.values(), *moments], default=float("inf")), later
 
     @staticmethod
     def _waiting(connection: Connection, now: float) -> Sequence[Record]:

@@ -43,7 +43,7 @@ class Repairs:
         names = (bots or list(before)) if known else []
         earlier = [before.get(name, Target(name)) for name in names]
         targets = [Target(t.bot, t.mention, t.template, t.attach) for t in earlier]
-        add_deliveries(connection, now, self._max_age, event_id, targets)
+        add_deliveries(connection, now, self._max_age, [(event_id, targets)])
         return [target.bot for target in targets]
 
     def retry(self, ids: Sequence[int]) -> int:

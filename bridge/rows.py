@@ -1,8 +1,9 @@
 """How events and deliveries stand in their tables."""
 
 import hashlib
+import itertools
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, insert, text, update
@@ -35,6 +36,18 @@ def event_row(event: Event, named: Sequence[str] = ()) -> dict[str, Any]:
     }
 
 
+def new_event_ids(connection: Connection, count: int) -> Iterator[int]:
+    """Take ids for new events beforehand, which lets many be inserted by one statement."""
+    if connection.dialect.name == "postgresql":
+        query = text(
+            "SELECT nextval(pg_get_serial_sequence('events', 'id')) FROM generate_series(1, :n)"
+        )
+        return iter(connection.execute(query, {"n": count}).scalars().all())
+    # The transaction holds SQLite's only write lock, so that nobody else counts on meanwhile.
+    last = text("SELECT seq FROM sqlite_sequence WHERE name = 'events'")
+    return itertools.count((connection.execute(last).scalar() or 0) + 1)
+
+
 def store(
     connection: Connection,
     now: float,
@@ -43,34 +56,37 @@ def store(
     targets: Sequence[Target],
 ) -> int:
     """Insert an event with its deliveries, which expire after `max_age` s; return its id."""
-    event_id: int = connection.execute(insert(events).returning(events.c.id), row).scalar_one()
-    add_deliveries(connection, now, max_age, event_id, targets)
+    event_id = next(new_event_ids(connection, 1))
+    connection.execute(insert(events), {**row, "id": event_id})
+    add_deliveries(connection, now, max_age, [(event_id, targets)])
     return event_id
 
 
 def add_deliveries(
-    connection: Connection, now: float, max_age: float, event_id: int, targets: Sequence[Target]
+    connection: Connection,
+    now: float,
+    max_age: float,
+    duties: Sequence[tuple[int, Sequence[Target]]],
 ) -> None:
-    """Insert the duties to tell a stored event to these targets, and wake whoever may do it."""
-    if targets:
+    """Insert the duties to tell stored events to targets, and wake whoever may do it."""
+    rows = [
+        {
+            "event_id": event_id,
+            "bot": target.bot,
+            "template": target.template,
+            "mention": json.dumps(target.mention),
+            "attach": json.dumps(target.attach),
+            "created_at": now,
+            "held_until": target.held_until,
+            "expires_at": max(now, target.held_until) + max_age,
+        }
+        for event_id, targets in duties
+        for target in targets
+    ]
+    if rows:
+        connection.execute(insert(deliveries), rows)
         if connection.dialect.name == "postgresql":
             connection.execute(text(f"NOTIFY {CHANNEL}"))
-        connection.execute(
-            insert(deliveries),
-            [
-                {
-                    "event_id": event_id,
-                    "bot": target.bot,
-                    "template": target.template,
-                    "mention": json.dumps(target.mention),
-                    "attach": json.dumps(target.attach),
-                    "created_at": now,
-                    "held_until": target.held_until,
-                    "expires_at": max(now, target.held_until) + max_age,
-                }
-                for target in targets
-            ],
-        )
 
 
 def waits(now: float) -> ColumnElement[bool]:

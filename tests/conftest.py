@@ -90,7 +90,7 @@ class Deployment:
 
     def post(self, body: bytes | str, path: str = "", **more: object) -> requests.Response:
         data = body.encode() if isinstance(body, str) else body
-        return requests.post(self.hook + path, data=data, timeout=20, **more)  # type: ignore[arg-type]
+        return requests.post(self.hook + path, data=data, timeout=60, **more)  # type: ignore[arg-type]
 
     def kill(self) -> None:
         """End every process of the bridge at once, as kill -9 or a lost machine would."""

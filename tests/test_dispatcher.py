@@ -51,7 +51,7 @@ def test_a_new_event_is_told_at_once(
 ) -> None:
     dispatcher.start()
     put(outbox, clock)
-    dispatcher.wake()
+    dispatcher.wake(["default"])
     until(lambda: states(outbox) == ["sent"])
     assert [name for name, _ in client.sent] == ["default"]
 
@@ -98,7 +98,7 @@ def test_the_loop_goes_on_after_whatever_it_stumbles_over(
     put(outbox, clock)
     dispatcher.start()
     for _ in range(3):
-        dispatcher.wake()
+        dispatcher.wake(["default"])
     until(lambda: states(outbox) == ["sent"])
     assert "the outbox cannot be used: disk full" in caplog.text
     assert "stumbled" in caplog.text
@@ -113,7 +113,7 @@ def test_an_outcome_that_cannot_be_recorded_is_said_and_sent_again(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     put(outbox, clock)
-    [attempt], _ = outbox.claim(1)
+    [attempt], *_ = outbox.claim(1)
 
     def broken(*_: object) -> None:
         raise StorageError("disk full")
@@ -128,7 +128,7 @@ def test_a_lost_lease_is_said(
     dispatcher: Dispatcher, outbox: Outbox, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
     put(outbox, clock)
-    [attempt], _ = outbox.claim(1)
+    [attempt], *_ = outbox.claim(1)
     clock.advance(20)
     outbox.claim(1)
     dispatcher.tell(attempt)
@@ -157,10 +157,10 @@ def test_a_template_that_shrank_ends_the_delivery_with_its_last_message(
     dispatcher: Dispatcher, outbox: Outbox, client: FakeClient, clock: Clock
 ) -> None:
     put(outbox, clock, Target("default", ("@all",)))
-    [attempt], _ = outbox.claim(1)
+    [attempt], *_ = outbox.claim(1)
     more = [attempt.deliveries[0].id]
     outbox.settle(attempt, Outcome(Verdict.SENT, "ok"), unfinished=more)
-    [attempt], _ = outbox.claim(1)
+    [attempt], *_ = outbox.claim(1)
     dispatcher.tell(attempt)
     assert [message.msgtype for _, message in client.sent] == ["text"]
     assert states(outbox) == ["sent"]
@@ -175,7 +175,7 @@ def test_old_history_is_deleted_while_it_runs(
     until(lambda: rows(outbox, events) == [])
     outbox.accept([(event(clock, n=2), ())])
     clock.advance(PRUNE_EVERY + 31 * 86400)
-    dispatcher.wake()
+    dispatcher.wake(["default"])
     until(lambda: rows(outbox, events) == [])
 
 

@@ -2,7 +2,7 @@
 
 import hmac
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from flask import Blueprint, Response, abort, request
 from flask.typing import ResponseReturnValue
@@ -25,10 +25,10 @@ def create_receiver(
     settings: Settings,
     routes: Sequence[Route],
     outbox: Outbox,
-    wake: Callable[[], None],
+    wake: Callable[[Iterable[str]], None],
     clock: Callable[[], float],
 ) -> Blueprint:
-    """Return the receiver's addresses; `wake` is called when something new is in the outbox."""
+    """Return the receiver's addresses; `wake` is told for which bots something new waits."""
     receiver = Blueprint("receiver", __name__)
     tokens = [token.reveal().encode() for token in settings.tokens]
 
@@ -71,7 +71,7 @@ def create_receiver(
     def refuse(event: Event, names: list[str]) -> ResponseReturnValue:
         told = routing.targets(event, routes, settings.timezone, names)
         [accepted] = outbox.accept([(event, told)], names)
-        wake()
+        wake(target.bot for target in told)
         log.warning(
             "event %s: the body cannot be decoded (%s), %d bytes beginning %r; it is kept, and "
             "told to %s",
@@ -87,7 +87,7 @@ def create_receiver(
         zone = settings.timezone
         told = [(event, routing.targets(event, routes, zone, names)) for event in events]
         accepted = outbox.accept(told, names)
-        wake()
+        wake(target.bot for _, targets in told for target in targets)
         for (event, targets), result in zip(told, accepted, strict=True):
             log.info(
                 "event %s (%s) %s → %s",
