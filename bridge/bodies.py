@@ -5,7 +5,7 @@ refuses an empty text where it expects one; what is missing and required is a Va
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from bridge.markdown import shorten
@@ -21,7 +21,7 @@ def parsed(msgtype: str, text: str) -> Body:
     """Return a rendered body as WeCom takes it; raises ValueError that says what is missing."""
     try:
         body = json.loads(text, strict=False)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"does not make JSON: {error}") from None
     if not isinstance(body, dict):
         raise ValueError("is no JSON object")
@@ -31,16 +31,23 @@ def parsed(msgtype: str, text: str) -> Body:
 
 def _without_empty(value: Any) -> Any:
     if isinstance(value, dict):
-        pairs = ((key, _without_empty(item)) for key, item in value.items())
-        return {key: item for key, item in pairs if item not in ("", None, {}, [])}
+        return dict(_kept(value.items()))
     if isinstance(value, list):
-        return [item for item in map(_without_empty, value) if item not in ("", None, {}, [])]
+        return [item for _, item in _kept(enumerate(value))]
     return value
 
 
+def _kept(pairs: Iterable[tuple[Any, Any]]) -> Iterator[tuple[Any, Any]]:
+    for key, value in pairs:
+        item = _without_empty(value)
+        blank = isinstance(item, str) and not item.strip()
+        if not blank and item not in (None, {}, []):
+            yield key, item
+
+
 def _news(body: Body) -> Body:
-    articles = body.get("articles")
-    if not isinstance(articles, list) or not 1 <= len(articles) <= MAX_ARTICLES:
+    articles = _boxes(body, "articles")
+    if not 1 <= len(articles) <= MAX_ARTICLES:
         raise ValueError(f"news needs 1 to {MAX_ARTICLES} articles")
     return {"articles": [_article(article) for article in articles]}
 
@@ -68,21 +75,46 @@ def _card(body: Body) -> Body:
     _need_address(action, "card_action")
     if kind == "news_notice":
         _need_address(_box(body, "card_image"), "card_image")
-    rows = [row for row in body.get("horizontal_content_list", []) if row.get("value")]
-    jumps = [jump for jump in body.get("jump_list", []) if _leads_somewhere(jump)]
-    for row in rows:
-        _need(row, "keyname", "horizontal_content_list")
+    rows = [_row(row) for row in _boxes(body, "horizontal_content_list") if row.get("value")]
+    jumps = [jump for jump in _boxes(body, "jump_list") if _leads_somewhere(jump)]
     if len(rows) > MAX_ROWS or len(jumps) > MAX_JUMPS:
         raise ValueError(f"a card has at most {MAX_ROWS} rows and {MAX_JUMPS} jumps")
-    return _without_empty({**body, "horizontal_content_list": rows, "jump_list": jumps})  # type: ignore[no-any-return]
+    lists = {"horizontal_content_list": rows, "jump_list": [_texts(jump) for jump in jumps]}
+    boxes = {key: _texts(value) for key, value in body.items() if isinstance(value, dict)}
+    made: Body = _without_empty({**_texts(body), **boxes, **lists})
+    return made
 
 
+def _row(row: Body) -> Body:
+    """Return a row as it is shown; one that would lead nowhere is only text."""
+    _need(row, "keyname", "horizontal_content_list")
+    if row.get("type") == 1 and not is_web_address(row.get("url")):
+        row = {key: value for key, value in row.items() if key not in ("type", "url")}
+    return _texts(row)
+
+
+def _texts(box: Body) -> Body:
+    """Return a box with numbers as texts, which WeCom wants everywhere but in `type`."""
+    return {
+        key: str(value) if isinstance(value, int | float) and key not in _NUMBERS else value
+        for key, value in box.items()
+    }
+
+
+_NUMBERS = ("type", "desc_color", "aspect_ratio")
 _BODIES: Mapping[str, Callable[[Body], Body]] = {"news": _news, "template_card": _card}
 
 
 def _box(body: Body, key: str) -> Body:
     value = body.get(key, {})
     return value if isinstance(value, dict) else {}
+
+
+def _boxes(body: Body, key: str) -> list[Body]:
+    value = body.get(key, [])
+    if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
+        raise ValueError(f"{key} must be a list of objects")
+    return value
 
 
 def _leads_somewhere(jump: Body) -> bool:

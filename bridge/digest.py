@@ -28,7 +28,7 @@ class Group:
         return {
             **{name: shorten(text, _MAX_NAME) for name, text in self.fields.items()},
             "link": self.fields["link"] if size(self.fields["link"]) <= _MAX_NAME else "",
-            "type": self.type,
+            "type": shorten(self.type, _MAX_NAME),
             "count": len(self.deliveries),
             "notes": [shorten(" ".join(text.split()), room // len(notes)) for text in notes],
         }

@@ -10,6 +10,7 @@ import unicodedata
 
 ZWSP = "\u200b"
 SOFT_BREAK = "\ue000"  # a private character: a line end inside a value
+CUT = "（已截断"  # how the mark of a shortened text begins
 LIMITS = {"markdown": 4096, "markdown_v2": 4096, "text": 2048}  # bytes of UTF-8, document 91770
 
 # Controls but tab and newline, and what turns the reading direction round.
@@ -79,7 +80,7 @@ def shorten(text: str, room: int) -> str:
     """
     if len(text) <= room and size(text) <= room:
         return text
-    mark = f"…（已截断，共 {len(text)} 字）"
+    mark = f"…{CUT}，共 {len(text)} 字）"
     if size(mark) > room:
         mark = "…"
     keep = max(room - size(mark), 0)

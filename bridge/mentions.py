@@ -8,17 +8,21 @@ a text message follows.
 import re
 from collections.abc import Sequence
 
-from bridge.markdown import defuse, shorten
+from bridge.markdown import defuse, shorten, size
 from bridge.model import Message
 
 _INLINE = ("markdown", "text")  # msgtypes that know `<@userid>`
+_MAX_INLINE = 1000  # bytes; some 40 people
 _MAX_ABOUT = 200  # bytes of the title in the message that follows
 
 
 def inline(msgtype: str, names: Sequence[str]) -> str:
-    """Return the mentions that can stand in the message itself."""
+    """Return the mentions that can stand in the message itself, as many as leave it room."""
     users = dict.fromkeys(name for name in names if not needs_list(name))
-    return " ".join(f"<@{user}>" for user in users) if msgtype in _INLINE else ""
+    mentions = [f"<@{user}>" for user in users] if msgtype in _INLINE else []
+    while size(" ".join(mentions)) > _MAX_INLINE:
+        mentions.pop()
+    return " ".join(mentions)
 
 
 def calls(msgtype: str, names: Sequence[str], about: str) -> list[Message]:

@@ -15,7 +15,8 @@ from markupsafe import Markup
 from bridge import attachments, bodies
 from bridge.digest import Group, groups, packed
 from bridge.folder import Folder
-from bridge.markdown import LIMITS, size
+from bridge.limits import MAX_OUTPUT
+from bridge.markdown import CUT, LIMITS
 from bridge.mentions import calls, inline, mentioned_lists
 from bridge.model import Delivery, Event, Message, Target
 from bridge.templating import BridgeEnvironment
@@ -33,8 +34,7 @@ _GENERIC_DIGEST = """\
 {% for group in groups %}
 {{ group.title }} {{ group.os_version }} {{ group.type }} ×{{ group.count }}
 {% endfor %}"""
-_JSON_LIMIT = 8192  # bytes; WeCom names no limit for a card or an article as a whole
-_JSON_VALUE = 1024  # bytes of one value in them
+_JSON_VALUE = 1024  # bytes of one value in a card, for which WeCom names no limit
 
 # Rendered once when a file is read, so that a template's mistakes show before an event does.
 _TRIALS: tuple[dict[str, object], ...] = (
@@ -79,7 +79,7 @@ class Renderer:
         The first is by the target's template, the event's type or `default`; mentions that it
         cannot carry and the target's attachments follow. Never raises.
         """
-        names = (target.template, event.fields["type"], event.type, "default")
+        names = (target.template, *_own_names(event), "default")
         main, was_cut = self._first_sound(names, self._generic, partial(_main, event, target))
         follow = calls(main.msgtype, target.mention, event.fields["title"])
         if "qrcode" in target.attach:
@@ -114,6 +114,11 @@ class Renderer:
                 _main(event, target, template)
 
 
+def _own_names(event: Event) -> list[str]:
+    """Return the names that an event's type gives a template; a payload cannot ask for a digest."""
+    return [name for name in (event.fields["type"], event.type) if name != "digest"]
+
+
 def _main(event: Event, target: Target, template: Template) -> tuple[Message, bool]:
     """Return the message that a template makes of an event, and whether it had to be cut."""
     environment = _environment(template)
@@ -121,14 +126,16 @@ def _main(event: Event, target: Target, template: Template) -> tuple[Message, bo
     mention = inline(msgtype, target.mention)
 
     def render(cap: int, entries: int, kept: int) -> str:
-        variables = {**view.variables(cap, entries, kept), "mention": Markup(mention)}
-        text = environment.render(template, variables, LIMITS.get(msgtype, _JSON_LIMIT))
-        return text if mention in text else f"{text}\n{mention}"
+        shown = mention if environment.is_json else Markup(mention)
+        variables = {**view.variables(cap, entries, kept), "mention": shown}
+        return environment.render(template, variables, mention)
 
     with environment.limited():
         if environment.is_json:
-            body = bodies.parsed(msgtype, render(_JSON_VALUE, _JSON_VALUE, _JSON_VALUE))
-            return Message(msgtype, body), size(event.fields["notes"]) > _JSON_VALUE
+            # The texts of an article have limits of their own, by which they are cut once.
+            room = MAX_OUTPUT // 64 if msgtype == "news" else _JSON_VALUE
+            body = bodies.parsed(msgtype, render(room, room, room))
+            return Message(msgtype, body), CUT in str(body)
         text, was_cut = fitting(render, LIMITS[msgtype])
     lists = mentioned_lists(target.mention) if msgtype == "text" else {}
     return Message(msgtype, {"content": text, **lists}), was_cut
@@ -150,12 +157,13 @@ def _digest(
             "console": console,
             "mention": Markup(mention),
         }
-        text = environment.render(template, variables, LIMITS[msgtype])
-        return text if mention in text else f"{text}\n{mention}"
+        return environment.render(template, variables, mention)
 
     with environment.limited():
         text, told = packed(groups(deliveries), render, LIMITS[msgtype])
-    return Message(msgtype, {"content": text}), [d for group in told for d in group.deliveries]
+    names = [name for delivery in deliveries for name in delivery.target.mention]
+    lists = mentioned_lists(names) if msgtype == "text" else {}
+    return Message(msgtype, {"content": text, **lists}), [d for g in told for d in g.deliveries]
 
 
 def _environment(template: Template) -> BridgeEnvironment:

@@ -7,7 +7,7 @@ the msgtypes that are JSON every `{{ }}` is JSON-encoded instead.
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, tzinfo
 from typing import Any
 from urllib.parse import quote as percent_encode
@@ -50,17 +50,18 @@ class BridgeEnvironment(LimitedEnvironment):
         self.msgtype = msgtype
         self.is_json = msgtype not in LIMITS
         self.timezone = timezone
-        self.filters.update(
-            filesize=filesize,
-            datetime=_datetime,
-            quote=_quote,
-            color=_color,
-            link=_link,
-            qrcode=qrcode_address,
-            bytes=size,
-            safe=_safe,
-            concat=_concat,
-        )
+        ours: dict[str, Callable[..., Any]] = {
+            "filesize": filesize,
+            "datetime": _datetime,
+            "quote": _quote,
+            "color": _color,
+            "link": _link,
+            "qrcode": qrcode_address,
+            "bytes": size,
+            "safe": _safe,
+            "concat": _concat,
+        }
+        self.filters.update({name: self.bounded(filter_) for name, filter_ in ours.items()})
 
     def _parse(self, source: str, name: str | None, filename: str | None) -> nodes.Template:
         tree = super()._parse(source, name, filename)
@@ -72,23 +73,29 @@ class BridgeEnvironment(LimitedEnvironment):
         """Return any value as text that is harmless in this msgtype."""
         if isinstance(value, Markup):
             return value
+        self.weigh(value)
         if self.is_json:
             return Markup(
                 json.dumps("" if value is None else value, ensure_ascii=False, default=str)
             )
         return Markup(defuse(readable(value)[:_MAX_CHARS], self.msgtype))
 
-    def render(self, template: Template, variables: Mapping[str, Any], limit: int) -> str:
-        """Return a template's text, or as much of it as shows that it is over `limit` bytes."""
+    def render(self, template: Template, variables: Mapping[str, Any], tail: str = "") -> str:
+        """Return a template's text, or as much of it as shows that it is over its limit.
+
+        A `tail` that the text does not hold already is put on a line of its own at its end.
+        """
         self.begin_rendering()
         pieces: list[str] = []
-        room = 2 * limit
+        room = 2 * LIMITS.get(self.msgtype, MAX_OUTPUT)
         for piece in template.generate(variables):
             pieces.append(piece)
             room -= len(piece)
             if room < 0:
                 break
-        return settle_breaks("".join(pieces)).strip()
+        text = "".join(pieces)
+        text = (settle_breaks(text) if self.msgtype == "markdown_v2" else text).strip()
+        return text if tail in text else f"{text}\n{tail}"
 
 
 @pass_eval_context  # also keeps Jinja2 from HTML-escaping constants when it compiles

@@ -6,7 +6,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from bridge.markdown import LIMITS, defuse, shorten, size
+from bridge.markdown import LIMITS, defuse, plain, shorten, size
 from bridge.model import Event, as_text
 
 # A reader who sees these knows what a message is about: they are shortened last.
@@ -98,8 +98,9 @@ class View:
         """Shorten a text; an address is kept whole or left out: half of one leads nowhere."""
         if len(text) > room // 4 and re.match(r"https?://\S+\Z", text[:5000]):
             text = text if size(text) <= room else ""
-        text = shorten(text, room)
-        return Untrusted(text, self._msgtype) if self._msgtype in LIMITS else text
+        if self._msgtype not in LIMITS:
+            return shorten(plain(text), room)
+        return Untrusted(shorten(text, room), self._msgtype)
 
 
 def readable(value: Any) -> str:
