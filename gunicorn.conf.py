@@ -1,19 +1,25 @@
 """How gunicorn serves the bridge; `gunicorn` in this folder reads it by itself."""
 
 import os
+import shutil
 import signal
 import sys
+import tempfile
 from types import FrameType
 from typing import Any
 
-from bridge import configure, logs
-from bridge.errors import SettingsError
+# Where the workers put their metrics together; it must be known before anything is counted.
+_metrics = os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(prefix="bridge-metrics-")
+
+from bridge import configure, logs  # see above
+from bridge.errors import SettingsError  # see above
 
 try:
     # Here rather than in a worker, whose exit gunicorn would answer with a traceback and status 3.
     _settings, _ = configure(os.environ)
 except SettingsError as error:
     print(error.report(), file=sys.stderr)
+    shutil.rmtree(_metrics)
     sys.exit(2)
 
 wsgi_app = "bridge:create_app()"
@@ -54,3 +60,15 @@ def worker_exit(server: Any, worker: Any) -> None:
     app = getattr(worker, "wsgi", None)  # None where it could not be loaded
     if app:
         app.extensions["bridge"].close()
+
+
+def child_exit(server: Any, worker: Any) -> None:
+    """Let a worker's metrics outlive it."""
+    from prometheus_client.multiprocess import mark_process_dead
+
+    mark_process_dead(worker.pid)
+
+
+def on_exit(server: Any) -> None:
+    """Leave nothing behind."""
+    shutil.rmtree(_metrics, ignore_errors=True)

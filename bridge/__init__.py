@@ -98,7 +98,8 @@ def create_app(environ: Mapping[str, str] | None = None) -> Flask:
         create_receiver(bridge.settings, bridge.routes, bridge.outbox, wake, clock)
     )
     dispatcher = bridge.dispatcher if bridge.settings.dispatch else None
-    app.register_blueprint(create_ops(bridge.history, dispatcher, bridge.renderer, clock))
+    password = bridge.settings.admin_password
+    app.register_blueprint(create_ops(password, bridge.history, dispatcher, bridge.renderer, clock))
     for warning in bridge.settings.warnings:
         log.warning("%s", warning)
     for route in bridge.routes:

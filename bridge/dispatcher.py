@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
+from bridge import metrics
 from bridge.errors import StorageError
 from bridge.history import History
 from bridge.mentions import needs_list
@@ -157,6 +158,21 @@ class Dispatcher:
             )
             return
         self._log(attempt, outcome, told, rest_until)
+        if rest_until is not None:
+            self._count(attempt.bot, outcome, [d for d in told if d.id not in unfinished])
+
+    def _count(self, bot: str, outcome: Outcome, ended: Sequence[Delivery]) -> None:
+        errcode = "" if outcome.errcode is None else str(outcome.errcode)
+        metrics.ATTEMPTS.labels(bot, errcode, outcome.reason).inc()
+        if outcome.verdict is Verdict.PARK or (
+            outcome.verdict is Verdict.SENT and not outcome.media_id
+        ):
+            first = any(not delivery.step for delivery in ended)
+            state = "parked" if outcome.verdict is Verdict.PARK and first else "sent"
+            metrics.DELIVERIES.labels(bot, state).inc(len(ended))
+        if outcome.verdict is Verdict.SENT:
+            for delivery in ended:
+                metrics.DELIVERED.observe(max(0.0, self._clock() - delivery.event.received_at))
 
     def _next_message(self, delivery: Delivery) -> tuple[Message, Collection[int]]:
         """Return the message that a delivery has come to, and its id if there is one more."""

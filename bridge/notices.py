@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, func, select, update
 
+from bridge import metrics
 from bridge.model import Bot, Event, Outcome, Target
 from bridge.rows import Record, event_row, set_bot, store
 from bridge.schema import bots, deliveries, events
@@ -55,6 +56,7 @@ class Notices:
             own = select(func.count()).where(events.c.id.in_(ids), events.c.type == EXPIRED)
             told = len(ids) - connection.execute(own).scalar_one()
             set_bot(connection, name, untold=bots.c.untold + told)
+            metrics.DELIVERIES.labels(name, "expired").inc(len(ids))
         for row in connection.execute(select(bots)).all():
             if is_due(row, now):
                 set_bot(connection, row.name, untold=0, noticed_at=now)

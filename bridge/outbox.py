@@ -372,7 +372,9 @@ class Outbox:
             these = [d.id for d in told if (d.id in unfinished) is more]
             if these:
                 values = _progress(told[0], outcome, more, now)
-                self._progressed(connection, these, values)
+                # One that grew too old during its call was told all the same.
+                states = ("pending", "expired") if outcome.verdict is Verdict.SENT else ("pending",)
+                self._progressed(connection, these, states, values)
         others = [d.id for d in told if d.id != attempt.deliveries[0].id]
         if others:
             links = [{"attempt_id": attempt.id, "delivery_id": number} for number in others]
@@ -382,12 +384,14 @@ class Outbox:
         return rest_until
 
     @staticmethod
-    def _progressed(connection: Connection, ids: Sequence[int], values: dict[str, Any]) -> None:
+    def _progressed(
+        connection: Connection, ids: Sequence[int], states: Sequence[str], values: dict[str, Any]
+    ) -> None:
         for start in range(0, len(ids), 500):
             chunk = ids[start : start + 500]
             connection.execute(
                 update(deliveries)
-                .where(deliveries.c.id.in_(chunk), deliveries.c.state == "pending")
+                .where(deliveries.c.id.in_(chunk), deliveries.c.state.in_(states))
                 .values(values)
             )
 

@@ -1,22 +1,33 @@
 """What a platform asks: does the process serve, and is all well with the bridge."""
 
-from collections.abc import Callable
+import hmac
+from collections.abc import Callable, Iterator
 
-from flask import Blueprint
+from flask import Blueprint, Response, abort, request
 from flask.typing import ResponseReturnValue
+from prometheus_client.core import GaugeMetricFamily, Metric
 
+from bridge import metrics
 from bridge.dispatcher import Dispatcher
 from bridge.errors import StorageError
 from bridge.history import History
+from bridge.model import Secret
 from bridge.rendering import Renderer
 
 LATE = 600.0  # seconds that a delivery may wait before it counts as trouble
 
 
 def create_ops(
-    history: History, dispatcher: Dispatcher | None, renderer: Renderer, clock: Callable[[], float]
+    password: Secret | None,
+    history: History,
+    dispatcher: Dispatcher | None,
+    renderer: Renderer,
+    clock: Callable[[], float],
 ) -> Blueprint:
-    """Return `/healthz` and `/readyz`; `dispatcher` is None where other processes dispatch."""
+    """Return `/healthz`, `/readyz` and, behind the admin password, `/metrics`.
+
+    `dispatcher` is None where other processes dispatch.
+    """
     ops = Blueprint("ops", __name__)
 
     @ops.get("/healthz")
@@ -41,4 +52,37 @@ def create_ops(
         body = {"pending": pending, "oldest_pending_seconds": age, "problems": wrong}
         return {"status": "not ready" if wrong else "ready", **body}, 503 if wrong else 200
 
+    @ops.get("/metrics")
+    def scrape() -> ResponseReturnValue:
+        if password is None:
+            abort(404)
+        given = request.authorization.password if request.authorization else None
+        if not hmac.compare_digest((given or "").encode(), password.reveal().encode()):
+            return Response("", 401, {"WWW-Authenticate": 'Basic realm="bridge"'})
+        text = metrics.exposition(_now(history, renderer, clock()))
+        return Response(text, mimetype="text/plain; version=0.0.4; charset=utf-8")
+
     return ops
+
+
+def _now(history: History, renderer: Renderer, now: float) -> Iterator[Metric]:
+    """Yield the metrics that are read from the store, the same whichever worker is asked."""
+    yield GaugeMetricFamily("bridge_template_errors", "Broken templates.", len(renderer.problems))
+    build = GaugeMetricFamily("bridge_build_info", "The bridge's version.", labels=["version"])
+    build.add_metric([metrics.build()], 1)
+    yield build
+    try:
+        health, bots = history.health(), history.bots(now)
+    except StorageError:
+        yield GaugeMetricFamily("bridge_database_up", "Whether the database answers.", 0)
+        return
+    yield GaugeMetricFamily("bridge_database_up", "Whether the database answers.", 1)
+    age = max(0.0, now - health.oldest) if health.oldest else 0.0
+    yield GaugeMetricFamily("bridge_oldest_pending_seconds", "Age of the oldest that waits.", age)
+    waiting = GaugeMetricFamily("bridge_pending_deliveries", "What waits.", labels=["bot"])
+    stopped = GaugeMetricFamily("bridge_bot_stopped", "Whether a bot is stopped.", labels=["bot"])
+    for bot in bots:
+        waiting.add_metric([bot.name], bot.waiting)
+        stopped.add_metric([bot.name], bool(bot.stopped))
+    yield waiting
+    yield stopped
