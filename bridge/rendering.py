@@ -79,6 +79,10 @@ class Renderer:
         The first is by the target's template, the event's type or `default`; mentions that it
         cannot carry and the target's attachments follow. Never raises.
         """
+        return self.preview(event, target)[0]
+
+    def preview(self, event: Event, target: Target) -> tuple[list[Message], bool]:
+        """Return the same messages, and whether the first of them had to be cut."""
         names = (target.template, *_own_names(event), "default")
         main, was_cut = self._first_sound(names, self._generic, partial(_main, event, target))
         follow = calls(main.msgtype, target.mention, event.fields["title"])
@@ -86,7 +90,7 @@ class Renderer:
             follow += attachments.qrcode(event)
         if "log" in target.attach and was_cut:
             follow += attachments.log_file(event)
-        return [main, *follow]
+        return [main, *follow], was_cut
 
     def digest(self, deliveries: Sequence[Delivery]) -> tuple[Message, list[Delivery]]:
         """Return one message for as many deliveries as it has room for, and these deliveries."""

@@ -187,21 +187,23 @@ def matching(event: Event, routes: Sequence[Route]) -> list[Route]:
     """Return the rules that apply to an event; without any, the one that goes to `default`."""
     matched = []
     for route in routes:
-        if _matches(event, route):
+        if not failing(event, route):
             matched.append(route)
             if not route.goes_on:
                 break
     return matched or [_EVERYTHING]
 
 
-def _matches(event: Event, route: Route) -> bool:
-    return all(
-        any(_like(value, glob) for value in _values(event, name) for glob in globs)
+def failing(event: Event, route: Route) -> list[str]:
+    """Return the names of a rule's conditions that an event does not meet: none, it matches."""
+    return [
+        name
         for name, globs in route.conditions.items()
-    )
+        if not any(_like(value, glob) for value in looked_at(event, name) for glob in globs)
+    ]
 
 
-def _values(event: Event, condition: str) -> tuple[str, ...]:
+def looked_at(event: Event, condition: str) -> tuple[str, ...]:
     """Return what a condition looks at; the type both as it came and as the bridge names it."""
     value = event.fields[CONDITIONS[condition]]
     return (event.type, value) if condition == "type" else (value,)

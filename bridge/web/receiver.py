@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterable, Sequence
 from flask import Blueprint, Response, abort, request
 from flask.typing import ResponseReturnValue
 
-from bridge import pgyer, routing
-from bridge.errors import StorageError, TooLargeError, UndecodableError
-from bridge.model import Event, Route
-from bridge.outbox import Outbox
+from bridge.errors import StorageError, TooLargeError
+from bridge.intake import Intake
+from bridge.model import Event, Route, Target
+from bridge.outbox import Accepted, Outbox
 from bridge.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -30,6 +30,7 @@ def create_receiver(
 ) -> Blueprint:
     """Return the receiver's addresses; `wake` is told for which bots something new waits."""
     receiver = Blueprint("receiver", __name__)
+    intake = Intake(outbox, routes, settings.timezone)
     tokens = [token.reveal().encode() for token in settings.tokens]
 
     def named_bots(token: str, bots: str) -> list[str]:
@@ -52,56 +53,21 @@ def create_receiver(
     def receive(token: str, bots: str = "") -> ResponseReturnValue:
         names = named_bots(token, bots)
         body, now = request.get_data(cache=False), clock()
+        content_type = request.headers.get("Content-Type", "")
+        content_encoding = request.headers.get("Content-Encoding", "")
         try:
-            events = pgyer.decode(
-                body,
-                now,
-                request.headers.get("Content-Type", ""),
-                request.headers.get("Content-Encoding", ""),
-            )
+            receipt = intake.take(body, now, names, content_type, content_encoding)
         except TooLargeError:
             abort(413)
-        except UndecodableError as error:
-            return refuse(pgyer.undecodable(body, now, str(error)), names)
-        except Exception:  # a mistake of ours must not cost an event
-            log.exception("decoding stumbled; the body is kept as it came")
-            return refuse(pgyer.undecodable(body, now, "the bridge's own mistake"), names)
-        return store(events, names) if events else {"status": "ping"}
-
-    def refuse(event: Event, names: list[str]) -> ResponseReturnValue:
-        told = routing.targets(event, routes, settings.timezone, names)
-        [accepted] = outbox.accept([(event, told)], names)
-        wake(target.bot for target in told)
-        log.warning(
-            "event %s: the body cannot be decoded (%s), %d bytes beginning %r; it is kept, and "
-            "told to %s",
-            accepted.event,
-            event.error,
-            len(event.raw),
-            event.payload["begins"],
-            ", ".join(target.bot for target in told) or "nobody",
-        )
-        return {"error": f"cannot be decoded: {event.error}", "event": accepted.event}, 400
-
-    def store(events: list[Event], names: list[str]) -> ResponseReturnValue:
-        zone = settings.timezone
-        told = [(event, routing.targets(event, routes, zone, names)) for event in events]
-        accepted = outbox.accept(told, names)
-        wake(target.bot for _, targets in told for target in targets)
-        for (event, targets), result in zip(told, accepted, strict=True):
-            log.info(
-                "event %s (%s) %s → %s",
-                result.event,
-                event.type or "no type",
-                "is a duplicate" if result.duplicate else "accepted",
-                ", ".join(target.bot for target in targets) or "nobody",
-                extra={"facts": {"event": result.event, "type": event.type}},
-            )
-        several = {"events": [result.event for result in accepted]} if len(accepted) > 1 else {}
-        if all(result.duplicate for result in accepted):
-            return {"status": "duplicate", "event": accepted[0].event, **several}
-        bots = {target.bot: None for _, targets in told for target in targets}
-        return {"status": "accepted", "event": accepted[0].event, "bots": list(bots), **several}
+        if not receipt.stored:
+            return receipt.answer()
+        wake(target.bot for _, told, _ in receipt.stored for target in told)
+        if receipt.error:
+            _log_refused(*receipt.stored[0])
+            return receipt.answer(), 400
+        for event, targets, result in receipt.stored:
+            _log_stored(event, targets, result)
+        return receipt.answer()
 
     def unavailable(error: StorageError) -> ResponseReturnValue:
         log.error("nothing was stored: %s; answered 503, so that the sender tries again", error)
@@ -119,3 +85,30 @@ def create_receiver(
                 provide_automatic_options=False,
             )
     return receiver
+
+
+def _log_refused(event: Event, told: Sequence[Target], accepted: Accepted) -> None:
+    log.warning(
+        "event %s: the body cannot be decoded (%s), %d bytes beginning %r; it is kept, and "
+        "told to %s",
+        accepted.event,
+        event.error,
+        len(event.raw),
+        event.payload["begins"],
+        _names(told),
+    )
+
+
+def _log_stored(event: Event, told: Sequence[Target], accepted: Accepted) -> None:
+    log.info(
+        "event %s (%s) %s → %s",
+        accepted.event,
+        event.type or "no type",
+        "is a duplicate" if accepted.duplicate else "accepted",
+        _names(told),
+        extra={"facts": {"event": accepted.event, "type": event.type}},
+    )
+
+
+def _names(told: Sequence[Target]) -> str:
+    return ", ".join(target.bot for target in told) or "nobody"
