@@ -1,23 +1,15 @@
-"""The `bridge` command. Exit codes: 0 fine, 1 found something, 2 wrong use."""
+"""`bridge sandbox` and `bridge demo`: to try it without WeCom."""
 
-import os
 import sys
 import time
 
 import click
 
-from bridge import configure, create_bridge
 from bridge.demo import run_demo
-from bridge.errors import SettingsError, StorageError
 from bridge.sandbox import Sandbox, serve
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
-def commands() -> None:
-    """蒲公英 → 企业微信的桥 · Tell WeCom groups what Pgyer reports."""
-
-
-@commands.command()
+@click.command()
 @click.option("--host", default="127.0.0.1", show_default=True)
 @click.option(
     "--port",
@@ -60,28 +52,11 @@ def sandbox(
         _until_interrupted()
 
 
-@commands.command()
+@click.command()
 @click.option("--once", is_flag=True, help="End as soon as all samples have arrived; 1 if not.")
 def demo(once: bool) -> None:
     """沙盒、桥和示例事件一起跑 · Run sandbox and bridge, and post the samples."""
     sys.exit(run_demo(once, _until_interrupted))
-
-
-@commands.command()
-@click.option("--bot", required=True, help="The bot's name.")
-def retry(bot: str) -> None:
-    """立即重试已停用或休息中的机器人 · Try a stopped or resting bot again now."""
-    bridge = create_bridge(*configure(os.environ))
-    try:
-        found = bot in bridge.settings.bots and bridge.outbox.resume(bot)
-    finally:
-        bridge.close()
-    if not found:
-        known = ", ".join(sorted(bridge.settings.bots))
-        raise click.UsageError(f"there is no bot {bot!r}; there are: {known}")
-    click.echo(
-        f"机器人 {bot}：正在运行的桥会在几秒内重试 · a running bridge tries it within seconds"
-    )
 
 
 def _until_interrupted() -> None:
@@ -91,15 +66,3 @@ def _until_interrupted() -> None:
             time.sleep(3600)
     except KeyboardInterrupt:
         click.echo()
-
-
-def main() -> None:
-    """Run the command; what stops it is said in one message without a traceback."""
-    try:
-        commands()
-    except SettingsError as error:
-        click.echo(error.report(), err=True)
-        sys.exit(2)
-    except StorageError as error:
-        click.echo(f"the database cannot be used: {error}", err=True)
-        sys.exit(1)

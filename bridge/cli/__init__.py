@@ -1,0 +1,57 @@
+"""The `bridge` command. Exit codes: 0 fine, 1 found something, 2 wrong use."""
+
+import io
+import logging
+import sys
+from typing import Any
+
+import click
+
+from bridge.cli.addresses import url
+from bridge.cli.checking import check
+from bridge.cli.looking import events, show
+from bridge.cli.previewing import preview
+from bridge.cli.repairing import retry
+from bridge.cli.routing import routes
+from bridge.cli.running import demo, sandbox
+from bridge.cli.sending import send
+from bridge.errors import SettingsError, StorageError
+
+
+class _Commands(click.Group):
+    """Says what stops a command in one message, without a traceback."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except SettingsError as error:
+            click.echo(error.report(), err=True)
+            ctx.exit(2)
+        except StorageError as error:
+            click.echo(f"数据库用不了 · the database cannot be used: {error}", err=True)
+            ctx.exit(1)
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+def commands() -> None:
+    """蒲公英 → 企业微信的桥 · Tell WeCom groups what Pgyer reports.
+
+    和正在运行的桥用同样的环境变量 · Give it the same variables as the running bridge.
+
+    退出码 Exit codes: 0 正常 fine, 1 有发现 found something, 2 用法不对 wrong use.
+    """
+    # The commands say themselves what they find; log lines between would say it twice.
+    logging.getLogger("bridge").addHandler(_QUIET)
+
+
+_QUIET = logging.NullHandler()
+for _command in (check, url, preview, send, events, show, retry, routes, sandbox, demo):
+    commands.add_command(_command)
+
+
+def main() -> None:
+    """Run the command, on whatever kind of terminal."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # an ASCII one must not stop it either
+    commands()

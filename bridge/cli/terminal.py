@@ -1,0 +1,108 @@
+"""Text for a terminal: nothing in it can steer the terminal, no secret shows, columns stay even."""
+
+import json
+import re
+import sys
+import unicodedata
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime, tzinfo
+from typing import Any, TypeVar
+
+import click
+
+from bridge.logs import forms, redact
+from bridge.markdown import plain
+
+T = TypeVar("T")
+
+# Escape sequences whole (ECMA-48), since without their first character the rest would show.
+_SEQUENCES = re.compile(
+    "(?:\x1b\\[|\x9b)[0-?]*[ -/]*[@-~]"
+    "|(?:\x1b[\\]PX^_]|[\x90\x98\x9d-\x9f])[^\x07\x1b\x90\x98\x9b-\x9f]*(?:\x07|\x1b\\\\|\x9c)"
+    "|\x1b[ -/]*[0-~]?"
+)
+# What JSON may hold as it is, and a terminal may act on.
+_UNSEEN = re.compile("[\x7f-\x9f\u2028-\u202e\u2066-\u2069\ufeff]")
+
+
+class Terminal:
+    """What a command says goes through here, without any of these secrets."""
+
+    def __init__(self, secrets: Sequence[str] = ()) -> None:
+        self._forms = forms(secrets)
+
+    def say(self, text: str = "", err: bool = False) -> None:
+        """Print lines of text."""
+        click.echo(self.clean(text), err=err)
+
+    def clean(self, text: str) -> str:
+        """Return a text as it may be printed."""
+        return redact(visible(text), self._forms)
+
+    def table(self, rows: Sequence[Sequence[str]], indent: str = "") -> None:
+        """Print rows of cells, each cell on one line, in even columns."""
+        cells = [[self.clean(one_line(cell)) for cell in row] for row in rows]
+        widths = [max(map(width, column)) for column in zip(*cells, strict=True)]
+        for row in cells:
+            pairs = zip(row, widths, strict=True)
+            line = "  ".join(cell + " " * (wide - width(cell)) for cell, wide in pairs)
+            click.echo(f"{indent}{line}".rstrip())
+
+    def json(self, tree: Any) -> None:
+        """Print a value as JSON; in its texts only the secrets are left out."""
+        text = json.dumps(self._redacted(tree), ensure_ascii=False, indent=2)
+        click.echo(_UNSEEN.sub(lambda found: f"\\u{ord(found[0]):04x}", text))
+
+    def _redacted(self, tree: Any) -> Any:
+        if isinstance(tree, Mapping):
+            return {self._redacted(key): self._redacted(item) for key, item in tree.items()}
+        if isinstance(tree, list | tuple):
+            return [self._redacted(item) for item in tree]
+        return redact(tree, self._forms) if isinstance(tree, str) else tree
+
+
+def visible(text: str) -> str:
+    """Return text without escape sequences, control and bidi characters, and broken ones."""
+    return plain(_SEQUENCES.sub("", text)).encode(errors="replace").decode()
+
+
+def one_line(text: str) -> str:
+    """Return a visible text on one line."""
+    return re.sub(r"\s+", " ", visible(text)).strip()
+
+
+def width(text: str) -> int:
+    """Return how many columns a text takes: two for a Chinese character."""
+    return sum(_columns(char) for char in text)
+
+
+def _columns(char: str) -> int:
+    if unicodedata.category(char) in ("Mn", "Me", "Cf"):
+        return 0
+    return 2 if unicodedata.east_asian_width(char) in "WF" else 1
+
+
+def fit(text: str, columns: int) -> str:
+    """Return a text on one line, in at most so many columns."""
+    text = one_line(text[: 10 * columns])
+    if width(text) <= columns:
+        return text
+    while width(text) >= columns:
+        text = text[:-1]
+    return f"{text}…"
+
+
+def moment(epoch: float, zone: tzinfo) -> str:
+    """Return epoch seconds as a reader's date and time."""
+    return datetime.fromtimestamp(epoch, zone).strftime("%Y-%m-%d %H:%M:%S")
+
+
+@contextmanager
+def progress(items: Sequence[T], label: str) -> Iterator[Iterator[T]]:
+    """Give the items; a person who waits for them sees a bar on standard error."""
+    if not sys.stderr.isatty():
+        yield iter(items)
+        return
+    with click.progressbar(items, label=label, file=sys.stderr) as bar:
+        yield iter(bar)
