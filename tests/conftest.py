@@ -13,7 +13,9 @@ from pathlib import Path
 import postgres
 import pytest
 import requests
+from click.testing import CliRunner, Result
 
+from bridge.cli import commands
 from bridge.model import Bot, Event, Secret
 from bridge.outbox import Outbox
 from bridge.sandbox import Sandbox, serve
@@ -194,3 +196,26 @@ def event(clock: Clock, **payload: object) -> Event:
     """An event of a new version, with these fields."""
     fields = {"type": "updateVersion", "title": "OooPlay", **payload}
     return Event(str(fields["type"]), fields, clock())
+
+
+@pytest.fixture
+def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
+    """Run the `bridge` command in this process, in a folder of its own, with two bots."""
+    monkeypatch.chdir(tmp_path)
+    for name in [n for n in os.environ if n.startswith(("BRIDGE_", "WECOM_", "DATABASE_"))]:
+        monkeypatch.delenv(name)
+    environ = {
+        "WECOM_BOT_KEY": "key-of-default",
+        "WECOM_BOT_KEY_DEV": "key-of-dev",
+        "BRIDGE_TOKEN": TOKEN,
+        "BRIDGE_TEMPLATES": str(ROOT / "templates"),
+        "DATABASE_URL": f"sqlite:///{tmp_path}/bridge.db",
+    }
+
+    def run(*args: str, given: str | bytes | None = None, **more: str) -> Result:
+        done = CliRunner().invoke(commands, args, input=given, env={**environ, **more})
+        if done.exception and not isinstance(done.exception, SystemExit):
+            raise done.exception
+        return done
+
+    return run

@@ -14,6 +14,7 @@ from click.testing import CliRunner
 from conftest import ROOT, TOKEN, Deployment, until
 
 from bridge import cli, demo
+from bridge.cli import running
 from bridge.sandbox import Sandbox
 
 
@@ -31,7 +32,9 @@ def run(*args: str, env: dict[str, str] | None = None) -> subprocess.CompletedPr
 
 def test_help_names_every_command() -> None:
     said = run("--help").stdout
-    for name in ("sandbox", "demo", "retry"):
+    for name in (
+        "check", "url", "preview", "send", "events", "show", "retry", "routes", "sandbox", "demo"
+    ):  # fmt: skip
         assert name in said
 
 
@@ -86,6 +89,16 @@ def test_retry_without_a_database_says_so(environ: dict[str, str], tmp_path: Pat
     assert done.returncode == 1
     assert "database cannot be used" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_an_unreachable_server_is_named_without_its_password(environ: dict[str, str]) -> None:
+    url = "postgres://bridge:sesame@127.0.0.1:9/bridge"
+    for command in (("events",), ("check",)):
+        done = run(*command, env={**environ, "DATABASE_URL": url})
+        assert done.returncode == 1
+        said = done.stdout + done.stderr
+        assert "127.0.0.1" in said
+        assert "sesame" not in said and "Traceback" not in said
 
 
 def test_sandbox_serves_until_interrupted() -> None:
@@ -148,8 +161,54 @@ def test_ctrl_c_ends_the_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(seconds: float) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli.time, "sleep", interrupted)
-    cli._until_interrupted()
+    monkeypatch.setattr(running.time, "sleep", interrupted)
+    running._until_interrupted()
+
+
+def test_what_is_sent_by_hand_is_told_by_the_running_bridge(
+    sandbox: tuple[Sandbox, str], deploy: Callable[..., Deployment]
+) -> None:
+    box, api = sandbox
+    bridge = deploy(api).start()
+    done = run("send", "crashlog", "--bot", "dev", env=bridge.environ)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == "事件 event 1 (crashlog) → dev\n"
+    until(lambda: len(box.messages("key-of-dev")) == 1)
+    assert box.messages("key-of-default") == []
+
+
+def test_a_parked_event_is_sent_again_by_the_running_bridge(
+    sandbox: tuple[Sandbox, str], deploy: Callable[..., Deployment]
+) -> None:
+    box, api = sandbox
+    box.fault("key-of-default", "40058")
+    bridge = deploy(api).start()
+    bridge.post('{"type": "feedback", "title": "OooPlay"}')
+    until(lambda: "parked" in run("events", "--state", "parked", env=bridge.environ).stdout)
+    done = run("retry", "--state", "parked", "--since", "2h", env=bridge.environ)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "retried: 1" in done.stdout
+    until(lambda: len(box.messages("key-of-default")) == 1)
+    shown = run("show", "1", env=bridge.environ).stdout
+    assert "40058" in shown and "default sent" in shown
+
+
+def test_a_pipe_that_closes_early_is_no_traceback(environ: dict[str, str]) -> None:
+    for name in ("feedback", "crashlog"):
+        run("send", name, env=environ)
+    command = f"{Path(sys.executable).parent / 'bridge'} events --json | head -c 1"
+    done = subprocess.run(
+        ["bash", "-c", command],
+        env={"PATH": os.environ["PATH"], **environ}, capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert (done.stdout, done.stderr) == ("[", "")
+
+
+def test_a_terminal_without_chinese_is_no_traceback(environ: dict[str, str]) -> None:
+    run("send", "feedback", env=environ)
+    done = run("show", "1", env={**environ, "PYTHONIOENCODING": "ascii"})
+    assert done.returncode == 0, done.stderr
+    assert "OooPlay" in done.stdout
 
 
 @pytest.fixture

@@ -69,7 +69,7 @@ def _findings(bridge: Bridge, send: bool) -> Iterator[Finding]:
     stopped: dict[str, str] = {}
     try:
         yield from _database(bridge)
-        stopped = {bot.name: bot.stopped for bot in bridge.history.bots(time.time())}
+        stopped = {bot.name: bot.stopped for bot in bridge.history.bots(0.0)}
         if not send:
             yield from _bots(bridge)
     except StorageError as error:
@@ -117,8 +117,9 @@ def _templates(bridge: Bridge) -> Iterator[Finding]:
 
 
 def _database(bridge: Bridge) -> Iterator[Finding]:
-    about, now = "数据库 database", time.time()
+    about = "数据库 database"
     bridge.outbox.open()
+    now = bridge.outbox.database.time()
     health = bridge.history.health()
     name = database_name(bridge.settings)
     yield Finding(True, about, f"{name}: 可写 writable, 待发 pending {health.pending}")
@@ -133,7 +134,7 @@ def _database(bridge: Bridge) -> Iterator[Finding]:
 
 def _bots(bridge: Bridge) -> Iterator[Finding]:
     """Say how the bots stand by what is on record."""
-    for bot in bridge.history.bots(time.time()):
+    for bot in bridge.history.bots(0.0):
         about = f"机器人 bot {bot.name}"
         if bot.stopped:
             todo = f"{advice(bot.stopped)}; bridge retry --bot {bot.name}"

@@ -25,9 +25,11 @@ STATES = ("pending", "sent", "parked", "expired")
 @since_option
 @click.option("--type", "kind", default="", help="事件类型 · The event's type, e.g. crashlog.")
 @click.option("--app", default="", help="应用名含有 · What the app's name contains.")
-@click.option("--bot", default="", help="给这个机器人的 · Told to this bot.")
+@click.option("--bot", metavar="BOT", default="", help="给这个机器人的 · Told to this bot.")
 @click.option("--text", default="", help="标题、版本、说明含有 · What title or notes contain.")
-@click.option("--limit", type=click.IntRange(1, 100_000), default=20, show_default=True)
+@click.option(
+    "--limit", metavar="N", type=click.IntRange(1, 100_000), default=20, show_default=True
+)
 @json_option
 def events(
     state: str | None,
@@ -40,9 +42,9 @@ def events(
     as_json: bool,
 ) -> None:
     """收到的事件，最新的在最后 · The events that came in, the newest last."""
-    begin = time.time() - since if since else 0.0
-    wanted = Wanted(app, kind, bot.lower(), state or "", text, begin)
     with opened() as (bridge, terminal):
+        begin = bridge.outbox.database.time() - since if since else 0.0
+        wanted = Wanted(app, kind, bot.lower(), state or "", text, begin)
         zone = bridge.settings.timezone
         found = list(islice(matching(bridge.history, wanted), limit))[::-1]
         if as_json:

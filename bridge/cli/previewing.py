@@ -45,9 +45,13 @@ class _Shown:
 
 @click.command()
 @click.argument("subject", metavar="[TYPE|FILE]", default="")
-@click.option("--event", "event_id", type=EVENT_ID, help="用收到过的事件 · Of a stored event.")
+@click.option(
+    "--event", "event_id", metavar="ID", type=EVENT_ID, help="用收到过的事件 · Of a stored event."
+)
 @click.option("--payload", metavar="FILE", help="用文件里的，或 - · Of a payload, or -.")
-@click.option("--bot", default="", help="按它的规则：提醒、模板、附件 · As its route tells it.")
+@click.option(
+    "--bot", metavar="BOT", default="", help="按它的规则：提醒、模板、附件 · As its route tells it."
+)
 @json_option
 def preview(
     subject: str, event_id: int | None, payload: str | None, bot: str, as_json: bool
@@ -148,6 +152,7 @@ def _rendered(
     found = []
     for event in events:
         target = _target(bridge, event, template, bots)
+        event = replace(event, id=event.id or 1)  # as if it were stored
         found.append(_Shown(about(event), *renderer.preview(event, target)))
     return found
 

@@ -1,6 +1,5 @@
 """`bridge retry`: let parked and expired deliveries, or a stopped bot, be tried again."""
 
-import time
 from collections.abc import Sequence
 
 import click
@@ -22,7 +21,7 @@ _CHUNK = 500  # deliveries in one transaction, so that a running bridge need not
 @click.option("--state", type=click.Choice(RETRIED), help="默认两种都要 · Both unless given.")
 @since_option
 @click.option("--all", "everything", is_flag=True, help="不限时间 · However old they are.")
-@click.option("--bot", default="", help="只限它 · Of this bot only.")
+@click.option("--bot", metavar="BOT", default="", help="只限它 · Of this bot only.")
 @click.option("--dry-run", is_flag=True, help="只说会做什么 · Only say what would be done.")
 def retry(
     ids: tuple[int, ...],
@@ -46,7 +45,7 @@ def retry(
         bot = "".join(bot_names([bot], bridge.settings.bots)[:1])
         if ids or since or everything:
             states = (state,) if state else RETRIED
-            begin = time.time() - since if since else 0.0
+            begin = bridge.outbox.database.time() - since if since else 0.0
             found, missing = _of_events(bridge, ids) if ids else (_since(bridge, begin, states), [])
             found = [
                 d for d in found if d.state in states and d.target.bot in (bot or d.target.bot,)
@@ -119,7 +118,7 @@ def _retry(bridge: Bridge, terminal: Terminal, found: Sequence[DeliveryLine], dr
             done += bridge.repairs.retry([line.id for line in chunk])
     terminal.say(f"重发 retried: {done}")
     told = {line.target.bot for line in lines}
-    for bot in bridge.history.bots(time.time()):
+    for bot in bridge.history.bots(0.0):
         if bot.stopped and bot.name in told:
             terminal.say(
                 f"机器人 {bot.name} 停用中，要等它恢复 · the bot is stopped ({bot.stopped}), so"

@@ -22,7 +22,13 @@ def routes() -> None:
 
 @routes.command()
 @click.argument("file")
-@click.option("--bot", "bots", multiple=True, help="如同 URL 里指名 · As if the URL named them.")
+@click.option(
+    "--bot",
+    "bots",
+    metavar="BOT",
+    multiple=True,
+    help="如同 URL 里指名 · As if the URL named them.",
+)
 @json_option
 def test(file: str, bots: tuple[str, ...], as_json: bool) -> None:
     """一个事件会匹配哪些规则、发给谁、为什么 · Whom an event would be told to, and why.
@@ -67,7 +73,9 @@ def about(event: Event) -> str:
     fields = event.fields
     build = f"({fields['build_version']})" if fields["build_version"] else ""
     parts = (fields["title"], fields["os_version"], build, fields["device_type"])
-    return one_line(" ".join([event.type or "无类型 no type", "·", *filter(None, parts)]))
+    said = " ".join(filter(None, parts))
+    kind = event.type or "无类型 no type"
+    return one_line(f"{kind} · {said}" if said else kind)
 
 
 def _is_there(bridge: Bridge, target: Target) -> bool:

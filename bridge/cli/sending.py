@@ -1,7 +1,5 @@
 """`bridge send`: a payload goes through as if Pgyer had posted it."""
 
-import time
-
 import click
 
 from bridge.cli.shared import body_of, bot_names, json_option, opened
@@ -13,7 +11,11 @@ from bridge.intake import Intake
 @click.command()
 @click.argument("file")
 @click.option(
-    "--bot", "bots", multiple=True, help="给这些机器人，不按路由 · To these bots instead."
+    "--bot",
+    "bots",
+    metavar="BOT",
+    multiple=True,
+    help="给这些机器人，不按路由 · To these bots instead.",
 )
 @json_option
 def send(file: str, bots: tuple[str, ...], as_json: bool) -> None:
@@ -26,7 +28,7 @@ def send(file: str, bots: tuple[str, ...], as_json: bool) -> None:
         names = bot_names(bots, bridge.settings.bots)
         intake = Intake(bridge.outbox, bridge.routes, bridge.settings.timezone)
         try:
-            receipt = intake.take(body, time.time(), names)
+            receipt = intake.take(body, bridge.outbox.database.time(), names)
         except TooLargeError as error:
             raise click.ClickException(f"太大 too large: {error}") from None
         if as_json:
