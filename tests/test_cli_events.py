@@ -14,7 +14,7 @@ from click.testing import Result
 from conftest import ROOT, TOKEN
 
 from bridge import configure, create_bridge, pgyer
-from bridge.cli import looking
+from bridge.cli import looking, main
 from bridge.cli import repairing as retrying
 from bridge.model import Outcome, Verdict
 
@@ -293,7 +293,20 @@ def test_no_command_shows_a_secret(cli: Cli, outbox_of: Callable[[Outcome], int]
         assert secret not in said
 
 
-# --- retry
+def test_a_database_that_cannot_be_used_is_one_message_and_exit_code_1(cli: Cli) -> None:
+    for command in (["events"], ["show", "1"], ["send", "feedback"], ["retry", "1"]):
+        done = cli(*command, DATABASE_URL="sqlite:////no/such/x.db")
+        assert (done.exit_code, done.stdout) == (1, "")
+        assert "the database cannot be used: unable to open" in done.stderr
+        assert done.stderr.count("\n") == 1
+
+
+def test_the_entry_point(monkeypatch: pytest.MonkeyPatch) -> None:
+    for arguments, code in ((["--help"], 0), (["no-such"], 2)):
+        monkeypatch.setattr(sys, "argv", ["bridge", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        assert ended.value.code == code
 
 
 def test_parked_events_wait_again_by_their_ids(
