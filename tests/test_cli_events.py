@@ -3,7 +3,6 @@
 import gzip
 import io
 import json
-import os
 import sqlite3
 import sys
 from collections.abc import Callable
@@ -16,6 +15,7 @@ from conftest import ROOT, TOKEN
 from bridge import configure, create_bridge, pgyer
 from bridge.cli import looking, main
 from bridge.cli import repairing as retrying
+from bridge.demo import samples
 from bridge.model import Outcome, Verdict
 
 Cli = Callable[..., Result]
@@ -31,19 +31,23 @@ HOSTILE = {
 }
 
 
+def environment(tmp_path: Path) -> dict[str, str]:
+    """The same as the `cli` fixture's, for what no command does."""
+    return {
+        "WECOM_BOT_KEY": "key-of-default",
+        "WECOM_BOT_KEY_DEV": "key-of-dev",
+        "BRIDGE_TOKEN": TOKEN,
+        "BRIDGE_TEMPLATES": str(ROOT / "templates"),
+        "DATABASE_URL": f"sqlite:///{tmp_path}/bridge.db",
+    }
+
+
 @pytest.fixture
 def outbox_of(tmp_path: Path) -> Callable[[Outcome], int]:
     """Let every waiting delivery end so; return how many."""
 
     def settle(outcome: Outcome) -> int:
-        environ = {
-            "WECOM_BOT_KEY": "key-of-default",
-            "WECOM_BOT_KEY_DEV": "key-of-dev",
-            "BRIDGE_TOKEN": TOKEN,
-            "BRIDGE_TEMPLATES": str(ROOT / "templates"),
-            "DATABASE_URL": f"sqlite:///{tmp_path}/bridge.db",
-        }
-        bridge = create_bridge(*configure(environ))
+        bridge = create_bridge(*configure(environment(tmp_path)))
         done = 0
         while claimed := bridge.outbox.claim(10)[0]:
             for attempt in claimed:
@@ -369,20 +373,11 @@ def test_what_somebody_marked_as_done_comes_again_only_by_its_id(
 ) -> None:
     cli("send", "crashlog")
     outbox_of(PARKED)
-    bridge = create_bridge(*configure({**os.environ, **environment(tmp_path)}))
+    bridge = create_bridge(*configure(environment(tmp_path)))
     bridge.repairs.mark_done([1])
     bridge.close()
     assert cli("retry", "--all").exit_code == 1
     assert cli("retry", "1").exit_code == 0
-
-
-def environment(tmp_path: Path) -> dict[str, str]:
-    return {
-        "WECOM_BOT_KEY": "key-of-default",
-        "WECOM_BOT_KEY_DEV": "key-of-dev",
-        "BRIDGE_TOKEN": TOKEN,
-        "DATABASE_URL": f"sqlite:///{tmp_path}/bridge.db",
-    }
 
 
 def test_long_lists_are_cut_and_done_in_parts(
@@ -425,3 +420,18 @@ def test_a_bot_alone_is_tried_again_now(cli: Cli, tmp_path: Path) -> None:
     assert cli("retry", "--bot", "Dev").exit_code == 0
     assert connection.execute(state).fetchone() == ("", 0)
     connection.close()
+
+
+def test_the_commands_work_on_either_database(cli: Cli, database_url: str, tmp_path: Path) -> None:
+    environ = {"DATABASE_URL": database_url.replace("+psycopg", "")}
+    assert cli("send", "crashlog", "--bot", "default,dev", **environ).exit_code == 0
+    bridge = create_bridge(*configure({**environment(tmp_path), **environ}))
+    for attempt in bridge.outbox.claim(10)[0]:
+        bridge.outbox.settle(attempt, PARKED)
+    bridge.close()
+    assert "parked" in cli("events", "--state", "parked", "--since", "2h", **environ).stdout
+    assert "40058" in cli("show", "1", **environ).stdout
+    assert cli("show", "1", "--raw", **environ).stdout_bytes == samples()["crashlog"]
+    assert cli("retry", "--all", **environ).stdout.endswith("retried: 2\n")
+    assert cli("retry", "--bot", "dev", **environ).exit_code == 0
+    assert cli("check", **environ).exit_code == 1  # the last thing that the bots heard was a no
