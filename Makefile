@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 ARGS ?=
 
-.PHONY: help demo test golden check format requirements
+.PHONY: help demo test bench golden check format requirements
 
 help:  ## Say what there is
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort
@@ -13,6 +13,9 @@ demo: .venv/run  ## Sandbox, bridge and sample events until Ctrl-C; ARGS=--once 
 
 test: .venv/dev  ## Run all tests; ARGS="-k word" for some
 	$(BIN)/python -m pytest $(ARGS)
+
+bench: .venv/dev  ## Measure beside a bare Flask endpoint, and write bench/RESULTS.md
+	$(BIN)/python bench/run.py $(ARGS)
 
 golden: .venv/dev  ## Write the golden renderings anew, for you to read and commit
 	GOLDEN=write $(BIN)/python -m pytest --no-cov -q tests/test_rendering.py -k golden

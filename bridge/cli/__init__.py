@@ -15,6 +15,7 @@ from bridge.cli.repairing import retry
 from bridge.cli.routing import routes
 from bridge.cli.running import demo, sandbox
 from bridge.cli.sending import send
+from bridge.cli.working import db, worker
 from bridge.errors import SettingsError, StorageError
 
 
@@ -45,7 +46,7 @@ def commands() -> None:
 
 
 _QUIET = logging.NullHandler()
-for _command in (check, url, preview, send, events, show, retry, routes, sandbox, demo):
+for _command in (check, url, preview, send, events, show, retry, routes, sandbox, demo, worker, db):
     commands.add_command(_command)
 
 

@@ -2,13 +2,15 @@
 
 import hmac
 import logging
+import time
 from collections.abc import Callable, Iterable, Sequence
 
 from flask import Blueprint, Response, abort, request
 from flask.typing import ResponseReturnValue
 
+from bridge import metrics, pgyer
 from bridge.errors import StorageError, TooLargeError
-from bridge.intake import Intake
+from bridge.intake import Intake, Receipt
 from bridge.model import Event, Route, Target
 from bridge.outbox import Accepted, Outbox
 from bridge.settings import Settings
@@ -52,6 +54,7 @@ def create_receiver(
 
     def receive(token: str, bots: str = "") -> ResponseReturnValue:
         names = named_bots(token, bots)
+        began = time.perf_counter()
         body, now = request.get_data(cache=False), clock()
         content_type = request.headers.get("Content-Type", "")
         content_encoding = request.headers.get("Content-Encoding", "")
@@ -59,15 +62,12 @@ def create_receiver(
             receipt = intake.take(body, now, names, content_type, content_encoding)
         except TooLargeError:
             abort(413)
-        if not receipt.stored:
-            return receipt.answer()
         wake(target.bot for _, told, _ in receipt.stored for target in told)
-        if receipt.error:
-            _log_refused(*receipt.stored[0])
-            return receipt.answer(), 400
+        took = time.perf_counter() - began
+        _count(receipt, took)
         for event, targets, result in receipt.stored:
-            _log_stored(event, targets, result)
-        return receipt.answer()
+            _log(event, targets, result, 1000 * took)
+        return receipt.answer(), 400 if receipt.error else 200
 
     def unavailable(error: StorageError) -> ResponseReturnValue:
         log.error("nothing was stored: %s; answered 503, so that the sender tries again", error)
@@ -87,28 +87,32 @@ def create_receiver(
     return receiver
 
 
-def _log_refused(event: Event, told: Sequence[Target], accepted: Accepted) -> None:
-    log.warning(
-        "event %s: the body cannot be decoded (%s), %d bytes beginning %r; it is kept, and "
-        "told to %s",
-        accepted.event,
-        event.error,
-        len(event.raw),
-        event.payload["begins"],
-        _names(told),
-    )
+def _count(receipt: Receipt, took: float) -> None:
+    metrics.ACKNOWLEDGE.observe(took)
+    if not receipt.stored:
+        metrics.EVENTS.labels("other", "ping").inc()
+    for event, _, accepted in receipt.stored:
+        # Types come from outside, and each new one would be another series for ever.
+        kind = event.type if event.type in pgyer.KNOWN_TYPES else "other"
+        outcome = "duplicate" if accepted.duplicate else "accepted"
+        metrics.EVENTS.labels(kind, "undecodable" if event.error else outcome).inc()
 
 
-def _log_stored(event: Event, told: Sequence[Target], accepted: Accepted) -> None:
-    log.info(
-        "event %s (%s) %s → %s",
+def _log(event: Event, told: Sequence[Target], accepted: Accepted, ms: float) -> None:
+    """Say what became of one event, and what of it a reader must know when it is not well."""
+    what = "is a duplicate, told to" if accepted.duplicate else "accepted for"
+    if event.error:
+        what = (
+            f"cannot be decoded ({event.error}), {len(event.raw)} bytes beginning "
+            f"{event.payload['begins']!r}; it is kept, and told to"
+        )
+    log.log(
+        logging.WARNING if event.error else logging.INFO,
+        "event %s (%s) %s %s in %.0f ms",
         accepted.event,
         event.type or "no type",
-        "is a duplicate" if accepted.duplicate else "accepted",
-        _names(told),
-        extra={"facts": {"event": accepted.event, "type": event.type}},
+        what,
+        ", ".join(target.bot for target in told) or "nobody",
+        ms,
+        extra={"facts": {"event": accepted.event, "type": event.type, "ms": round(ms, 1)}},
     )
-
-
-def _names(told: Sequence[Target]) -> str:
-    return ", ".join(target.bot for target in told) or "nobody"
