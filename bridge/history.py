@@ -14,7 +14,7 @@ from sqlalchemy import ColumnElement, Connection, Row, case, delete, exists, fun
 from bridge.database import Database
 from bridge.model import Bot, Event, Target
 from bridge.rows import SHOWN, target_of
-from bridge.schema import attempt_deliveries, attempts, bots, deliveries, events
+from bridge.schema import PENDING, attempt_deliveries, attempts, bots, deliveries, events
 
 PRUNE_BATCH = 200  # events
 SCAN = 20_000  # events that one page of a filtered list looks at
@@ -175,9 +175,7 @@ class History:
     def bots(self, now: float) -> list[BotLine]:
         """Return how every configured bot stands."""
         waiting = (
-            select(func.count())
-            .where(deliveries.c.bot == bots.c.name, deliveries.c.state == "pending")
-            .scalar_subquery()
+            select(func.count()).where(deliveries.c.bot == bots.c.name, PENDING).scalar_subquery()
         )
         recent = (
             select(func.count())
@@ -233,7 +231,7 @@ class History:
                 else_=deliveries.c.created_at,
             )
             pending = select(func.count(), func.min(due_since))
-            count, oldest = connection.execute(pending.where(deliveries.c.state == "pending")).one()
+            count, oldest = connection.execute(pending.where(PENDING)).one()
             stopped = connection.execute(
                 select(bots.c.name, bots.c.stopped).where(bots.c.stopped != "")
             )

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, func, select, update
 from bridge import metrics
 from bridge.model import Bot, Event, Outcome, Target
 from bridge.rows import Record, event_row, set_bot, store
-from bridge.schema import bots, deliveries, events
+from bridge.schema import PENDING, bots, deliveries, events
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +43,7 @@ class Notices:
         """Settle what is too old, and tell of it, at most once an hour for each bot."""
         expired = connection.execute(
             update(deliveries)
-            .where(deliveries.c.state == "pending", deliveries.c.expires_at <= now)
+            .where(PENDING, deliveries.c.expires_at <= now)
             .values(state="expired", reason="too_old", settled_at=now)
             .returning(deliveries.c.bot, deliveries.c.event_id)
         ).all()

@@ -14,22 +14,22 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, func, insert, select, text, update
+from sqlalchemy import Connection, bindparam, func, insert, select, text, update
 
 from bridge import notices
 from bridge.database import Database
 from bridge.model import Attempt, Bot, Delivery, Event, Outcome, Target, Verdict
 from bridge.rows import (
     SHOWN,
+    WAITS,
     Record,
     add_deliveries,
     delivery_of,
     event_row,
     new_event_ids,
     set_bot,
-    waits,
 )
-from bridge.schema import attempt_deliveries, attempts, bots, deliveries, events
+from bridge.schema import HELD, PENDING, attempt_deliveries, attempts, bots, deliveries, events
 
 log = logging.getLogger(__name__)
 
@@ -39,8 +39,112 @@ REST = 65.0  # seconds after 45009: WeCom blocks for 60
 STOPPED_RETRY = 3600.0  # seconds after which a stopped bot is tried by itself
 BACKOFF_FIRST, BACKOFF_CAP = 2.0, 600.0  # seconds
 MAX_BUNDLE = 3000  # deliveries in one digest
+MAX_SINGLES = 500  # that are counted before it is decided whether to make a digest
 MEDIA_FRESH = 3600.0  # seconds; WeCom keeps a file for 3 days
 MEDIA_GONE = "invalid_media_id"
+
+
+# The statements of every delivery, built once: building one takes longer than running it.
+_HEAD = (
+    select(func.min(deliveries.c.id))
+    .where(deliveries.c.bot == bots.c.name, WAITS)
+    .scalar_subquery()
+)
+_WAITING = select(
+    bots.c.name,
+    bots.c.lease_until,
+    bots.c.rest_until,
+    bots.c.untold,
+    bots.c.noticed_at,
+    _HEAD.label("head"),
+)
+_EXPIRING = select(func.min(deliveries.c.expires_at)).where(PENDING)
+_HELD_UNTIL = select(func.min(deliveries.c.held_until)).where(
+    HELD, deliveries.c.held_until > bindparam("now")
+)
+_FREE = (
+    select(bots.c.name, bots.c.lease)
+    .where(
+        bots.c.name.in_(bindparam("names", expanding=True)),
+        bots.c.lease_until <= bindparam("now"),
+        bots.c.rest_until <= bindparam("now"),
+    )
+    .order_by(bots.c.name)
+    .with_for_update(skip_locked=True)
+)
+_IN_WINDOW = (attempts.c.bot == bindparam("name")) & (attempts.c.ended_at > bindparam("since"))
+_RECENT = select(func.count()).where(_IN_WINDOW)
+_OLDEST_OF = (
+    select(attempts.c.ended_at)
+    .where(_IN_WINDOW)
+    .order_by(attempts.c.ended_at.desc())
+    .limit(1)
+    .offset(bindparam("before"))
+)
+_MINE = (deliveries.c.bot == bindparam("name")) & WAITS
+_DUE = (
+    select(deliveries.c.id, deliveries.c.step, deliveries.c.held_until)
+    .where(_MINE)
+    .order_by(deliveries.c.id)
+    .limit(bindparam("most"))
+)
+_WHOLE = (
+    select(deliveries, events.c.type, events.c.payload, events.c.received_at, events.c.error)
+    .join(events, deliveries.c.event_id == events.c.id)
+    .where(deliveries.c.id == bindparam("number"))
+)
+_BUNDLE = (
+    select(
+        deliveries,
+        *(events.c[name] for name in ("type", "received_at", "error", "brief", *SHOWN)),
+    )
+    .join(events, deliveries.c.event_id == events.c.id)
+    .where(_MINE, deliveries.c.step == 0, deliveries.c.held_until >= bindparam("held"))
+    .order_by(deliveries.c.id)
+    .limit(MAX_BUNDLE)
+)
+_LEASE = (
+    update(bots)
+    .where(bots.c.name == bindparam("this"))
+    .values(lease=bindparam("token"), lease_until=bindparam("until"))
+)
+_INTERRUPT = (
+    update(attempts)
+    .where(_IN_WINDOW, attempts.c.verdict == "")
+    .values(verdict=Verdict.RETRY, reason="interrupted")
+)
+_ATTEMPT = insert(attempts).returning(attempts.c.id)
+_LINK = insert(attempt_deliveries)
+_HOLDER = (
+    select(bots)
+    .where(bots.c.name == bindparam("this"), bots.c.lease == bindparam("token"))
+    .with_for_update()
+)
+_END_LEASE = (
+    update(bots)
+    .where(bots.c.name == bindparam("this"))
+    .values(
+        lease="",
+        lease_until=0.0,
+        rest_until=bindparam("rest"),
+        failures=bindparam("failed"),
+        stopped=bindparam("why"),
+        last_errcode=bindparam("code"),
+        last_reason=bindparam("because"),
+        last_at=bindparam("now"),
+    )
+)
+_END_ATTEMPT = (
+    update(attempts)
+    .where(attempts.c.id == bindparam("number"))
+    .values(
+        ended_at=bindparam("now"),
+        verdict=bindparam("judged"),
+        reason=bindparam("because"),
+        detail=bindparam("said"),
+        errcode=bindparam("code"),
+    )
+)
 
 
 @dataclass(frozen=True)
@@ -164,7 +268,7 @@ class Outbox:
         """
         now = self._clock()
         with self.database.read() as connection:
-            waiting = self._waiting(connection, now)
+            waiting = connection.execute(_WAITING, {"now": now}).all()
             if now - self._moments_read[0] >= 1.0:
                 self._moments_read = (now, self._moments(connection, now))
         moments = self._moments_read[1]
@@ -188,77 +292,38 @@ class Outbox:
         return claimed, min([*later.values(), *moments], default=float("inf")), later
 
     @staticmethod
-    def _waiting(connection: Connection, now: float) -> Sequence[Record]:
-        """Return every bot with the first delivery that is due for it."""
-        head = (
-            select(func.min(deliveries.c.id))
-            .where(deliveries.c.bot == bots.c.name, waits(now))
-            .scalar_subquery()
-        )
-        columns = bots.c
-        query = select(
-            columns.name,
-            columns.lease_until,
-            columns.rest_until,
-            columns.untold,
-            columns.noticed_at,
-            head.label("head"),
-        )
-        return connection.execute(query).all()
-
-    @staticmethod
     def _moments(connection: Connection, now: float) -> list[float]:
         """Return when the next delivery is too old, and when the next quiet hours end."""
-        pending = deliveries.c.state == "pending"
-        expiring = select(func.min(deliveries.c.expires_at)).where(pending)
-        held = select(func.min(deliveries.c.held_until)).where(
-            pending, deliveries.c.held_until > 0, deliveries.c.held_until > now
-        )
-        found = [connection.execute(query).scalar() for query in (expiring, held)]
-        return [moment for moment in found if moment is not None]
+        found = [connection.execute(query, {"now": now}) for query in (_EXPIRING, _HELD_UNTIL)]
+        return [moment for moment in (rows.scalar() for rows in found) if moment is not None]
 
     def _claim(self, connection: Connection, names: Sequence[str], now: float) -> list[Attempt]:
         # The lock comes first and the count in a statement of its own: at READ COMMITTED one
         # statement would count what stood there before the lock was granted.
-        free = connection.execute(
-            select(bots.c.name)
-            .where(bots.c.name.in_(names), bots.c.lease_until <= now, bots.c.rest_until <= now)
-            .with_for_update(skip_locked=True)
-        ).scalars()
-        claimed = []
-        for name in sorted(free.all()):
-            if attempt := self._claim_bot(connection, name, now):
-                claimed.append(attempt)
-        return claimed
+        free = connection.execute(_FREE, {"names": list(names), "now": now}).all()
+        found = [self._claim_bot(connection, row.name, row.lease, now) for row in free]
+        return [attempt for attempt in found if attempt]
 
-    def _claim_bot(self, connection: Connection, name: str, now: float) -> Attempt | None:
-        recent = connection.execute(
-            select(attempts.c.ended_at)
-            .where(attempts.c.bot == name, attempts.c.ended_at > now - WINDOW)
-            .order_by(attempts.c.ended_at.desc())
-            .limit(self._rate)
-        ).all()
-        if len(recent) == self._rate:
-            set_bot(connection, name, rest_until=recent[-1].ended_at + WINDOW)
+    def _claim_bot(
+        self, connection: Connection, name: str, former: str, now: float
+    ) -> Attempt | None:
+        window = {"name": name, "since": now - WINDOW}
+        recent: int = connection.execute(_RECENT, window).scalar_one()
+        if recent >= self._rate:
+            oldest = connection.execute(_OLDEST_OF, {**window, "before": self._rate - 1})
+            set_bot(connection, name, rest_until=oldest.scalar_one() + WINDOW)
             return None
-        told = self._next(connection, name, now, len(recent))
+        told = self._next(connection, name, now, recent)
         if not told:
             return None
+        if former:
+            # A lease that has ended and was not given back: whoever held it died on the way.
+            connection.execute(_INTERRUPT, {"name": name, "since": now - WINDOW - LEASE})
         lease = secrets.token_hex(8)
-        set_bot(connection, name, lease=lease, lease_until=now + LEASE)
-        connection.execute(
-            # A lease is free and its attempt unfinished: whoever made it died on the way.
-            update(attempts)
-            .where(attempts.c.bot == name, attempts.c.ended_at > now - WINDOW - LEASE)
-            .where(attempts.c.verdict == "")
-            .values(verdict=Verdict.RETRY, reason="interrupted")
-        )
+        connection.execute(_LEASE, {"this": name, "token": lease, "until": now + LEASE})
         row = {"bot": name, "started_at": now, "ended_at": now + LEASE}
-        attempt: int = connection.execute(
-            insert(attempts).returning(attempts.c.id), row
-        ).scalar_one()
-        first = {"attempt_id": attempt, "delivery_id": told[0].id}
-        connection.execute(insert(attempt_deliveries), first)
+        attempt: int = connection.execute(_ATTEMPT, row).scalar_one()
+        connection.execute(_LINK, {"attempt_id": attempt, "delivery_id": told[0].id})
         return Attempt(attempt, name, lease, now, told)
 
     def _next(
@@ -269,41 +334,16 @@ class Outbox:
         They go into one when more waits than the rate lets through now, but never the first one
         of a quiet bot; and when quiet hours have held several of them.
         """
-        mine = [deliveries.c.bot == name, waits(now)]
-        due = connection.execute(
-            select(deliveries.c.id, deliveries.c.step, deliveries.c.held_until)
-            .where(*mine)
-            .order_by(deliveries.c.id)
-            .limit(self._rate - recent + 1)
-        ).all()
+        mine = {"name": name, "now": now}
+        most = min(self._rate - recent, MAX_SINGLES) + 1
+        due = connection.execute(_DUE, {**mine, "most": most}).all()
         if due and not due[0].step:
-            fresh = [*mine, deliveries.c.step == 0]
-            if sum(row.held_until > 0 for row in due) > 1:
-                return self._bundle(connection, [*fresh, deliveries.c.held_until > 0])
-            if recent and len(due) > self._rate - recent:
-                return self._bundle(connection, fresh)
-        whole = select(
-            deliveries, events.c.type, events.c.payload, events.c.received_at, events.c.error
-        ).join(events, deliveries.c.event_id == events.c.id)
-        rows = [connection.execute(whole.where(deliveries.c.id == row.id)).one() for row in due[:1]]
+            held = sum(row.held_until > 0 for row in due) > 1
+            if held or (recent and len(due) == most):
+                rows = connection.execute(_BUNDLE, {**mine, "held": 1.0 if held else 0.0}).all()
+                return tuple(delivery_of(row, _shown(row)) for row in rows)
+        rows = [connection.execute(_WHOLE, {"number": row.id}).one() for row in due[:1]]
         return tuple(delivery_of(row, json.loads(row.payload)) for row in rows)
-
-    @staticmethod
-    def _bundle(
-        connection: Connection, conditions: Sequence[ColumnElement[bool]]
-    ) -> tuple[Delivery, ...]:
-        shown = [events.c[name] for name in ("type", "received_at", "error", "brief", *SHOWN)]
-        rows = connection.execute(
-            select(deliveries, *shown)
-            .join(events, deliveries.c.event_id == events.c.id)
-            .where(*conditions)
-            .order_by(deliveries.c.id)
-            .limit(MAX_BUNDLE)
-        ).all()
-        return tuple(
-            delivery_of(row, {"notes": row.brief, **{name: row._mapping[name] for name in SHOWN}})
-            for row in rows
-        )
 
     def settle(
         self,
@@ -333,40 +373,28 @@ class Outbox:
         unfinished: Collection[int],
         now: float,
     ) -> float | None:
-        bot = connection.execute(
-            select(bots)
-            .where(bots.c.name == attempt.bot, bots.c.lease == attempt.lease)
-            .with_for_update()
-        ).first()
+        holder = {"this": attempt.bot, "token": attempt.lease}
+        bot = connection.execute(_HOLDER, holder).first()
         if bot is None:
             return None
         answered = outcome.verdict in (Verdict.SENT, Verdict.PARK)
         failures = bot.failures + 1 if outcome.verdict is Verdict.RETRY else 0
         rest_until = 0.0 if answered else now + self._rest(outcome, failures)
-        set_bot(
-            connection,
-            attempt.bot,
-            lease="",
-            lease_until=0.0,
-            rest_until=rest_until,
-            failures=failures,
-            stopped=outcome.reason
-            if outcome.verdict is Verdict.STOP
-            else bot.stopped * (not answered),
-            last_errcode=outcome.errcode,
-            last_reason=outcome.reason,
-            last_at=now,
+        stopped = outcome.reason if outcome.verdict is Verdict.STOP else bot.stopped
+        ended = {"now": now, "code": outcome.errcode, "because": outcome.reason}
+        connection.execute(
+            _END_LEASE,
+            {
+                **ended,
+                "this": attempt.bot,
+                "rest": rest_until,
+                "failed": failures,
+                "why": "" if answered else stopped,
+            },
         )
         connection.execute(
-            update(attempts)
-            .where(attempts.c.id == attempt.id)
-            .values(
-                ended_at=now,
-                verdict=outcome.verdict,
-                reason=outcome.reason,
-                detail=outcome.detail,
-                errcode=outcome.errcode,
-            )
+            _END_ATTEMPT,
+            {**ended, "number": attempt.id, "judged": outcome.verdict, "said": outcome.detail},
         )
         for more in (False, True):
             these = [d.id for d in told if (d.id in unfinished) is more]
@@ -378,7 +406,7 @@ class Outbox:
         others = [d.id for d in told if d.id != attempt.deliveries[0].id]
         if others:
             links = [{"attempt_id": attempt.id, "delivery_id": number} for number in others]
-            connection.execute(insert(attempt_deliveries), links)
+            connection.execute(_LINK, links)
         if outcome.verdict is Verdict.STOP:
             self._notices.stopped(connection, bot, outcome, now)
         return rest_until
@@ -412,6 +440,11 @@ class Outbox:
         return set_bot(
             connection, name, stopped="", rest_until=0.0, failures=0, alarmed_at=0.0, **more
         )
+
+
+def _shown(row: Record) -> dict[str, Any]:
+    """Return the payload of an event in a digest: no more than a digest shows."""
+    return {"notes": row.brief, **{name: row._mapping[name] for name in SHOWN}}
 
 
 def _progress(delivery: Delivery, outcome: Outcome, more: bool, now: float) -> dict[str, Any]:

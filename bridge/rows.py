@@ -6,11 +6,11 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, insert, text, update
+from sqlalchemy import ColumnElement, Connection, Row, bindparam, insert, text, update
 
 from bridge.database import CHANNEL
 from bridge.model import Delivery, Event, Target
-from bridge.schema import bots, deliveries, events
+from bridge.schema import PENDING, bots, deliveries, events
 
 Record = Row[*tuple[Any, ...]]
 
@@ -89,9 +89,8 @@ def add_deliveries(
             connection.execute(text(f"NOTIFY {CHANNEL}"))
 
 
-def waits(now: float) -> ColumnElement[bool]:
-    """Return the condition that a delivery waits and is not held by quiet hours."""
-    return (deliveries.c.state == "pending") & (deliveries.c.held_until <= now)
+# The condition that a delivery waits and is not held by quiet hours.
+WAITS: ColumnElement[bool] = PENDING & (deliveries.c.held_until <= bindparam("now"))
 
 
 def delivery_of(row: Record, payload: Mapping[str, Any]) -> Delivery:

@@ -18,6 +18,7 @@ from sqlalchemy import (
     Table,
     Text,
     inspect,
+    literal_column,
     text,
 )
 
@@ -82,26 +83,27 @@ deliveries = Table(
     _moment("settled_at"),
     sqlite_autoincrement=True,
 )
-_pending = deliveries.c.state == "pending"
+# Written out rather than bound: SQLite uses a partial index only where it sees the very words.
+PENDING = deliveries.c.state == literal_column("'pending'")
+HELD = PENDING & (deliveries.c.held_until > literal_column("0"))
 Index(
     "deliveries_pending",
     deliveries.c.bot,
     deliveries.c.id,
-    sqlite_where=_pending,
-    postgresql_where=_pending,
+    sqlite_where=PENDING,
+    postgresql_where=PENDING,
 )
-_held = _pending & (deliveries.c.held_until > 0)
 Index(
     "deliveries_held",
     deliveries.c.held_until,
-    sqlite_where=_held,
-    postgresql_where=_held,
+    sqlite_where=HELD,
+    postgresql_where=HELD,
 )
 Index(
     "deliveries_expiring",
     deliveries.c.expires_at,
-    sqlite_where=_pending,
-    postgresql_where=_pending,
+    sqlite_where=PENDING,
+    postgresql_where=PENDING,
 )
 
 bots = Table(
