@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 ARGS ?=
 
-.PHONY: help demo test bench golden check format requirements
+.PHONY: help demo test bench golden pictures translations check format requirements
 
 help:  ## Say what there is
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort
@@ -19,6 +19,12 @@ bench: .venv/dev  ## Measure beside a bare Flask endpoint, and write bench/RESUL
 
 golden: .venv/dev  ## Write the golden renderings anew, for you to read and commit
 	GOLDEN=write $(BIN)/python -m pytest --no-cov -q tests/test_rendering.py -k golden
+
+pictures: .venv/dev  ## Take the README's pictures anew with the browser tests
+	PICTURES=write $(BIN)/python -m pytest --no-cov -q tests/test_browser.py
+
+translations: .venv/dev  ## Gather the console's texts, to be translated in its .po, and compile it
+	$(BIN)/python .ci/translations.py
 
 check: .venv/dev  ## Lint, format, types, imports, requirements
 	$(BIN)/ruff check .

@@ -172,6 +172,21 @@ class History:
         with self._database.read() as connection:
             return list(connection.execute(query).scalars())
 
+    def untold(self, since: float) -> dict[str, int]:
+        """Return how many deliveries of the events since a moment are parked, how many expired.
+
+        What was marked as done by hand does not count.
+        """
+        query = (
+            select(deliveries.c.state, func.count())
+            .join(events, events.c.id == deliveries.c.event_id)
+            .where(events.c.received_at >= since, deliveries.c.state.in_(("parked", "expired")))
+            .where(deliveries.c.reason != "done_by_hand")
+            .group_by(deliveries.c.state)
+        )
+        with self._database.read() as connection:
+            return {row[0]: row[1] for row in connection.execute(query)}
+
     def bots(self, now: float) -> list[BotLine]:
         """Return how every configured bot stands."""
         waiting = (
