@@ -17,7 +17,7 @@ from bridge.rows import SHOWN, target_of
 from bridge.schema import attempt_deliveries, attempts, bots, deliveries, events
 
 PRUNE_BATCH = 200  # events
-SCAN = 20_000  # events that one page of a filtered list looks at
+SCAN = 10_000  # events that one page of a filtered list looks at
 MINUTE = 60.0  # seconds
 HOUR = 3600.0
 

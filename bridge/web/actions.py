@@ -6,6 +6,7 @@ from flask.typing import ResponseReturnValue
 from bridge.model import Event
 from bridge.parts import Bridge
 from bridge.web.i18n import gettext as _
+from bridge.web.pages import number
 
 
 def add_actions(console: Blueprint, bridge: Bridge) -> None:
@@ -24,7 +25,7 @@ def add_actions(console: Blueprint, bridge: Bridge) -> None:
     def known_bot(name: str) -> str:
         return name if name in known else abort(404, _("There is no such bot."))
 
-    @console.post("/events/<int:event_id>/send-again")
+    @console.post("/events/<id:event_id>/send-again")
     def send_again(event_id: int) -> ResponseReturnValue:
         existing(event_id)
         told = dict.fromkeys(line.target.bot for line in history.deliveries(event_id))
@@ -35,14 +36,14 @@ def add_actions(console: Blueprint, bridge: Bridge) -> None:
         repairs.send_again(event_id, names)
         return done(_("It is sent again to %(bots)s.", bots=", ".join(names)), event_id)
 
-    @console.post("/events/<int:event_id>/send-to")
+    @console.post("/events/<id:event_id>/send-to")
     def send_to(event_id: int) -> ResponseReturnValue:
         existing(event_id)
         name = known_bot(request.form.get("bot", ""))
         repairs.send_again(event_id, [name])
         return done(_("It is sent to %(bots)s.", bots=name), event_id)
 
-    @console.post("/deliveries/<int:delivery_id>/retry")
+    @console.post("/deliveries/<id:delivery_id>/retry")
     def retry(delivery_id: int) -> ResponseReturnValue:
         event_id = event_of(delivery_id)
         if repairs.retry([delivery_id]):
@@ -50,7 +51,7 @@ def add_actions(console: Blueprint, bridge: Bridge) -> None:
         text = _("Nothing was changed: only what is parked or expired can be tried again.")
         return done(text, event_id, wake=False)
 
-    @console.post("/deliveries/<int:delivery_id>/done")
+    @console.post("/deliveries/<id:delivery_id>/done")
     def mark_done(delivery_id: int) -> ResponseReturnValue:
         event_id = event_of(delivery_id)
         if repairs.mark_done([delivery_id]):
@@ -60,7 +61,7 @@ def add_actions(console: Blueprint, bridge: Bridge) -> None:
 
     def event_of(delivery_id: int) -> int:
         """Return the event whose page the form was on; 404 where the delivery is not its own."""
-        event_id = request.form.get("event", 0, type=int)
+        event_id = number(request.form.get("event", ""))
         own = [line.id for line in history.deliveries(event_id)]
         return event_id if delivery_id in own else abort(404, _("There is no such delivery."))
 

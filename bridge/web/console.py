@@ -7,6 +7,7 @@ from flask import Blueprint, Flask, g, render_template
 from flask.typing import ResponseReturnValue
 from flask_wtf.csrf import CSRFError
 from werkzeug.exceptions import HTTPException
+from werkzeug.routing import IntegerConverter
 
 from bridge.errors import StorageError
 from bridge.model import Secret
@@ -16,10 +17,17 @@ from bridge.web.i18n import gettext as _
 from bridge.web.moments import Moments
 
 
+class _Id(IntegerConverter):
+    """A row's number in an address, none larger than a database takes."""
+
+    regex = r"\d{1,18}"
+
+
 def add_console(app: Flask, bridge: Bridge, password: Secret, clock: Callable[[], float]) -> None:
     """Serve `/console/` to whoever knows the password; without one nothing of it exists."""
     csrf = guard.prepare(app, guard.session_key(password, bridge.settings.tokens))
     i18n.translate_templates(app)
+    app.url_map.converters["id"] = _Id
     console = Blueprint(
         "console",
         __name__,

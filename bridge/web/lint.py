@@ -56,14 +56,13 @@ def lint(environment: Environment, source: str, msgtype: str, name: str) -> list
     """Return what is wrong with a template's text, by line; a syntax error comes alone."""
     try:
         tree = environment.parse(source)
-        skeleton = _skeleton(environment, source)
+        found = [
+            *_unknown(environment, tree, _KNOWN_DIGEST if name == "digest" else _KNOWN),
+            *_not_shown(_skeleton(environment, source), msgtype),
+            *_useless(tree, msgtype),
+        ]
     except TemplateSyntaxError as error:
         return [Finding("error", "%(problem)s", error.lineno, {"problem": error.message})]
-    found = [
-        *_unknown(environment, tree, _KNOWN_DIGEST if name == "digest" else _KNOWN),
-        *_not_shown(skeleton, msgtype),
-        *_useless(tree, msgtype),
-    ]
     return sorted(found, key=lambda finding: finding.line)[:_MAX_FINDINGS]
 
 

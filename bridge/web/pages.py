@@ -71,8 +71,8 @@ def add_pages(console: Blueprint, bridge: Bridge, clock: Callable[[], float]) ->
             for name in ("app", "type", "bot", "state", "text")
         )
         wanted = Wanted(app, kind, bot, state, text)
-        before = request.args.get("before", type=int)
-        page = history.events(wanted, before, PAGE)
+        before = number(request.args.get("before", ""))
+        page = history.events(wanted, before or None, PAGE)
         return render_template(
             "console/events.html",
             page=page,
@@ -83,7 +83,7 @@ def add_pages(console: Blueprint, bridge: Bridge, clock: Callable[[], float]) ->
             bots=sorted(settings.bots),
         )
 
-    @console.get("/events/<int:event_id>")
+    @console.get("/events/<id:event_id>")
     def event(event_id: int) -> ResponseReturnValue:
         found = history.event(event_id) or abort(404, _no_event(event_id))
         told = history.deliveries(event_id)
@@ -99,7 +99,7 @@ def add_pages(console: Blueprint, bridge: Bridge, clock: Callable[[], float]) ->
             bots=sorted(settings.bots),
         )
 
-    @console.get("/events/<int:event_id>/raw")
+    @console.get("/events/<id:event_id>/raw")
     def raw(event_id: int) -> ResponseReturnValue:
         found = history.event(event_id) or abort(404, _no_event(event_id))
         name = f"event-{event_id}.bin"
@@ -199,6 +199,11 @@ def messages(bridge: Bridge, event: Event, told: Sequence[DeliveryLine]) -> list
             html = Markup(preview.to_html(message))
             shown.append(Shown(names, message.msgtype, html))
     return shown
+
+
+def number(text: str) -> int:
+    """Return an id from an address or a form, 0 where it is none that a database could hold."""
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < 19 else 0
 
 
 def fields(event: Event) -> dict[str, str]:

@@ -21,7 +21,7 @@ from bridge.samples import samples
 from bridge.templating import BridgeEnvironment
 from bridge.web.i18n import gettext as _
 from bridge.web.lint import Finding, lint, lint_message
-from bridge.web.pages import PICTURES
+from bridge.web.pages import PICTURES, number
 
 MAX_SOURCE = 65_536  # characters of a template that is previewed
 RECENT = 20  # stored events that the page offers by name
@@ -111,9 +111,7 @@ def add_playground(console: Blueprint, bridge: Bridge, clock: Callable[[], float
     def chosen(choice: str) -> Event:
         if choice in examples():
             return examples()[choice]
-        event = (
-            bridge.history.event(int(choice)) if choice.isdecimal() and len(choice) < 19 else None
-        )
+        event = bridge.history.event(number(choice))
         return event or abort(404, _("There is no event %(id)s to preview with.", id=choice[:40]))
 
 
