@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shutil
+import sqlite3
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -64,7 +65,7 @@ def browser() -> Iterator[Any]:
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNamespace]:
     """A bridge with all samples told, one event parked, and its sandbox."""
     folder = tmp_path_factory.mktemp("served")
-    templates = shutil.copytree(ROOT / "templates", folder / "templates")
+    shutil.copytree(ROOT / "templates", folder / "templates")
     (folder / "routes.toml").write_text(
         '[[route]]\ntype = ["crashlog", "feedback"]\nbots = ["dev"]\nmention = ["wangqing"]\n'
     )
@@ -78,6 +79,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNamespace
                 "WECOM_API_URL": url,
                 "BRIDGE_TOKEN": "0f3b9c54a1d27e68",
                 "BRIDGE_TEMPLATES": "templates",
+                "BRIDGE_PUBLIC_URL": "https://bridge.example.com",
                 "BRIDGE_ADMIN_PASSWORD": PASSWORD,
                 "DATABASE_URL": f"sqlite:///{folder}/bridge.db",
             },
@@ -86,11 +88,27 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNamespace
         for body in samples().values():
             assert requests.post(hook, data=body, timeout=20).ok
         until(lambda: len(box.messages()) == len(samples()), "all samples arrive")
+        remember(folder / "bridge.db")
         yield SimpleNamespace(
-            url=bridge.url, hook=hook, box=box, sandbox=url, templates=templates,
-            console=f"{bridge.url}/console",
+            url=bridge.url, hook=hook, box=box, sandbox=url, console=f"{bridge.url}/console",
+            public="https://bridge.example.com/pgyer/0f3b9c54a1d27e68",
         )  # fmt: skip
         bridge.kill()
+
+
+def remember(database: Path) -> None:
+    """Let there have been events in the hours before, for the chart to show."""
+    rows = [(3600 * hour + 60 * n,) for hour in range(1, 24) for n in range(hour * 7 % 11)]
+    copied = "type, title, device_type, os_version, build_version, link, brief, payload, raw, error"
+    connection = sqlite3.connect(database, timeout=20)
+    with connection:
+        connection.executemany(
+            f"insert into events (received_at, digest, {copied}) "
+            f"select received_at - ?, '', {copied} from events where type = 'updateVersion' "
+            "order by id limit 1",
+            rows,
+        )
+    connection.close()
 
 
 @pytest.fixture
@@ -122,9 +140,7 @@ def visit(browser: Any) -> Iterator[Callable[..., Page]]:
 
 
 @pytest.fixture
-def signed_in(
-    visit: Callable[..., Page], served: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
-) -> Callable[..., Page]:
+def signed_in(visit: Callable[..., Page], served: SimpleNamespace) -> Callable[..., Page]:
     """Open a page of somebody who has signed in."""
 
     def make(path: str = "/", **more: Any) -> Page:
@@ -142,6 +158,13 @@ def picture(page: Page, name: str, **more: Any) -> None:
     if os.environ.get("PICTURES") == "write":
         PICTURES.mkdir(exist_ok=True)
         page.screenshot(path=PICTURES / f"{name}.png", **more)
+
+
+def test_the_sandbox_shows_the_groups(visit: Callable[..., Page], served: SimpleNamespace) -> None:
+    page = visit(f"{served.sandbox}/", viewport={"width": 1000, "height": 720})
+    page.wait_for_selector(".bubble")
+    assert "开发群" in page.inner_text("main")
+    picture(page, "sandbox")
 
 
 def test_a_wrong_password_is_told_so_and_the_right_one_opens(
@@ -260,12 +283,12 @@ def test_the_address_and_the_template_can_be_copied(
     page = signed_in("/", permissions=["clipboard-read", "clipboard-write"])
     page.click("#paste .copy >> nth=0")
     page.wait_for_selector("text=已复制")
-    assert page.evaluate("navigator.clipboard.readText()") == served.hook
+    assert page.evaluate("navigator.clipboard.readText()") == served.public
     page.click("summary")
     page.click("details .copy >> nth=1")
     page.wait_for_function(
         "wanted => navigator.clipboard.readText().then(text => text === wanted)",
-        arg=f"{served.hook}/dev",
+        arg=f"{served.public}/dev",
     )
     page.goto(f"{served.console}/templates/crashlog.markdown.j2")
     page.fill("#source", "changed")
@@ -338,10 +361,3 @@ def test_without_javascript_everything_but_the_live_preview_works(
     page.click("text=显示")
     page.wait_for_selector(".bubble >> text=修復了一些小弱智的小bug")
     assert page.locator("button.copy:visible").count() == 0
-
-
-def test_the_sandbox_shows_the_groups(visit: Callable[..., Page], served: SimpleNamespace) -> None:
-    page = visit(f"{served.sandbox}/", viewport={"width": 1000, "height": 720})
-    page.wait_for_selector(".bubble")
-    assert "开发群" in page.inner_text("main")
-    picture(page, "sandbox")

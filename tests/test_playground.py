@@ -263,6 +263,11 @@ def test_markdown_has_no(line: str, word: str) -> None:
     assert complaints(f"### Title\n\n{line}\n", "markdown_v2") == []
 
 
+def test_lines_are_counted_over_what_whitespace_control_strips() -> None:
+    source = "{% if title %}\n\n{%- endif %}\n{{- title -}}\n\n{# a\nb #}\n- a list"
+    assert [found.partition(":")[0] for found in complaints(source)] == ["8"]
+
+
 @pytest.mark.parametrize(
     "source",
     ["### Title", "**bold** and **bold**", "> quoted", "[a]({{ link }})", "`code`", "a - b * c * d",

@@ -87,15 +87,11 @@ def _texts(value: Any) -> str:
 
 def _skeleton(environment: Environment, source: str) -> str:
     """Return the template's own text, with its lines, and a mark in the place of every value."""
-    parts: list[str] = []
-    for _, kind, value in environment.lex(source):
-        if kind == "data":
-            parts.append(value)
-        elif kind == "variable_begin":
-            parts.append(_VALUE)
-        else:
-            parts.append("\n" * value.count("\n"))
-    return "".join(parts)
+    text = ""
+    for line, kind, value in environment.lex(source):
+        text += "\n" * (line - 1 - text.count("\n"))  # the lexer drops what `-` strips
+        text += value if kind == "data" else _VALUE if kind == "variable_begin" else ""
+    return text
 
 
 def _not_shown(skeleton: str, msgtype: str) -> Iterator[Finding]:
