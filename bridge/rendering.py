@@ -116,7 +116,8 @@ class Renderer:
         shown = file if msgtype_of(file) else self.file_for(event)
         loader = DictLoader({**self._folder.sources, file: source})
         environment = BridgeEnvironment(msgtype_of(shown) or "markdown", self._timezone, loader)
-        template = environment.get_template(shown)
+        with environment.limited():  # Jinja2 works out constants while it compiles
+            template = environment.get_template(shown)
         if shown.startswith("digest."):
             message, _ = _digest([Delivery(1, event, target)], self._console, template)
             return message, False

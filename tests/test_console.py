@@ -36,7 +36,7 @@ def console(visitor: Console) -> Console:
 
 def settle(console: Console, verdict: Verdict, reason: str, errcode: int | None = None) -> None:
     """Let the next delivery be told with this outcome."""
-    [attempt], _ = console.bridge.outbox.claim(1)
+    [attempt], *_ = console.bridge.outbox.claim(1)
     console.bridge.outbox.settle(attempt, Outcome(verdict, reason, "as it said", errcode))
 
 
@@ -551,12 +551,13 @@ def test_a_test_message_and_trying_a_stopped_bot_again(console: Console) -> None
 
 def test_an_action_wakes_the_dispatcher(console: Console) -> None:
     woken = console.bridge.dispatcher._wake
+    settle(console, Verdict.PARK, "empty_content", 44004)
     for path, form in (
         ("/events/1/send-again", {}),
         ("/events/1/send-to", {"bot": "dev"}),
         ("/bots/dev/test", {}),
         ("/bots/dev/resume", {}),
-        ("/deliveries/1/done", {"event": "1"}),
+        ("/deliveries/1/retry", {"event": "1"}),
     ):
         woken.clear()
         console.post(path, **form)
