@@ -18,7 +18,7 @@ import requests
 from conftest import ROOT, Deployment, until
 from console import PASSWORD
 
-from bridge.demo import samples
+from bridge.samples import samples
 from bridge.sandbox import Sandbox, serve
 
 CHROMIUM = "/usr/bin/chromium"

@@ -5,15 +5,21 @@ import statistics
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 import requests
 from conftest import ROOT, TOKEN, Clock, Deployment
 from console import KEYS, PASSWORD, Console, fill, flashed, path_of, serve
 
+from bridge.errors import StorageError
 from bridge.model import Outcome, Secret, Verdict
-from bridge.web import guard
+from bridge.web import guard, words
+from bridge.web.chart import bars
 from bridge.web.guard import Brake, inside, session_key
+from bridge.web.i18n import choose_language
+from bridge.web.moments import Moments
+from bridge.wecom import _POLICY
 
 PAGES = ("/", "/events", "/events/1", "/bots", "/templates", "/templates/crashlog.markdown.j2")
 
@@ -473,8 +479,6 @@ def test_what_is_not_there_has_a_friendly_page(console: Console, path: str) -> N
 def test_a_database_that_does_not_answer_is_said(
     console: Console, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from bridge.errors import StorageError
-
     def fail(*_: object) -> None:
         raise StorageError("disk I/O error")
 
@@ -594,3 +598,49 @@ def test_it_is_served_by_gunicorn_with_the_forwarded_scheme(
     assert answer.status_code == 200
     assert "Secure" in answer.headers["Set-Cookie"]
     assert PASSWORD not in bridge.log.read_text()
+
+
+# Words
+
+
+def test_every_reason_has_plain_words_in_both_languages(visitor: Console) -> None:
+    for language in ("zh", "en"):
+        with visitor.app.test_request_context(headers={"Accept-Language": language}):
+            choose_language()
+            known = [*_POLICY.values(), *((None, reason) for reason in
+                     ("read_timeout", "connect_timeout", "tls", "proxy", "connection", "not_json",
+                      "interrupted", "internal_error", "too_old", "done_by_hand"))]  # fmt: skip
+            for _, reason in known:
+                assert "_" not in words.meaning(None, reason)
+            assert all("errcode" not in words.meaning(code, "x") for code in _POLICY)
+            assert "502" in words.meaning(None, "http_502")
+            assert words.meaning(987654, "errcode_987654") != "errcode_987654"
+            assert words.meaning(None, "new_reason") == "new_reason"
+            for reason in ("robot_disabled", "invalid_webhook"):
+                assert "WECOM_BOT_KEY_DEV" in words.stopped_advice("dev", reason)
+                assert "WECOM_BOT_KEY" in words.stopped_advice("default", reason)
+
+
+def test_moments_are_told_in_the_bridges_zone(visitor: Console) -> None:
+    clock = Clock()  # 2027-01-15 16:00 in Shanghai
+    moments = Moments(ZoneInfo("Asia/Shanghai"), clock)
+    at = clock.now
+    assert moments.full(at) == "2027-01-15 16:00:00"
+    assert moments.iso(at) == "2027-01-15T16:00:00+08:00"
+    assert [moments.short(at - ago) for ago in (0, 86400, 400 * 86400)] == [
+        "16:00:00", "01-14 16:00", "2025-12-11"
+    ]  # fmt: skip
+    with visitor.app.test_request_context(headers={"Accept-Language": "en"}):
+        choose_language()
+        assert [moments.ago(at - ago) for ago in (0, 61, 7300, 200_000)] == [
+            "just now", "1 min ago", "2 h ago", "2 d ago"
+        ]  # fmt: skip
+    assert moments.is_past(at) and not moments.is_past(at + 1)
+
+
+def test_the_chart_shows_every_hour_that_had_an_event() -> None:
+    chart = bars([(0.0, 0), (3600.0, 1), (7200.0, 1000)])
+    assert (chart.most, chart.total) == (1000, 1001)
+    assert [bar.height for bar in chart.bars] == [1.0, 3.0, 96.0]
+    assert [bar.y for bar in chart.bars] == [95.0, 93.0, 0.0]
+    assert bars([]).bars == []

@@ -341,10 +341,10 @@ def test_the_renderer_previews_without_touching_its_folder(tmp_path: Path) -> No
     renderer = Renderer(tmp_path, UTC)
     event, target = Event("x", {}, 0.0), Target("default")
     source = "{% import '_macros.j2' as m %}{{ m.a() }} new"
-    message, was_cut = renderer.preview(source, "default.text.j2", event, target)
+    message, was_cut = renderer.draft(source, "default.text.j2", event, target)
     assert (message.body["content"], was_cut) == ("old new", False)
     changed = "{% macro a() %}changed{% endmacro %}"
-    assert renderer.preview(changed, "_macros.j2", event, target)[0].body["content"] == "changed"
+    assert renderer.draft(changed, "_macros.j2", event, target)[0].body["content"] == "changed"
     assert renderer.messages(event, target)[0].body["content"] == "old"
 
 

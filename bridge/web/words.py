@@ -57,11 +57,18 @@ _ERRCODES: Mapping[int, str] = {
 }
 
 _REASONS: Mapping[str, str] = {
-    "ok": N_("WeCom took it"),
+    "ok": _ERRCODES[0],
+    "system_busy": _ERRCODES[-1],
+    "rate_limited": _ERRCODES[45009],
+    "too_concurrent": _ERRCODES[45033],
     "invalid_webhook": _ERRCODES[93000],
     "robot_disabled": _ERRCODES[93004],
     "robot_not_in_group": _ERRCODES[93008],
-    "rate_limited": _ERRCODES[45009],
+    "invalid_msgtype": _ERRCODES[40008],
+    "empty_content": _ERRCODES[44004],
+    "invalid_parameter": _ERRCODES[40058],
+    "invalid_media_id": _ERRCODES[40007],
+    "media_id_missing": _ERRCODES[41006],
     "read_timeout": N_("no answer in time: it may have arrived all the same"),
     "connect_timeout": N_("no connection to WeCom in time"),
     "connection": N_("the connection failed or broke"),
@@ -86,7 +93,9 @@ def type_name(name: str) -> str:
 
 
 def meaning(errcode: int | None, reason: str) -> str:
-    """Return in plain words how an attempt ended."""
+    """Return in plain words how an attempt ended, or why a delivery stands as it does."""
+    if found := re.fullmatch(r"errcode_(-?\d+)", reason):
+        errcode = int(found[1])
     if errcode is not None and errcode in _ERRCODES:
         return _(_ERRCODES[errcode])
     if reason in _REASONS:
