@@ -589,6 +589,16 @@ def test_every_page_is_quick_with_a_hundred_thousand_events(tmp_path: Path) -> N
     many.bridge.close()
 
 
+def test_every_page_works_on_postgresql(tmp_path: Path, postgres_url: str) -> None:
+    console = serve(tmp_path, DATABASE_URL=postgres_url)
+    console.sign_in()
+    fill(console.bridge, 1200, time.time())
+    for path in (*PAGES, "/events?text=1199&app=应用&type=crashlog&bot=dev&state=sent"):
+        assert console.get(path).status_code == 200
+    assert "The oldest waiting delivery waits for" in console.page("/")
+    console.bridge.close()
+
+
 def test_it_is_served_by_gunicorn_with_the_forwarded_scheme(
     sandbox: tuple[object, str], deploy: object
 ) -> None:
