@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 ARGS ?=
 
-.PHONY: help demo test bench golden check format requirements
+.PHONY: help demo test bench golden pictures translations browser check format requirements
 
 help:  ## Say what there is
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort
@@ -20,12 +20,27 @@ bench: .venv/dev  ## Measure beside a bare Flask endpoint, and write bench/RESUL
 golden: .venv/dev  ## Write the golden renderings anew, for you to read and commit
 	GOLDEN=write $(BIN)/python -m pytest --no-cov -q tests/test_rendering.py -k golden
 
-check: .venv/dev  ## Lint, format, types, imports, requirements
+pictures: .venv/dev  ## Take the README's pictures anew with the browser tests
+	PICTURES=write $(BIN)/python -m pytest --no-cov -q tests/test_browser.py
+
+browser:  ## Install what the browser tests need by apt-get, where it is missing and we are root
+	@if [ ! -x /usr/bin/chromium ] || ! fc-list 2>/dev/null | grep -q wqy; then \
+	  if [ "$$(id -u)" = 0 ]; then \
+	    apt-get update -qq && \
+	    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
+	      chromium fonts-wqy-microhei fontconfig; \
+	  else echo "as root: apt-get install chromium fonts-wqy-microhei"; fi; fi
+
+translations: .venv/dev  ## Gather the console's texts, to be translated in its .po, and compile it
+	$(BIN)/python .ci/translations.py
+
+check: .venv/dev  ## Lint, format, types, imports, requirements, translations
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python .ci/requirements.py
+	$(BIN)/python .ci/translations.py --check
 
 format: .venv/dev  ## Format the code
 	$(BIN)/ruff check --fix .

@@ -3,7 +3,6 @@
 import logging
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from flask import Flask
 from flask.json.provider import DefaultJSONProvider
@@ -16,33 +15,17 @@ from bridge.errors import SchemaError, SettingsError, StorageError
 from bridge.history import History
 from bridge.model import Route
 from bridge.outbox import Outbox
+from bridge.parts import Bridge
 from bridge.pgyer import MAX_BODY
 from bridge.rendering import Renderer
 from bridge.repairs import Repairs
 from bridge.settings import Settings
+from bridge.web.console import add_console
 from bridge.web.ops import create_ops
 from bridge.web.receiver import create_receiver
 from bridge.wecom import Client
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Bridge:
-    """The parts of one process, put together."""
-
-    settings: Settings
-    routes: list[Route]
-    outbox: Outbox
-    history: History
-    repairs: Repairs
-    renderer: Renderer
-    dispatcher: Dispatcher
-
-    def close(self) -> None:
-        """Finish what is under way, and let go of the database."""
-        self.dispatcher.stop()
-        self.outbox.database.close()
 
 
 def configure(environ: Mapping[str, str]) -> tuple[Settings, list[Route]]:
@@ -100,6 +83,8 @@ def create_app(environ: Mapping[str, str] | None = None) -> Flask:
     dispatcher = bridge.dispatcher if bridge.settings.dispatch else None
     password = bridge.settings.admin_password
     app.register_blueprint(create_ops(password, bridge.history, dispatcher, bridge.renderer, clock))
+    if password:
+        add_console(app, bridge, password, clock)
     for warning in bridge.settings.warnings:
         log.warning("%s", warning)
     for route in bridge.routes:

@@ -14,10 +14,12 @@ from pathlib import Path
 import click
 import requests
 
+from bridge.samples import samples
 from bridge.sandbox import Sandbox, serve
 from bridge.settings import default_templates
 
 PATIENCE = 30.0  # seconds for the start, and again for the samples to arrive
+PASSWORD = "demo"  # of the console, which listens on loopback only
 _HERE = Path(__file__).parent
 _ROUTES = """\
 [[route]]
@@ -29,11 +31,6 @@ _CURL = """\
 curl -d '{{"type": "updateVersion", "title": "OooPlay", "os_version": "2.5", \
 "build_version": "'$(date +%s)'", "device_type": "Android", "appsize": "26662364", \
 "notes": "修复了若干问题", "link": "https://www.pgyer.com/oooplay"}}' {url}"""
-
-
-def samples() -> dict[str, bytes]:
-    """Return the bundled bodies by event type, as Pgyer documents or would send them."""
-    return {path.stem: path.read_bytes() for path in sorted((_HERE / "samples").glob("*.json"))}
 
 
 def run_demo(once: bool, wait: Callable[[], None]) -> int:
@@ -53,8 +50,8 @@ def run_demo(once: bool, wait: Callable[[], None]) -> int:
             if not _serves(bridge_url, bridge):
                 click.echo("桥没有启动，原因见上 · the bridge did not start, see above", err=True)
                 return 1
-            click.echo(f"\n群消息 Open the groups:   {sandbox_url}/")
-            click.echo(f"桥的状态 Open the bridge: {bridge_url}/readyz")
+            click.echo(f"\n群消息 Open the groups:  {sandbox_url}/")
+            click.echo(f"控制台 Open the console: {bridge_url}/console/  密码 password: {PASSWORD}")
             click.echo("再发一条 Post another event:")
             click.echo(f"  {_CURL.format(url=f'{bridge_url}/pgyer/{token}')}\n")
             arrived = _post_samples(f"{bridge_url}/pgyer/{token}", box)
@@ -79,6 +76,8 @@ def _start(folder: str, port: int, token: str, sandbox_url: str) -> subprocess.P
         "WECOM_BOT_KEY": "demo-default",
         "WECOM_BOT_KEY_DEV": "demo-dev",
         "BRIDGE_TOKEN": token,
+        "BRIDGE_ADMIN_PASSWORD": PASSWORD,
+        "BRIDGE_PUBLIC_URL": f"http://127.0.0.1:{port}",
         "BRIDGE_TEMPLATES": str(default_templates().resolve()),
         "DATABASE_URL": f"sqlite:///{folder}/bridge.db",
         "PORT": str(port),

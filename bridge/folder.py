@@ -49,7 +49,7 @@ class Folder:
     @property
     def problems(self) -> list[str]:
         """Return what is wrong with the templates, a line each, with file and line."""
-        return sorted({**self._failures, **self._read().problems}.values())
+        return sorted(self.wrong.values())
 
     def find(self, names: Iterable[str]) -> tuple[Template, ...]:
         """Return the good versions of the first of these names that there is: newest, former.
@@ -61,10 +61,24 @@ class Folder:
         versions = self._read().versions
         return next((versions[file] for file in _files(names) if file in versions), ())
 
+    @property
+    def sources(self) -> Mapping[str, str]:
+        """Return the text of every file by its name, helpers such as `_macros.j2` included."""
+        return self._read().sources
+
+    @property
+    def wrong(self) -> Mapping[str, str]:
+        """Return what is wrong by the name of the file, with file and line."""
+        return {**self._failures, **self._read().problems}
+
+    def file_for(self, names: Iterable[str]) -> str:
+        """Return the file that the first of these names leads to, sound or not; '' for none."""
+        versions = self._read().versions
+        return next((file for file in _files(names) if file in versions), "")
+
     def has(self, name: str) -> bool:
         """Tell whether there is a file for a name, sound or not."""
-        versions = self._read().versions
-        return any(file in versions for file in _files([name]))
+        return bool(self.file_for([name]))
 
     def failed(self, template: Template, error: Exception) -> None:
         """Keep in mind and say once that a template could not tell an event."""
@@ -98,15 +112,14 @@ class Folder:
         for file in stamps:
             if file.startswith("_"):
                 continue
-            stem, _, msgtype = file.removesuffix(".j2").rpartition(".")
-            former = old.versions.get(file, ())
-            if not stem or msgtype not in MSGTYPES:
+            former, msgtype = old.versions.get(file, ()), msgtype_of(file)
+            if not msgtype:
                 known = ", ".join(MSGTYPES)
                 problems[file] = f"{file}: the name must end in .<msgtype>.j2, one of {known}"
                 continue
             try:
                 template = environments[msgtype].get_template(file)
-                self._trial(stem, template)
+                self._trial(file.removesuffix(f".{msgtype}.j2"), template)
                 changed = old.sources.get(file) != sources[file]
                 versions[file] = (template, *former[:1]) if changed else (template, *former[1:2])
             except Exception as error:  # anything may come out of a user's template
@@ -128,6 +141,12 @@ class Folder:
             log.error("template %s; its last good version is used, or the generic one", problem)
         for file in before.keys() - problems.keys():
             log.info("template %s is sound again", file)
+
+
+def msgtype_of(file: str) -> str:
+    """Return the msgtype that a file's name says it is of, '' where it is no template's name."""
+    stem, _, msgtype = file.removesuffix(".j2").rpartition(".")
+    return msgtype if stem and not stem.startswith("_") and msgtype in MSGTYPES else ""
 
 
 def _files(names: Iterable[str]) -> Iterator[str]:

@@ -17,7 +17,7 @@ from bridge.rows import SHOWN, target_of
 from bridge.schema import PENDING, attempt_deliveries, attempts, bots, deliveries, events
 
 PRUNE_BATCH = 200  # events
-SCAN = 20_000  # events that one page of a filtered list looks at
+SCAN = 10_000  # events that one page of a filtered list looks at
 MINUTE = 60.0  # seconds
 HOUR = 3600.0
 
@@ -171,6 +171,21 @@ class History:
             query = query.where(deliveries.c.bot == bot)
         with self._database.read() as connection:
             return list(connection.execute(query).scalars())
+
+    def untold(self, since: float) -> dict[str, int]:
+        """Return how many deliveries of the events since a moment are parked, how many expired.
+
+        What was marked as done by hand does not count.
+        """
+        query = (
+            select(deliveries.c.state, func.count())
+            .join(events, events.c.id == deliveries.c.event_id)
+            .where(events.c.received_at >= since, deliveries.c.state.in_(("parked", "expired")))
+            .where(deliveries.c.reason != "done_by_hand")
+            .group_by(deliveries.c.state)
+        )
+        with self._database.read() as connection:
+            return {row[0]: row[1] for row in connection.execute(query)}
 
     def bots(self, now: float) -> list[BotLine]:
         """Return how every configured bot stands."""

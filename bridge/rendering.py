@@ -3,7 +3,7 @@
 The generic templates below are for where a template fails and has no good version left.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import tzinfo
 from functools import partial
 from pathlib import Path
@@ -14,7 +14,7 @@ from markupsafe import Markup
 
 from bridge import attachments, bodies
 from bridge.digest import Group, groups, packed
-from bridge.folder import Folder
+from bridge.folder import Folder, msgtype_of
 from bridge.limits import MAX_OUTPUT
 from bridge.markdown import CUT, LIMITS
 from bridge.mentions import calls, inline, mentioned_lists
@@ -58,6 +58,7 @@ class Renderer:
     """Renders events by the templates in a folder; safe to use from many threads."""
 
     def __init__(self, path: Path, timezone: tzinfo, public_url: str = "") -> None:
+        self._timezone = timezone
         self._console = f"{public_url}/console/events" if public_url else ""
         plain = BridgeEnvironment("markdown", timezone, DictLoader({}))
         self._generic = plain.from_string(_GENERIC)
@@ -83,7 +84,7 @@ class Renderer:
 
     def preview(self, event: Event, target: Target) -> tuple[list[Message], bool]:
         """Return the same messages, and whether the first of them had to be cut."""
-        names = (target.template, *_own_names(event), "default")
+        names = _names(event, target.template)
         main, was_cut = self._first_sound(names, self._generic, partial(_main, event, target))
         follow = calls(main.msgtype, target.mention, event.fields["title"])
         if "qrcode" in target.attach:
@@ -91,6 +92,36 @@ class Renderer:
         if "log" in target.attach and was_cut:
             follow += attachments.log_file(event)
         return [main, *follow], was_cut
+
+    @property
+    def files(self) -> Mapping[str, str]:
+        """Return the text of every file in the folder by its name."""
+        return self._folder.sources
+
+    @property
+    def wrong(self) -> Mapping[str, str]:
+        """Return what is wrong with a file by its name, with file and line."""
+        return self._folder.wrong
+
+    def file_for(self, event: Event, template: str = "") -> str:
+        """Return the file that tells an event, by a route's template where it names one."""
+        return self._folder.file_for(_names(event, template))
+
+    def draft(self, source: str, file: str, event: Event, target: Target) -> tuple[Message, bool]:
+        """Return the message that a file would make of an event if this were its text.
+
+        Also tells whether values had to be cut. A helper such as `_macros.j2` is shown through
+        the file that tells the event. Raises whatever the template raises.
+        """
+        shown = file if msgtype_of(file) else self.file_for(event)
+        loader = DictLoader({**self._folder.sources, file: source})
+        environment = BridgeEnvironment(msgtype_of(shown) or "markdown", self._timezone, loader)
+        with environment.limited():  # Jinja2 works out constants while it compiles
+            template = environment.get_template(shown)
+        if shown.startswith("digest."):
+            message, _ = _digest([Delivery(1, event, target)], self._console, template)
+            return message, False
+        return _main(event, target, template)
 
     def digest(self, deliveries: Sequence[Delivery]) -> tuple[Message, list[Delivery]]:
         """Return one message for as many deliveries as it has room for, and these deliveries."""
@@ -118,9 +149,10 @@ class Renderer:
                 _main(event, target, template)
 
 
-def _own_names(event: Event) -> list[str]:
-    """Return the names that an event's type gives a template; a payload cannot ask for a digest."""
-    return [name for name in (event.fields["type"], event.type) if name != "digest"]
+def _names(event: Event, template: str) -> list[str]:
+    """Return the names that lead to an event's template; its payload cannot ask for a digest."""
+    own = [name for name in (event.fields["type"], event.type) if name != "digest"]
+    return [template, *own, "default"]
 
 
 def _main(event: Event, target: Target, template: Template) -> tuple[Message, bool]:

@@ -15,8 +15,8 @@ import pytest
 import requests
 from conftest import ROOT, TOKEN, Deployment, until
 
-from bridge.demo import samples
 from bridge.markdown import size
+from bridge.samples import samples
 from bridge.sandbox import Sandbox, serve
 
 Deploy = Callable[..., Deployment]

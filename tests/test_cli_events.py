@@ -15,8 +15,8 @@ from conftest import ROOT, TOKEN
 from bridge import configure, create_bridge, pgyer
 from bridge.cli import looking, main
 from bridge.cli import repairing as retrying
-from bridge.demo import samples
 from bridge.model import Outcome, Verdict
+from bridge.samples import samples
 
 Cli = Callable[..., Result]
 PARKED = Outcome(Verdict.PARK, "invalid_parameter", "bad\x1b[2J text", 40058)

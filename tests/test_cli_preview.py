@@ -10,7 +10,7 @@ import pytest
 from click.testing import Result
 from conftest import ROOT
 
-from bridge.demo import samples
+from bridge.samples import samples
 
 Cli = Callable[..., Result]
 

@@ -13,11 +13,11 @@ from conftest import ROOT
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bridge.demo import samples
 from bridge.markdown import LIMITS, ZWSP, plain, shorten, size
 from bridge.model import FIELDS, Event, Message, Target, is_web_address
 from bridge.pgyer import decode
 from bridge.rendering import Renderer
+from bridge.samples import samples
 from bridge.sandbox.rules import judge
 
 SHANGHAI = ZoneInfo("Asia/Shanghai")

@@ -12,11 +12,11 @@ from conftest import ROOT
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.demo import samples
 from bridge.markdown import ZWSP, size
 from bridge.model import Event, Message, Target
 from bridge.pgyer import decode, undecodable
 from bridge.rendering import Renderer
+from bridge.samples import samples
 
 SHANGHAI = ZoneInfo("Asia/Shanghai")
 SHIPPED = ROOT / "templates"

@@ -6,12 +6,12 @@ from dataclasses import asdict, dataclass
 
 import click
 
-from bridge import Bridge
 from bridge.cli.meanings import advice, meaning
 from bridge.cli.shared import database_name, json_option, opened
 from bridge.cli.terminal import Terminal, moment
 from bridge.errors import SettingsError, StorageError
 from bridge.model import Event, Outcome, Target, Verdict
+from bridge.parts import Bridge
 from bridge.repairs import TEST
 from bridge.web.ops import LATE
 from bridge.wecom import Client

@@ -12,16 +12,17 @@ from typing import Any
 
 import click
 
-from bridge import Bridge, pgyer, routing
+from bridge import pgyer, routing
 from bridge.cli.routing import about, decoded
 from bridge.cli.shared import EVENT_ID, body_of, bot_names, json_option, opened
 from bridge.cli.terminal import Terminal, visible
-from bridge.demo import samples
 from bridge.markdown import LIMITS, size
 from bridge.model import Delivery, Event, Message, Target
 from bridge.notices import EXPIRED, STOPPED
+from bridge.parts import Bridge
 from bridge.rendering import Renderer
 from bridge.repairs import TEST
+from bridge.samples import samples
 
 _FILE_LIMITS = {"image": 2 << 20, "file": 20 << 20}  # bytes, WeCom document 91770
 _DIGEST = "digest"

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 
 import click
 
-from bridge import Bridge
 from bridge.cli.looking import matching
 from bridge.cli.shared import EVENT_ID, bot_names, opened, since_option
 from bridge.cli.terminal import Terminal, progress
 from bridge.history import DeliveryLine, Wanted
+from bridge.parts import Bridge
 from bridge.repairs import DONE
 
 RETRIED = ("parked", "expired")

@@ -7,11 +7,12 @@ from typing import Any
 
 import click
 
-from bridge import Bridge, pgyer
+from bridge import pgyer
 from bridge.cli.shared import body_of, bot_names, json_option, opened
 from bridge.cli.terminal import Terminal, one_line
 from bridge.errors import TooLargeError, UndecodableError
 from bridge.model import Event, Route, Target
+from bridge.parts import Bridge
 from bridge.routing import failing, looked_at, targets
 
 

@@ -11,11 +11,12 @@ from typing import Any, TypeVar
 import click
 from sqlalchemy.engine import make_url
 
-from bridge import Bridge, configure, create_bridge
+from bridge import configure, create_bridge
 from bridge.cli.terminal import Terminal
-from bridge.demo import samples
 from bridge.errors import StorageError
+from bridge.parts import Bridge
 from bridge.pgyer import MAX_BODY
+from bridge.samples import samples
 from bridge.settings import Settings
 
 F = TypeVar("F", bound=Callable[..., Any] | click.Command)

@@ -1,0 +1,75 @@
+"""Bring the console's catalog in step with its texts; `--check` only tells whether it is.
+
+New texts come into `messages.po` untranslated, for a person to translate; what is no longer said
+goes. Then the catalog is compiled into the `.mo` that the console reads. With `--check`, exits
+with 1 and says why where a text is missing, untranslated or no longer said, or the `.mo` is old.
+"""
+
+import io
+import sys
+from pathlib import Path
+
+from babel.messages import Catalog
+from babel.messages.extract import extract_from_dir
+from babel.messages.mofile import write_mo
+from babel.messages.pofile import read_po, write_po
+
+ROOT = Path(__file__).parent.parent / "bridge" / "web"
+PO = ROOT / "translations" / "zh" / "LC_MESSAGES" / "messages.po"
+METHODS = [("**.py", "python"), ("**/templates/**.html", "jinja2")]
+OPTIONS = {"**/templates/**.html": {"trimmed": "true"}}
+KEYWORDS = {"_": None, "N_": None, "gettext": None, "ngettext": (1, 2)}
+
+
+def said() -> Catalog:
+    """Return the texts that the code and the pages say."""
+    found = Catalog()
+    for _, _, message, comments, _ in extract_from_dir(ROOT, METHODS, OPTIONS, KEYWORDS):
+        found.add(message, auto_comments=comments)
+    return found
+
+
+def compiled(catalog: Catalog) -> bytes:
+    """Return a catalog as the `.mo` that gettext reads."""
+    out = io.BytesIO()
+    write_mo(out, catalog)
+    return out.getvalue()
+
+
+def problems(catalog: Catalog) -> list[str]:
+    """Return what keeps the catalog from being in step, a line each."""
+    wanted = {message.id for message in said() if message.id}
+    known = {message.id for message in catalog if message.id}
+    found = [f"missing: {text!r}" for text in wanted - known]
+    found += [f"no longer said: {text!r}" for text in known - wanted]
+    for message in catalog:
+        texts = message.string if isinstance(message.string, tuple) else (message.string,)
+        if message.id and (message.fuzzy or not all(texts)):
+            found.append(f"untranslated: {message.id!r}")
+        found += [f"{message.id!r}: {error}" for error in message.check()]
+    mo = PO.with_suffix(".mo")
+    if not mo.exists() or mo.read_bytes() != compiled(catalog):
+        found.append(f"{mo.name} is older than {PO.name}")
+    return found
+
+
+def main() -> None:
+    """Check, or bring in step."""
+    with PO.open("rb") as file:
+        catalog = read_po(file, locale="zh", domain="messages")
+    if "--check" not in sys.argv:
+        catalog.update(said(), no_fuzzy_matching=True, update_creation_date=False)
+        catalog.obsolete.clear()
+        with PO.open("wb") as file:
+            write_po(
+                file, catalog, width=100, sort_output=True, no_location=True, omit_header=False
+            )
+        with PO.open("rb") as file:
+            catalog = read_po(file, locale="zh", domain="messages")
+        PO.with_suffix(".mo").write_bytes(compiled(catalog))
+    if wrong := problems(catalog):
+        sys.exit("the console's catalog (make translations):\n  " + "\n  ".join(wrong))
+
+
+if __name__ == "__main__":
+    main()
