@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from bridge.markdown import shorten, size
+from bridge.markdown import fullest, shorten, size
 from bridge.model import Delivery
 
 _NOTES = (400, 160, 60, 0)  # bytes of each group's notes, the first that lets all groups fit
@@ -62,12 +62,7 @@ def packed(found: Sequence[Group], render: Render, limit: int) -> tuple[str, Seq
         text = render(found, room)
         if size(text) <= limit:
             return text, found
-    low, high, best = 0, len(found), ""
-    while low < high - 1:
-        middle = (low + high) // 2
-        text = render(found[:middle], 0)
-        low, high = (middle, high) if size(text) <= limit else (low, middle)
-        best = text if low == middle else best
-    if not low:
+    if size(render(found[:1], 0)) > limit:
         raise ValueError(f"is longer than {limit} bytes with a single group in it")
-    return best, found[:low]
+    count, text = fullest(lambda n: render(found[:n], 0), 1, len(found), limit)
+    return text, found[:count]

@@ -7,6 +7,7 @@ the text that was written.
 
 import re
 import unicodedata
+from collections.abc import Callable
 
 ZWSP = "\u200b"
 SOFT_BREAK = "\ue000"  # a private character: a line end inside a value
@@ -71,6 +72,20 @@ def settle_breaks(text: str) -> str:
 def size(text: str) -> int:
     """Return the bytes of UTF-8 that WeCom counts."""
     return len(text.encode())
+
+
+def fullest(render: Callable[[int], str], low: int, high: int, limit: int) -> tuple[int, str]:
+    """Return the largest number from `low` to below `high` whose text fits, and that text.
+
+    `render(low)` must fit in `limit` bytes, and a larger number make a longer text.
+    """
+    best = render(low)
+    while low < high - 1:
+        middle = (low + high) // 2
+        text = render(middle)
+        low, high = (middle, high) if size(text) <= limit else (low, middle)
+        best = text if low == middle else best
+    return low, best
 
 
 def shorten(text: str, room: int) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from bridge.markdown import LIMITS, defuse, plain, shorten, size
+from bridge.markdown import LIMITS, defuse, fullest, plain, shorten, size
 from bridge.model import Event, as_text
 
 # A reader who sees these knows what a message is about: they are shortened last.
@@ -136,14 +136,6 @@ def fitting(render: Render, limit: int) -> tuple[str, bool]:
         lambda room: render(0, 0, room),
     )
     for stage, low in zip(stages, (_SHORT, 1, 0), strict=True):
-        best = stage(low)
-        if size(best) > limit:
-            continue
-        high = limit
-        while low < high - 1:
-            middle = (low + high) // 2
-            text = stage(middle)
-            low, high = (middle, high) if size(text) <= limit else (low, middle)
-            best = text if low == middle else best
-        return best, True
+        if size(stage(low)) <= limit:
+            return fullest(stage, low, limit, limit)[1], True
     raise ValueError(f"is longer than {limit} bytes whatever the event holds")
