@@ -37,7 +37,7 @@ def add_console(app: Flask, bridge: Bridge, password: Secret, clock: Callable[[]
     )
     guard.add_guard(console, password, csrf, guard.Brake())
     pages.add_pages(console, bridge, clock)
-    playground.add_playground(console, bridge, clock)
+    playground.add_playground(console, bridge)
     actions.add_actions(console, bridge)
     moments = Moments(bridge.settings.timezone, clock)
 

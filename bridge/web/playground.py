@@ -1,6 +1,6 @@
 """The console's pages of templates, and the preview of one while it is being edited."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from io import BytesIO
@@ -57,7 +57,7 @@ class Result:
     findings: Sequence[Finding]
 
 
-def add_playground(console: Blueprint, bridge: Bridge, clock: Callable[[], float]) -> None:
+def add_playground(console: Blueprint, bridge: Bridge) -> None:
     """Add the pages of templates and the preview to the console."""
     renderer, folder = bridge.renderer, bridge.settings.templates
 
