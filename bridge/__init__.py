@@ -20,6 +20,7 @@ from bridge.pgyer import MAX_BODY
 from bridge.rendering import Renderer
 from bridge.repairs import Repairs
 from bridge.settings import Settings
+from bridge.web.brake import Brake
 from bridge.web.console import add_console
 from bridge.web.ops import create_ops
 from bridge.web.receiver import create_receiver
@@ -81,10 +82,12 @@ def create_app(environ: Mapping[str, str] | None = None) -> Flask:
         create_receiver(bridge.settings, bridge.routes, bridge.outbox, wake, clock)
     )
     dispatcher = bridge.dispatcher if bridge.settings.dispatch else None
-    password = bridge.settings.admin_password
-    app.register_blueprint(create_ops(password, bridge.history, dispatcher, bridge.renderer, clock))
+    password, brake = bridge.settings.admin_password, Brake()
+    app.register_blueprint(
+        create_ops(password, brake, bridge.history, dispatcher, bridge.renderer, clock)
+    )
     if password:
-        add_console(app, bridge, password, clock)
+        add_console(app, bridge, password, brake, clock)
     for warning in bridge.settings.warnings:
         log.warning("%s", warning)
     for route in bridge.routes:

@@ -14,9 +14,10 @@ from console import KEYS, PASSWORD, Console, fill, flashed, path_of, serve
 
 from bridge.errors import StorageError
 from bridge.model import Outcome, Secret, Verdict
-from bridge.web import guard, words
+from bridge.web import words
+from bridge.web.brake import FAILURES, Brake
 from bridge.web.chart import bars
-from bridge.web.guard import Brake, inside, session_key
+from bridge.web.guard import inside, session_key
 from bridge.web.i18n import choose_language
 from bridge.web.moments import Moments
 from bridge.wecom import _POLICY
@@ -96,7 +97,7 @@ def test_a_wrong_password_is_told_so_and_does_not_sign_in(visitor: Console) -> N
 
 
 def test_after_five_failures_even_the_password_has_to_wait(visitor: Console) -> None:
-    for _ in range(guard.FAILURES):
+    for _ in range(FAILURES):
         assert visitor.sign_in("wrong").status_code == 401
     answer = visitor.sign_in()
     assert answer.status_code == 429
@@ -113,7 +114,7 @@ def test_after_five_failures_even_the_password_has_to_wait(visitor: Console) -> 
 
 def test_only_the_nearest_hop_says_who_is_calling(visitor: Console) -> None:
     """What a caller writes into X-Forwarded-For himself stands before what the router appends."""
-    for n in range(guard.FAILURES + 1):
+    for n in range(FAILURES + 1):
         answer = visitor.client.post(
             "/console/sign-in",
             data={"csrf_token": visitor.token(), "password": "wrong"},
@@ -125,7 +126,7 @@ def test_only_the_nearest_hop_says_who_is_calling(visitor: Console) -> None:
 def test_the_brake_counts_by_address_and_forgets_in_time() -> None:
     clock = Clock()
     brake = Brake(clock)
-    for _ in range(guard.FAILURES):
+    for _ in range(FAILURES):
         assert brake.enter("192.0.2.1") == 0
     assert brake.enter("192.0.2.1") == 60
     clock.advance(59)
@@ -134,20 +135,36 @@ def test_the_brake_counts_by_address_and_forgets_in_time() -> None:
     clock.advance(1)
     assert brake.enter("192.0.2.1") == 0
     brake.forget("192.0.2.1")
-    for _ in range(guard.FAILURES):
+    for _ in range(FAILURES):
         assert brake.enter("192.0.2.1") == 0
+
+
+def test_the_metrics_are_no_way_round_the_brake(visitor: Console) -> None:
+    for _ in range(FAILURES):
+        assert visitor.client.get("/metrics").status_code == 401  # nobody has guessed anything
+    for _ in range(FAILURES):
+        assert visitor.client.get("/metrics", auth=("x", "wrong")).status_code == 401
+    answer = visitor.client.get("/metrics", auth=("x", PASSWORD))
+    assert answer.status_code == 429
+    assert 0 < int(answer.headers["Retry-After"]) <= 60
+    assert visitor.sign_in().status_code == 429
+
+
+def test_a_scraper_that_knows_the_password_is_never_slowed(visitor: Console) -> None:
+    for _ in range(2 * FAILURES):
+        assert visitor.client.get("/metrics", auth=("x", PASSWORD)).status_code == 200
 
 
 def test_a_whole_ipv6_network_is_one_address() -> None:
     brake = Brake(Clock())
-    waits = [brake.enter(f"2001:db8:1:2::{n:x}") for n in range(guard.FAILURES + 1)]
+    waits = [brake.enter(f"2001:db8:1:2::{n:x}") for n in range(FAILURES + 1)]
     assert waits[-1] == 60
     assert brake.enter("2001:db8:1:3::1") == 0
     assert brake.enter("no address at all") == 0
 
 
 def test_the_brake_has_a_bounded_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(guard, "ADDRESSES", 3)
+    monkeypatch.setattr("bridge.web.brake.ADDRESSES", 3)
     brake = Brake(Clock())
     for n in range(5):
         brake.enter(f"192.0.2.{n}")
@@ -486,6 +503,16 @@ def test_a_database_that_does_not_answer_is_said(
     answer = console.get("/bots", headers={"Accept-Language": "en"})
     assert answer.status_code == 503
     assert "The database does not answer: disk I/O error" in answer.text
+
+
+def test_a_mistake_of_our_own_has_a_page_too(
+    console: Console, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(console.bridge.history, "bots", lambda now: 1 / 0)
+    answer = console.get("/bots", headers={"Accept-Language": "en"})
+    assert answer.status_code == 500
+    assert "a mistake of the bridge itself" in answer.text
+    assert "frame-ancestors" in answer.headers["Content-Security-Policy"]
 
 
 # What the buttons do

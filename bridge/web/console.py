@@ -13,6 +13,7 @@ from bridge.errors import StorageError
 from bridge.model import Secret
 from bridge.parts import Bridge
 from bridge.web import actions, guard, i18n, pages, playground, words
+from bridge.web.brake import Brake
 from bridge.web.i18n import gettext as _
 from bridge.web.moments import Moments
 
@@ -23,7 +24,9 @@ class _Id(IntegerConverter):
     regex = r"\d{1,18}"
 
 
-def add_console(app: Flask, bridge: Bridge, password: Secret, clock: Callable[[], float]) -> None:
+def add_console(
+    app: Flask, bridge: Bridge, password: Secret, brake: Brake, clock: Callable[[], float]
+) -> None:
     """Serve `/console/` to whoever knows the password; without one nothing of it exists."""
     csrf = guard.prepare(app, guard.session_key(password, bridge.settings.tokens))
     i18n.translate_templates(app)
@@ -35,7 +38,7 @@ def add_console(app: Flask, bridge: Bridge, password: Secret, clock: Callable[[]
         template_folder="templates",
         static_folder="static",
     )
-    guard.add_guard(console, password, csrf, guard.Brake())
+    guard.add_guard(console, password, csrf, brake)
     pages.add_pages(console, bridge, clock)
     playground.add_playground(console, bridge)
     actions.add_actions(console, bridge)
@@ -59,10 +62,15 @@ def add_console(app: Flask, bridge: Bridge, password: Secret, clock: Callable[[]
         if isinstance(error, CSRFError):
             text = _("This page was open for too long. Go back, reload it and try again.")
             return _error(400, text)
-        known = {404: _("There is no such page."), 413: _("That is too much text.")}
-        text = error.description or ""
-        generic = text == type(error).description
-        return _error(error.code or 500, known.get(error.code or 500, text) if generic else text)
+        generic = {
+            404: _("There is no such page."),
+            413: _("That is too much text."),
+            500: _("This is a mistake of the bridge itself. Its log says more."),
+        }
+        status, text = error.code or 500, error.description or ""
+        return _error(
+            status, generic.get(status, text) if text == type(error).description else text
+        )
 
     @console.errorhandler(StorageError)
     def unavailable(error: StorageError) -> ResponseReturnValue:

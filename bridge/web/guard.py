@@ -1,13 +1,9 @@
-"""Who may see the console: its sign-in, the brake on guessing, and the headers of every page."""
+"""Who may see the console: its sign-in and sessions, and the headers of every page."""
 
 import hashlib
 import hmac
-import ipaddress
 import math
-import threading
-import time
-from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from urllib.parse import urlsplit
 
 from flask import (
@@ -28,12 +24,10 @@ from flask_wtf.csrf import CSRFProtect
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from bridge.model import Secret
+from bridge.web.brake import Brake
 from bridge.web.i18n import LANGUAGES, choose_language
 from bridge.web.i18n import gettext as _
 
-FAILURES = 5  # of one address in a MINUTE
-MINUTE = 60.0  # seconds
-ADDRESSES = 10_000  # that the brake remembers; beyond that it forgets the one seen longest ago
 SIGNED_IN = 7 * 86400  # seconds since the last page
 _OPEN = {"console.sign_in", "console.static", "console.language"}
 
@@ -41,45 +35,6 @@ _POLICY = (
     "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:{pictures}; "
     "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
-
-
-class Brake:
-    """Counts failures by address in this process; `clock` gives seconds that never go back."""
-
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
-        self._lock = threading.Lock()
-        self._failures: OrderedDict[str, list[float]] = OrderedDict()
-
-    def enter(self, address: str) -> float:
-        """Count a try as a failure; return 0, or the seconds until the next may be made.
-
-        It counts before the password is looked at, so that tries at one time cannot slip by.
-        """
-        address, now = _network(address), self._clock()
-        with self._lock:
-            tries = [at for at in self._failures.pop(address, []) if at > now - MINUTE]
-            wait = tries[0] + MINUTE - now if len(tries) >= FAILURES else 0.0
-            self._failures[address] = tries if wait else [*tries, now]
-            while len(self._failures) > ADDRESSES:
-                self._failures.popitem(last=False)
-        return wait
-
-    def forget(self, address: str) -> None:
-        """Drop an address's failures, since it knew the password."""
-        with self._lock:
-            self._failures.pop(_network(address), None)
-
-
-def _network(address: str) -> str:
-    """Return an address, or the /64 that an IPv6 one belongs to: whoever has one has them all."""
-    try:
-        parsed = ipaddress.ip_address(address)
-    except ValueError:
-        return address[:64]
-    if parsed.version == 4:
-        return address
-    return str(ipaddress.ip_network((parsed, 64), strict=False))
 
 
 class _Sessions(SecureCookieSessionInterface):

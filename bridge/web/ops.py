@@ -1,6 +1,7 @@
 """What a platform asks: does the process serve, and is all well with the bridge."""
 
 import hmac
+import math
 from collections.abc import Callable, Iterator
 
 from flask import Blueprint, Response, abort, request
@@ -13,12 +14,14 @@ from bridge.errors import StorageError
 from bridge.history import History
 from bridge.model import Secret
 from bridge.rendering import Renderer
+from bridge.web.brake import Brake
 
 LATE = 600.0  # seconds that a delivery may wait before it counts as trouble
 
 
 def create_ops(
     password: Secret | None,
+    brake: Brake,
     history: History,
     dispatcher: Dispatcher | None,
     renderer: Renderer,
@@ -57,8 +60,14 @@ def create_ops(
         if password is None:
             abort(404)
         given = request.authorization.password if request.authorization else None
-        if not hmac.compare_digest((given or "").encode(), password.reveal().encode()):
-            return Response("", 401, {"WWW-Authenticate": 'Basic realm="bridge"'})
+        asked = Response("", 401, {"WWW-Authenticate": 'Basic realm="bridge"'})
+        if given is None:
+            return asked
+        if wait := math.ceil(brake.enter(request.remote_addr or "")):
+            return Response("", 429, {"Retry-After": str(wait)})
+        if not hmac.compare_digest(given.encode(), password.reveal().encode()):
+            return asked
+        brake.forget(request.remote_addr or "")
         text = metrics.exposition(_now(history, renderer, clock()))
         return Response(text, mimetype="text/plain; version=0.0.4; charset=utf-8")
 
