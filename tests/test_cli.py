@@ -129,7 +129,7 @@ def test_make_demo_once_ends_by_itself_when_all_samples_have_arrived() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     for name in demo.samples():
         assert f"✓ {name}" in done.stdout
-    assert "/readyz" in done.stdout and "curl -d" in done.stdout
+    assert "/console/" in done.stdout and "curl -d" in done.stdout
 
 
 def test_the_demo_fails_if_a_sample_does_not_arrive(

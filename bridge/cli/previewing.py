@@ -3,7 +3,6 @@
 import base64
 import json
 import tempfile
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -12,27 +11,19 @@ from typing import Any
 
 import click
 
-from bridge import pgyer, routing
+from bridge import routing
 from bridge.cli.routing import about, decoded
 from bridge.cli.shared import EVENT_ID, body_of, bot_names, json_option, opened
 from bridge.cli.terminal import Terminal, visible
 from bridge.markdown import LIMITS, size
 from bridge.model import Delivery, Event, Message, Target
-from bridge.notices import EXPIRED, STOPPED
 from bridge.parts import Bridge
 from bridge.rendering import Renderer
-from bridge.repairs import TEST
 from bridge.samples import samples
+from bridge.web.playground import examples
 
 _FILE_LIMITS = {"image": 2 << 20, "file": 20 << 20}  # bytes, WeCom document 91770
 _DIGEST = "digest"
-# What the bridge itself has to tell, for the templates of these names.
-_OWN: dict[str, dict[str, Any]] = {
-    TEST: {"bot": "dev"},
-    STOPPED: {"bot": "dev", "reason": "invalid_webhook", "detail": "invalid webhook url"},
-    EXPIRED: {"bot": "dev", "count": 3, "hours": 24},
-    pgyer.UNDECODABLE: {"begins": "<xml>…", "bytes": 120},
-}
 
 
 @dataclass(frozen=True)
@@ -130,15 +121,12 @@ def _events(
         return [event]
     if payload:
         return decoded(body_of(payload))
-    stem = (template or subject).split(".")[0]
-    if stem in _OWN:
-        return [Event(stem, _OWN[stem], time.time())]
-    bundled = samples()
+    stem, known = (template or subject).split(".")[0], examples()
     if stem == _DIGEST:
-        return [event for body in bundled.values() for event in decoded(body)]
+        return [known[kind] for kind in samples()]
     # `crashlog-short` is for crashlogs; whatever else has a name of its own shows a new version.
-    kinds = [kind for kind in bundled if stem.lower().startswith(kind.lower())]
-    return decoded(bundled[kinds[-1] if kinds else "updateVersion"])
+    kinds = [kind for kind in known if stem.lower().startswith(kind.lower())]
+    return [known[max(kinds, key=len, default="updateVersion")]]
 
 
 def _rendered(
