@@ -55,7 +55,9 @@ def create_bridge(config: Settings, routes: list[Route]) -> Bridge:
         dedupe=config.dedupe,
     )
     clock = outbox.database.time
-    renderer = Renderer(config.templates, config.timezone, config.public_url)
+    # Without a password there is no console for a message to link to.
+    public_url = config.public_url if config.admin_password else ""
+    renderer = Renderer(config.templates, config.timezone, public_url)
     history = History(outbox.database, config.bots)
     dispatcher = Dispatcher(
         outbox, renderer, Client(), config.bots, history, config.retention, clock

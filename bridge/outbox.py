@@ -339,7 +339,7 @@ class Outbox:
         due = connection.execute(_DUE, {**mine, "most": most}).all()
         if due and not due[0].step:
             held = sum(row.held_until > 0 for row in due) > 1
-            if held or (recent and len(due) == most):
+            if held or (recent and len(due) > self._rate - recent):
                 rows = connection.execute(_BUNDLE, {**mine, "held": 1.0 if held else 0.0}).all()
                 return tuple(delivery_of(row, _shown(row)) for row in rows)
         rows = [connection.execute(_WHOLE, {"number": row.id}).one() for row in due[:1]]

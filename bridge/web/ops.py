@@ -43,7 +43,7 @@ def create_ops(
         try:
             health = history.health()
             pending = health.pending
-            age = round(clock() - health.oldest, 1) if health.oldest else 0.0
+            age = max(0.0, round(clock() - health.oldest, 1)) if health.oldest else 0.0
             if age > LATE:
                 wrong.append(f"the oldest of {pending} pending deliveries waits for {age:.0f} s")
             wrong += [f"bot {name} is stopped: {why}" for name, why in health.stopped.items()]

@@ -153,7 +153,7 @@ def troubles(bridge: Bridge, lines: Sequence[BotLine], now: float) -> list[Troub
         found.append(
             Trouble(
                 _("The oldest waiting delivery waits for %(minutes)s minutes.", minutes=minutes),
-                _("See what its bot says. In quiet hours this is as it should be."),
+                _("See what its bot says."),
                 url_for("console.events", state="pending"),
             )
         )
