@@ -148,6 +148,8 @@ class Dispatcher:
             outcome = Outcome(Verdict.PARK, "internal_error", "see the bridge's log")
         try:
             rest_until = self._outbox.settle(attempt, outcome, told, unfinished)
+            # Whatever is stored for it from here on is worth a look at once.
+            self._busy.pop(bot.name, None)
         except StorageError as error:
             log.error(
                 "%s → bot %s: %s, but it could not be recorded (%s); it is sent again",
@@ -159,19 +161,26 @@ class Dispatcher:
             return
         self._log(attempt, outcome, told, rest_until)
         if rest_until is not None:
-            self._count(attempt.bot, outcome, [d for d in told if d.id not in unfinished])
+            self._count(attempt.bot, outcome, told, unfinished)
 
-    def _count(self, bot: str, outcome: Outcome, ended: Sequence[Delivery]) -> None:
+    def _count(
+        self,
+        bot: str,
+        outcome: Outcome,
+        told: Sequence[Delivery],
+        unfinished: Collection[int],
+    ) -> None:
         errcode = "" if outcome.errcode is None else str(outcome.errcode)
         metrics.ATTEMPTS.labels(bot, errcode, outcome.reason).inc()
-        if outcome.verdict is Verdict.PARK or (
-            outcome.verdict is Verdict.SENT and not outcome.media_id
-        ):
-            first = any(not delivery.step for delivery in ended)
-            state = "parked" if outcome.verdict is Verdict.PARK and first else "sent"
-            metrics.DELIVERIES.labels(bot, state).inc(len(ended))
-        if outcome.verdict is Verdict.SENT:
-            for delivery in ended:
+        if outcome.verdict not in (Verdict.SENT, Verdict.PARK) or outcome.media_id:
+            return
+        for delivery in told:
+            # Refused at its first message it is parked, whatever would have followed.
+            parked = outcome.verdict is Verdict.PARK and not delivery.step
+            if parked:
+                metrics.DELIVERIES.labels(bot, "parked").inc()
+            elif delivery.id not in unfinished:
+                metrics.DELIVERIES.labels(bot, "sent").inc()
                 metrics.DELIVERED.observe(max(0.0, self._clock() - delivery.event.received_at))
 
     def _next_message(self, delivery: Delivery) -> tuple[Message, Collection[int]]:

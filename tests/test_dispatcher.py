@@ -6,6 +6,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from conftest import ROOT, Clock, event, until
+from prometheus_client import REGISTRY
 from test_outbox import put, rows, states
 
 from bridge.dispatcher import PRUNE_EVERY, Dispatcher
@@ -182,3 +183,47 @@ def test_old_history_is_deleted_while_it_runs(
 def test_stopping_twice_and_without_a_start_is_no_trouble(dispatcher: Dispatcher) -> None:
     dispatcher.stop()
     assert not dispatcher.alive
+
+
+def counted(state: str) -> float:
+    value = REGISTRY.get_sample_value("bridge_deliveries_total", {"bot": "default", "state": state})
+    return value or 0.0
+
+
+def test_a_refused_first_message_is_counted_as_parked_whatever_would_have_followed(
+    dispatcher: Dispatcher, outbox: Outbox, client: FakeClient, clock: Clock
+) -> None:
+    before = counted("parked"), counted("sent")
+    client.answer = lambda: Outcome(Verdict.PARK, "invalid_parameter", errcode=40058)
+    put(outbox, clock, Target("default", ("@all",)))
+    [attempt], *_ = outbox.claim(1)
+    dispatcher.tell(attempt)
+    assert states(outbox) == ["parked"]
+    assert (counted("parked"), counted("sent")) == (before[0] + 1, before[1])
+
+
+def test_a_delivery_is_counted_as_sent_once_and_its_upload_not_at_all(
+    dispatcher: Dispatcher, outbox: Outbox, client: FakeClient, clock: Clock
+) -> None:
+    answers = iter(["", "m1", ""])  # the message, the upload, the file
+    client.answer = lambda: Outcome(Verdict.SENT, "ok", errcode=0, media_id=next(answers))
+    put(outbox, clock, Target("default", attach=("log",)), notes="x" * 9999)
+    before, observed = counted("sent"), REGISTRY.get_sample_value("bridge_delivered_seconds_count")
+    for _ in range(3):
+        [attempt], *_ = outbox.claim(1)
+        dispatcher.tell(attempt)
+    assert states(outbox) == ["sent"]
+    assert counted("sent") == before + 1
+    assert REGISTRY.get_sample_value("bridge_delivered_seconds_count") == (observed or 0.0) + 1
+
+
+def test_what_is_stored_right_after_a_delivery_is_settled_wakes_the_loop(
+    dispatcher: Dispatcher, outbox: Outbox, clock: Clock
+) -> None:
+    put(outbox, clock)
+    dispatcher.run_once()
+    until(lambda: states(outbox) == ["sent"])
+    until(lambda: dispatcher._slots._value == 2)
+    dispatcher._wake.clear()
+    dispatcher.wake(["default"])
+    assert dispatcher._wake.is_set()
