@@ -107,6 +107,24 @@ class Deployment:
         return self.process.wait(PATIENCE)
 
 
+def environment(folder: Path, **more: str) -> dict[str, str]:
+    """The variables of a bridge with two bots, whose database is in a folder."""
+    return {
+        "WECOM_BOT_KEY": "key-of-default",
+        "WECOM_BOT_KEY_DEV": "key-of-dev",
+        "BRIDGE_TOKEN": TOKEN,
+        "BRIDGE_TEMPLATES": str(ROOT / "templates"),
+        "DATABASE_URL": f"sqlite:///{folder}/bridge.db",
+        **more,
+    }
+
+
+@pytest.fixture
+def environ(tmp_path: Path) -> dict[str, str]:
+    """The same, for a test that needs no others."""
+    return environment(tmp_path)
+
+
 @pytest.fixture
 def clock() -> Clock:
     return Clock()
@@ -126,15 +144,7 @@ def deploy(tmp_path: Path) -> Iterator[Callable[..., Deployment]]:
     made: list[Deployment] = []
 
     def make(api: str, **environ: str) -> Deployment:
-        settings = {
-            "WECOM_BOT_KEY": "key-of-default",
-            "WECOM_BOT_KEY_DEV": "key-of-dev",
-            "WECOM_API_URL": api,
-            "BRIDGE_TOKEN": TOKEN,
-            "BRIDGE_TEMPLATES": str(ROOT / "templates"),
-            "DATABASE_URL": f"sqlite:///{tmp_path}/bridge.db",
-            **environ,
-        }
+        settings = environment(tmp_path, WECOM_API_URL=api) | environ
         made.append(Deployment(tmp_path, settings))
         return made[-1]
 
@@ -204,13 +214,7 @@ def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result
     monkeypatch.chdir(tmp_path)
     for name in [n for n in os.environ if n.startswith(("BRIDGE_", "WECOM_", "DATABASE_"))]:
         monkeypatch.delenv(name)
-    environ = {
-        "WECOM_BOT_KEY": "key-of-default",
-        "WECOM_BOT_KEY_DEV": "key-of-dev",
-        "BRIDGE_TOKEN": TOKEN,
-        "BRIDGE_TEMPLATES": str(ROOT / "templates"),
-        "DATABASE_URL": f"sqlite:///{tmp_path}/bridge.db",
-    }
+    environ = environment(tmp_path)
 
     def run(*args: str, given: str | bytes | None = None, **more: str) -> Result:
         done = CliRunner().invoke(commands, args, input=given, env={**environ, **more})

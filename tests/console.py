@@ -8,7 +8,7 @@ from html import unescape
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from conftest import ROOT, TOKEN
+from conftest import TOKEN, environment
 from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy import insert
@@ -23,16 +23,8 @@ KEYS = ("key-of-default", "key-of-dev")
 
 
 def environ(folder: Path, **more: str) -> dict[str, str]:
-    return {
-        "WECOM_BOT_KEY": KEYS[0],
-        "WECOM_BOT_KEY_DEV": KEYS[1],
-        "WECOM_API_URL": "http://wecom.invalid",
-        "BRIDGE_TOKEN": TOKEN,
-        "BRIDGE_TEMPLATES": str(ROOT / "templates"),
-        "BRIDGE_ADMIN_PASSWORD": PASSWORD,
-        "DATABASE_URL": f"sqlite:///{folder}/bridge.db",
-        **more,
-    }
+    own = {"WECOM_API_URL": "http://wecom.invalid", "BRIDGE_ADMIN_PASSWORD": PASSWORD}
+    return environment(folder, **{**own, **more})
 
 
 @dataclass

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import requests
 from click.testing import CliRunner
-from conftest import ROOT, TOKEN, Deployment, until
+from conftest import ROOT, Deployment, until
 
 from bridge import cli, demo
 from bridge.cli import running
@@ -48,17 +48,6 @@ def test_bad_settings_are_listed_without_a_traceback() -> None:
     for name in ("BRIDGE_RATE", "BRIDGE_TOKEN", "WECOM_BOT_KEY"):
         assert name in done.stderr
     assert "Traceback" not in done.stderr
-
-
-@pytest.fixture
-def environ(tmp_path: Path) -> dict[str, str]:
-    return {
-        "WECOM_BOT_KEY": "key-of-default",
-        "WECOM_BOT_KEY_DEV": "key-of-dev",
-        "BRIDGE_TOKEN": TOKEN,
-        "BRIDGE_TEMPLATES": str(ROOT / "templates"),
-        "DATABASE_URL": f"sqlite:///{tmp_path}/bridge.db",
-    }
 
 
 def test_retry_makes_a_stopped_bot_work_at_once(

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import Result
-from conftest import ROOT, TOKEN
+from conftest import TOKEN, environment
 
 from bridge import configure, create_bridge, pgyer
 from bridge.cli import looking, main
@@ -29,17 +29,6 @@ HOSTILE = {
     "ke\x1b[1my\nforged": "v",
     "os_version": "\x7f\x08 1.0",
 }
-
-
-def environment(tmp_path: Path) -> dict[str, str]:
-    """The same as the `cli` fixture's, for what no command does."""
-    return {
-        "WECOM_BOT_KEY": "key-of-default",
-        "WECOM_BOT_KEY_DEV": "key-of-dev",
-        "BRIDGE_TOKEN": TOKEN,
-        "BRIDGE_TEMPLATES": str(ROOT / "templates"),
-        "DATABASE_URL": f"sqlite:///{tmp_path}/bridge.db",
-    }
 
 
 @pytest.fixture

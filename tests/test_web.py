@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, TOKEN
+from conftest import TOKEN
 from flask import Flask
 from flask.testing import FlaskClient
 
@@ -14,17 +14,6 @@ from bridge.errors import StorageError
 from bridge.schema import VERSION
 
 HOOK = f"/pgyer/{TOKEN}"
-
-
-@pytest.fixture
-def environ(tmp_path: Path) -> dict[str, str]:
-    return {
-        "WECOM_BOT_KEY": "key-of-default",
-        "WECOM_BOT_KEY_DEV": "key-of-dev",
-        "BRIDGE_TOKEN": TOKEN,
-        "BRIDGE_TEMPLATES": str(ROOT / "templates"),
-        "DATABASE_URL": f"sqlite:///{tmp_path}/bridge.db",
-    }
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from bridge import pgyer
-from bridge.cli.shared import body_of, bot_names, json_option, opened
+from bridge.cli.shared import body_of, bot_names, bots_option, json_option, opened
 from bridge.cli.terminal import Terminal, one_line
 from bridge.errors import TooLargeError, UndecodableError
 from bridge.model import Event, Route, Target
@@ -23,13 +23,7 @@ def routes() -> None:
 
 @routes.command()
 @click.argument("file")
-@click.option(
-    "--bot",
-    "bots",
-    metavar="BOT",
-    multiple=True,
-    help="如同 URL 里指名 · As if the URL named them.",
-)
+@bots_option
 @json_option
 def test(file: str, bots: tuple[str, ...], as_json: bool) -> None:
     """一个事件会匹配哪些规则、发给谁、为什么 · Whom an event would be told to, and why.

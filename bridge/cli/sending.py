@@ -2,7 +2,7 @@
 
 import click
 
-from bridge.cli.shared import body_of, bot_names, json_option, opened
+from bridge.cli.shared import body_of, bot_names, bots_option, json_option, opened
 from bridge.cli.terminal import one_line
 from bridge.errors import TooLargeError
 from bridge.intake import Intake
@@ -10,13 +10,7 @@ from bridge.intake import Intake
 
 @click.command()
 @click.argument("file")
-@click.option(
-    "--bot",
-    "bots",
-    metavar="BOT",
-    multiple=True,
-    help="给这些机器人，不按路由 · To these bots instead.",
-)
+@bots_option
 @json_option
 def send(file: str, bots: tuple[str, ...], as_json: bool) -> None:
     """当作蒲公英发来的一条 · Put a payload through as if Pgyer had posted it.

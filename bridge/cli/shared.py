@@ -47,6 +47,12 @@ def json_option(command: F) -> F:
     return flag(command)
 
 
+def bots_option(command: F) -> F:
+    """Add `--bot`, as often as there are bots, to a command, as `bots`."""
+    text = "给这些机器人，不按路由 · To these bots, as if the URL named them."
+    return click.option("--bot", "bots", metavar="BOT", multiple=True, help=text)(command)
+
+
 @contextmanager
 def opened() -> Iterator[tuple[Bridge, Terminal]]:
     """Give the parts of the bridge, of which none runs, and the terminal that hides its secrets.
