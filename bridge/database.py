@@ -1,38 +1,123 @@
-"""The connection to the database: one writer per process commits together whatever waits.
+"""The connection to the database: whatever waits in a process is committed together.
 
-SQLite takes one writer at a time, and every commit waits for the disk. So writes are jobs in a
-queue, and one thread runs all that wait in one transaction: the wait is shared, nobody sleeps on
-a busy database, and a job's result is given out only once it is on disk.
+SQLite takes one writer at a time, and every commit waits for the disk. So of the threads that
+want to write at once, one runs the jobs of all in one transaction: the wait is shared, nobody
+sleeps on a busy database, and a job's result is given out only once it is on disk.
+
+SQL is written once for SQLite and PostgreSQL: a value as `:name`, a list as `IN :names`.
 """
 
-import logging
-import queue
+import json
+import re
+import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from typing import Any, TypeVar
-
-from sqlalchemy import Connection, Engine, create_engine, event, text
-from sqlalchemy.exc import SQLAlchemyError
+from functools import cache
+from typing import Any, Protocol, TypeVar
 
 from bridge import schema
 from bridge.errors import StorageError
 
 S = TypeVar("S")
 T = TypeVar("T")
-log = logging.getLogger(__name__)
 
 BUSY_TIMEOUT = 5.0  # seconds that SQLite waits for another process's commit
 WRITE_TIMEOUT = 10.0  # seconds after which a caller stops waiting for its write
 MAX_BATCH = 200  # jobs in one transaction
 CLOCK_EVERY = 60.0  # seconds between two looks at PostgreSQL's clock
+FRESH = 1.0  # seconds for which a connection to PostgreSQL is trusted to be still there
+IDLE_READERS = 4  # connections that are kept for whoever reads next
 CHANNEL = "bridge"  # of PostgreSQL's NOTIFY
+# What libpq is told beyond the URL: a server that has gone must not be waited for without end.
+_GONE = {"connect_timeout": 5, "keepalives_idle": 10, "tcp_user_timeout": 10_000}
+
+_LIST = re.compile(r"\bIN :(\w+)")
+_VALUE = re.compile(r"(?<!:):(\w+)")
+
+
+class Record(Protocol):
+    """A row of a result, by the names of its columns."""
+
+    def __getitem__(self, name: str, /) -> Any: ...
+
+
+class Connection:
+    """A driver's connection to SQLite or PostgreSQL, which takes the same SQL for both."""
+
+    def __init__(self, url: str) -> None:
+        self.is_postgres = not url.startswith("sqlite")
+        self.driver: Any = _postgres(url) if self.is_postgres else _sqlite(url)
+        self._used_at = time.monotonic()
+        self._durable = True
+
+    def execute(self, sql: str, values: Mapping[str, Any] | None = None) -> list[Record]:
+        """Run a statement and return its rows, none where it is not one that has any."""
+        text, lists = _translated(sql, self.is_postgres)
+        if lists and values:
+            values = {**values, **{name: json.dumps(values[name]) for name in lists}}
+        cursor = self.driver.execute(text, values or ())
+        rows: list[Record] = cursor.fetchall() if cursor.description else []
+        return rows
+
+    def insert(self, table: str, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Insert rows that all have the same columns."""
+        if rows:
+            statement, _ = _translated(_insertion(table, tuple(rows[0])), self.is_postgres)
+            cursor = self.driver.cursor()
+            cursor.executemany(statement, rows)
+
+    def begin(self, *, durable: bool) -> None:
+        """Begin to write; a commit that is not durable may be lost, but only with the machine."""
+        if self.is_postgres:
+            self.driver.execute("BEGIN")
+            if not durable:
+                self.driver.execute("SET LOCAL synchronous_commit TO OFF")
+            return
+        if durable is not self._durable:
+            self.driver.execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
+            self._durable = durable
+        # A deferred transaction that turns into a writer can fail with "busy" without waiting.
+        self.driver.execute("BEGIN IMMEDIATE")
+
+    def commit(self) -> None:
+        """Make what was written since `begin` last."""
+        self.driver.execute("COMMIT")
+        self._used_at = time.monotonic()
+
+    def lives(self) -> bool:
+        """Tell whether the server is still at the other end."""
+        if self.is_postgres and time.monotonic() - self._used_at > FRESH:
+            try:
+                self.driver.execute("SELECT 1")
+            except Exception:  # of whatever kind: a new connection says what is wrong
+                self.close()
+                return False
+        self._used_at = time.monotonic()
+        return True
+
+    def close(self) -> None:
+        """Let go; what was not committed is undone."""
+        with suppress(Exception):
+            self.driver.close()
+
 
 Job = Callable[[Connection], T]
 Merged = Callable[[Connection, Sequence[S]], Sequence[T]]
-_Entry = tuple[Merged[Any, Any], Any, Future[Any]]
+
+
+class _Entry:
+    """What one thread waits for: its job written, or its turn to write what waits."""
+
+    def __init__(self, merged: Merged[Any, Any], item: Any, durable: bool) -> None:
+        self.merged, self.item, self.durable = merged, item, durable
+        self.result: Any = None
+        self.error: Exception | None = None
+        self.leads = False
+        self.woken = threading.Lock()  # held until there is news
+        self.woken.acquire()
 
 
 def _one_by_one(connection: Connection, jobs: Sequence[Job[Any]]) -> Sequence[Any]:
@@ -43,67 +128,73 @@ class Database:
     """One database, SQLite or PostgreSQL; `prepare` runs once, right after the schema is there."""
 
     def __init__(self, url: str, prepare: Job[None] = lambda connection: None) -> None:
-        self.engine = _engine(url)
+        self.is_postgres = not url.startswith("sqlite")  # other machines may share it
+        self._url = url
+        self._errors: tuple[type[Exception], ...] = (sqlite3.Error,)
+        if self.is_postgres:
+            import psycopg
+
+            self._errors = (psycopg.Error,)
         self._prepare = prepare
         self._prepared = False
-        self._jobs: queue.SimpleQueue[_Entry | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
-        self._thread: threading.Thread | None = None
+        self._waiting: deque[_Entry] = deque()
+        self._writing = False  # whether a thread leads
+        self._idle = threading.Condition(self._lock)
         self._closed = False
+        self._writer: Connection | None = None
+        self._readers: deque[Connection] = deque()
         self._clock_ahead = 0.0
         self._clock_read_at = float("-inf")
 
-    def write(self, job: Job[T]) -> T:
+    def write(self, job: Job[T], *, durable: bool = True) -> T:
         """Run a job in a transaction, together with others, and return once it is on disk.
 
         A job may run more than once, and must only touch the connection. Raises StorageError.
         """
-        result: T = self.write_together(_one_by_one, job)
+        result: T = self.write_together(_one_by_one, job, durable=durable)
         return result
 
-    def write_together(self, merged: Merged[S, T], item: S) -> T:
+    def write_together(self, merged: Merged[S, T], item: S, *, durable: bool = True) -> T:
         """Write one item by a function that takes all the items that wait for it, in order.
 
         As `write`, but what many callers write at once costs its statements only once.
         """
-        future: Future[T] = Future()
+        entry = _Entry(merged, item, durable)
         with self._lock:
             if self._closed:
                 raise StorageError("the database is closed: the bridge is stopping")
-            if not self._thread:
-                self._thread = threading.Thread(target=self._run, name="writer", daemon=True)
-                self._thread.start()
-            self._jobs.put((merged, item, future))
-        try:
-            return future.result(WRITE_TIMEOUT)
-        except TimeoutError:
-            future.cancel()
-            raise StorageError(f"not written within {WRITE_TIMEOUT:.0f} s") from None
+            self._waiting.append(entry)
+            if not self._writing:
+                self._writing = entry.leads = True
+        if not entry.leads and not entry.woken.acquire(timeout=WRITE_TIMEOUT):
+            with self._lock:
+                if not entry.leads:
+                    if entry in self._waiting:
+                        self._waiting.remove(entry)
+                    raise StorageError(f"not written within {WRITE_TIMEOUT:.0f} s")
+        if entry.leads:
+            self._lead()
+        if entry.error:
+            raise entry.error
+        result: T = entry.result
+        return result
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """Give a connection for reading; raises StorageError."""
         if not self._prepared:
             self.write(lambda connection: None)
-        try:
-            with self.engine.connect() as connection:
-                yield connection
-        except SQLAlchemyError as error:
-            raise StorageError(_why(error)) from None
-
-    @property
-    def is_postgres(self) -> bool:
-        """Tell whether other machines may share this database."""
-        return self.engine.dialect.name == "postgresql"
+        with self._reading() as connection:
+            yield connection
 
     def time(self) -> float:
         """Return the epoch time by the database's clock: leases are between machines."""
         if self.is_postgres and time.monotonic() > self._clock_read_at + CLOCK_EVERY:
-            with suppress(SQLAlchemyError), self.engine.connect() as connection:
+            with suppress(StorageError), self._reading() as connection:
                 began = time.time()
-                query = text("SELECT extract(epoch FROM clock_timestamp())")
-                there = float(connection.execute(query).scalar_one())
-                self._clock_ahead = there - (began + time.time()) / 2
+                [row] = connection.execute("SELECT extract(epoch FROM clock_timestamp()) AS now")
+                self._clock_ahead = float(row["now"]) - (began + time.time()) / 2
                 self._clock_read_at = time.monotonic()
         return time.time() + self._clock_ahead
 
@@ -112,98 +203,156 @@ class Database:
 
         PostgreSQL only: SQLite's processes look every second. Raises what the driver raises.
         """
-        connection = self.engine.raw_connection()
-        driver: Any = connection.driver_connection
-        connection.detach()
+        connection = Connection(self._url)
         try:
-            driver.autocommit = True
-            driver.execute(f"LISTEN {CHANNEL}")
+            connection.execute(f"LISTEN {CHANNEL}")
             heard()
             while not stopping.is_set():
-                for _ in driver.notifies(timeout=1.0):
+                for _ in connection.driver.notifies(timeout=1.0):
                     heard()
         finally:
-            driver.close()
+            connection.close()
 
     def close(self) -> None:
         """Commit what waits and let go of the database."""
         with self._lock:
             self._closed = True
-            if self._thread:
-                self._jobs.put(None)
-        if self._thread:
-            self._thread.join(WRITE_TIMEOUT)
-        self.engine.dispose()
+            self._idle.wait_for(lambda: not self._writing, WRITE_TIMEOUT)
+        for connection in [self._writer, *self._readers]:
+            if connection:
+                connection.close()
+        self._writer = None
+        self._readers.clear()
 
-    def _run(self) -> None:
-        open_ = True
-        while open_:
-            batch = [self._jobs.get()]
-            while len(batch) < MAX_BATCH and not self._jobs.empty():
-                batch.append(self._jobs.get())
-            open_ = None not in batch
-            entries = [
-                entry for entry in batch if entry and entry[2].set_running_or_notify_cancel()
-            ]
-            if entries:
-                self._commit(entries)
+    @contextmanager
+    def _reading(self) -> Iterator[Connection]:
+        try:
+            connection = self._reader()
+            try:
+                yield connection
+            except BaseException:
+                connection.close()
+                raise
+        except self._errors as error:
+            raise StorageError(_why(error)) from None
+        if len(self._readers) < IDLE_READERS and not self._closed:
+            self._readers.append(connection)
+        else:
+            connection.close()
 
-    def _commit(self, entries: list[_Entry]) -> None:
+    def _reader(self) -> Connection:
+        with suppress(IndexError):
+            while True:
+                connection = self._readers.pop()
+                if connection.lives():
+                    return connection
+        return Connection(self._url)
+
+    def _lead(self) -> None:
+        """Write what waits, for its threads; then the next thread that waits leads."""
+        with self._lock:
+            count = min(len(self._waiting), MAX_BATCH)
+            batch = [self._waiting.popleft() for _ in range(count)]
+        try:
+            self._commit(batch)
+        finally:
+            with self._lock:
+                if self._waiting:
+                    self._waiting[0].leads = True
+                    self._waiting[0].woken.release()
+                else:
+                    self._writing = False
+                    self._idle.notify_all()
+            for entry in batch:
+                entry.woken.release()
+
+    def _commit(self, entries: Sequence[_Entry]) -> None:
         together: dict[Merged[Any, Any], list[_Entry]] = {}
         for entry in entries:
-            together.setdefault(entry[0], []).append(entry)
+            together.setdefault(entry.merged, []).append(entry)
+        began = False
         try:
-            with self._begin() as connection:
-                results = {
-                    merged: merged(connection, [item for _, item, _ in group])
-                    for merged, group in together.items()
-                }
+            connection = self._begin(durable=any(entry.durable for entry in entries))
+            began = True
+            for merged, group in together.items():
+                results = merged(connection, [entry.item for entry in group])
+                for entry, result in zip(group, results, strict=True):
+                    entry.result = result
+            began = False  # whether a commit that fails was made after all cannot be known
+            connection.commit()
         except Exception as error:  # also a mistake in a job: its caller must hear of it
-            if len(entries) > 1:
+            if self._writer:
+                self._writer.close()
+                self._writer = None
+            if began and len(entries) > 1:
                 for entry in entries:
                     self._commit([entry])
                 return
-            known = isinstance(error, SQLAlchemyError)
-            entries[0][2].set_exception(StorageError(_why(error)) if known else error)
-            return
-        for merged, group in together.items():
-            for (_, _, future), result in zip(group, results[merged], strict=True):
-                future.set_result(result)
+            known = isinstance(error, self._errors)
+            for entry in entries:
+                entry.error = StorageError(_why(error)) if known else error
 
-    @contextmanager
-    def _begin(self) -> Iterator[Connection]:
-        with self.engine.connect() as connection:
-            connection = connection.execution_options(writes=True)
-            if not self._prepared:
-                with connection.begin():
-                    schema.upgrade(connection)
-                    self._prepare(connection)
-                self._prepared = True
-            with connection.begin():
-                yield connection
+    def _begin(self, *, durable: bool) -> Connection:
+        if not self._writer or not self._writer.lives():
+            self._writer = Connection(self._url)
+        connection = self._writer
+        if not self._prepared:
+            if not schema.is_current(_version(connection)):
+                schema.upgrade(self._url)
+            connection.begin(durable=True)
+            self._prepare(connection)
+            connection.commit()
+            self._prepared = True
+        connection.begin(durable=durable)
+        return connection
+
+
+def _version(connection: Connection) -> str:
+    """Return the version of the schema in a database, '' where there is none."""
+    places = ("sqlite_master", "name"), ("pg_catalog.pg_tables", "tablename")
+    catalog, column = places[connection.is_postgres]
+    if not connection.execute(f"SELECT 1 FROM {catalog} WHERE {column} = 'alembic_version'"):
+        return ""
+    rows = connection.execute("SELECT version_num FROM alembic_version")
+    return str(rows[0]["version_num"]) if rows else ""
+
+
+@cache
+def _translated(sql: str, is_postgres: bool) -> tuple[str, tuple[str, ...]]:
+    """Return a statement as the driver wants it, and the values that it wants as JSON."""
+    if is_postgres:
+        text = _LIST.sub(r"= ANY(:\1)", sql.replace("%", "%%"))
+        return _VALUE.sub(r"%(\1)s", text), ()
+    return _LIST.sub(r"IN (SELECT value FROM json_each(:\1))", sql), tuple(_LIST.findall(sql))
+
+
+@cache
+def _insertion(table: str, columns: tuple[str, ...]) -> str:
+    values = ", ".join(f":{column}" for column in columns)
+    return f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({values})"
+
+
+def _sqlite(url: str) -> sqlite3.Connection:
+    path = url.removeprefix("sqlite:///")
+    # Transactions begin where `begin` says, and each connection is one thread's at a time.
+    connection = sqlite3.connect(
+        path, timeout=BUSY_TIMEOUT, isolation_level=None, check_same_thread=False
+    )
+    connection.row_factory = sqlite3.Row
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+        connection.execute(f"PRAGMA {pragma}")
+    return connection
+
+
+def _postgres(url: str) -> Any:
+    import psycopg
+    from psycopg.conninfo import conninfo_to_dict
+    from psycopg.rows import dict_row
+
+    options: dict[str, Any] = {**_GONE, **conninfo_to_dict(url)}
+    return psycopg.connect(**options, autocommit=True, row_factory=dict_row)
 
 
 def _why(error: BaseException) -> str:
-    """Return a database's complaint without the statement and its values."""
-    return str(getattr(error, "orig", None) or type(error).__name__).strip().split("\n")[0]
-
-
-def _engine(url: str) -> Engine:
-    if not url.startswith("sqlite"):
-        return create_engine(url, pool_pre_ping=True, pool_size=8, hide_parameters=True)
-    arguments = {"timeout": BUSY_TIMEOUT, "check_same_thread": False}
-    engine = create_engine(url, connect_args=arguments, pool_size=8, hide_parameters=True)
-
-    @event.listens_for(engine, "connect")
-    def connected(connection: Any, _: Any) -> None:
-        connection.isolation_level = None  # transactions begin below, not where sqlite3 thinks
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
-            connection.execute(f"PRAGMA {pragma}")
-
-    @event.listens_for(engine, "begin")
-    def begun(connection: Connection) -> None:
-        # A deferred transaction that turns into a writer can fail with "busy" without waiting.
-        writes = connection.get_execution_options().get("writes")
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
-
-    return engine
+    """Return a driver's complaint in one line, which holds no statement and none of its values."""
+    return (str(error) or type(error).__name__).strip().split("\n")[0]

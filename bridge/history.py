@@ -5,16 +5,14 @@ every other query has an index.
 """
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, case, delete, exists, func, or_, select
-
-from bridge.database import Database
+from bridge.database import Connection, Database, Record
 from bridge.model import Bot, Event, Target
 from bridge.rows import SHOWN, target_of
-from bridge.schema import PENDING, attempt_deliveries, attempts, bots, deliveries, events
 
 PRUNE_BATCH = 200  # events
 SCAN = 10_000  # events that one page of a filtered list looks at
@@ -122,55 +120,52 @@ class History:
         events at the most.
         """
         with self._database.read() as connection:
-            newest = connection.execute(select(func.max(events.c.id))).scalar() or 0
+            newest = _newest(connection)
             top = min(before or newest + 1, newest + 1)
-            shown = [events.c[name] for name in ("id", "received_at", "type", "error", "brief")]
-            query = (
-                select(*shown, *(events.c[name] for name in SHOWN))
-                .where(events.c.id < top, events.c.id >= top - SCAN, *_conditions(wanted))
-                .order_by(events.c.id.desc())
-                .limit(limit)
+            conditions, values = _conditions(wanted)
+            rows = connection.execute(
+                f"SELECT id, received_at, type, error, brief, {', '.join(SHOWN)} FROM events "
+                f"WHERE id < :top AND id >= :bottom {conditions} ORDER BY id DESC LIMIT :limit",
+                {**values, "top": top, "bottom": top - SCAN, "limit": limit},
             )
-            rows = connection.execute(query).all()
-            lowest = rows[-1].id if len(rows) == limit else max(top - SCAN, 0)
-            left = select(exists().where(events.c.id < lowest))
-            older = lowest if connection.execute(left).scalar() else None
-            told = _deliveries(connection, deliveries.c.event_id.in_([row.id for row in rows]))
+            lowest = rows[-1]["id"] if len(rows) == limit else max(top - SCAN, 0)
+            left = "SELECT 1 FROM events WHERE id < :lowest LIMIT 1"
+            older = lowest if connection.execute(left, {"lowest": lowest}) else None
+            told = _deliveries(connection, [row["id"] for row in rows])
         return EventPage([_event_line(row, told) for row in rows], older)
 
     def event(self, event_id: int) -> Event | None:
         """Return an event whole, with its raw body; None where there is none."""
         with self._database.read() as connection:
-            row = connection.execute(select(events).where(events.c.id == event_id)).first()
-        if row is None:
+            rows = connection.execute("SELECT * FROM events WHERE id = :id", {"id": event_id})
+        if not rows:
             return None
-        payload = json.loads(row.payload)
-        return Event(row.type, payload, row.received_at, row.raw, row.error, row.id)
+        [row] = rows
+        payload = json.loads(row["payload"])
+        return Event(row["type"], payload, row["received_at"], row["raw"], row["error"], row["id"])
 
     def deliveries(self, event_id: int) -> list[DeliveryLine]:
         """Return an event's deliveries with all their attempts."""
         with self._database.read() as connection:
-            told = _deliveries(connection, deliveries.c.event_id == event_id)
+            told = _deliveries(connection, [event_id])
             calls = connection.execute(
-                select(attempt_deliveries.c.delivery_id, attempts)
-                .join(attempts, attempts.c.id == attempt_deliveries.c.attempt_id)
-                .where(attempt_deliveries.c.delivery_id.in_([line.id for line in told]))
-                .order_by(attempts.c.id)
-            ).all()
+                "SELECT delivery_id, attempts.* FROM attempt_deliveries "
+                "JOIN attempts ON attempts.id = attempt_id "
+                "WHERE delivery_id IN :told ORDER BY attempts.id",
+                {"told": [line.id for line in told]},
+            )
         return [_with_attempts(line, calls) for line in told]
 
     def delivery_ids(self, state: str, since: float, bot: str = "") -> list[int]:
         """Return the deliveries in a state that were made since a moment, oldest first."""
         query = (
-            select(deliveries.c.id)
-            .join(events, events.c.id == deliveries.c.event_id)
-            .where(events.c.received_at >= since, deliveries.c.state == state)
-            .order_by(deliveries.c.id)
+            "SELECT deliveries.id FROM deliveries JOIN events ON events.id = event_id "
+            f"WHERE received_at >= :since AND state = :state {'AND bot = :bot' if bot else ''} "
+            "ORDER BY deliveries.id"
         )
-        if bot:
-            query = query.where(deliveries.c.bot == bot)
         with self._database.read() as connection:
-            return list(connection.execute(query).scalars())
+            rows = connection.execute(query, {"since": since, "state": state, "bot": bot})
+            return [row["id"] for row in rows]
 
     def untold(self, since: float) -> dict[str, int]:
         """Return how many deliveries of the events since a moment are parked, how many expired.
@@ -178,80 +173,71 @@ class History:
         What was marked as done by hand does not count.
         """
         query = (
-            select(deliveries.c.state, func.count())
-            .join(events, events.c.id == deliveries.c.event_id)
-            .where(events.c.received_at >= since, deliveries.c.state.in_(("parked", "expired")))
-            .where(deliveries.c.reason != "done_by_hand")
-            .group_by(deliveries.c.state)
+            "SELECT state, count(*) AS count FROM deliveries JOIN events ON events.id = event_id "
+            "WHERE received_at >= :since AND state IN ('parked', 'expired') "
+            "AND reason != 'done_by_hand' GROUP BY state"
         )
         with self._database.read() as connection:
-            return {row[0]: row[1] for row in connection.execute(query)}
+            return {r["state"]: r["count"] for r in connection.execute(query, {"since": since})}
 
     def bots(self, now: float) -> list[BotLine]:
         """Return how every configured bot stands."""
-        waiting = (
-            select(func.count()).where(deliveries.c.bot == bots.c.name, PENDING).scalar_subquery()
-        )
-        recent = (
-            select(func.count())
-            .where(attempts.c.bot == bots.c.name, attempts.c.ended_at > now - MINUTE)
-            .scalar_subquery()
-        )
-        query = select(bots, waiting.label("waiting"), recent.label("recent")).order_by(bots.c.name)
+        query = """
+            SELECT bots.*,
+                (SELECT count(*) FROM deliveries WHERE bot = name AND state = 'pending') AS waiting,
+                (SELECT count(*) FROM attempts WHERE bot = name AND ended_at > :since) AS recent
+            FROM bots ORDER BY name"""
         with self._database.read() as connection:
-            rows = connection.execute(query).all()
+            rows = connection.execute(query, {"since": now - MINUTE})
         return [
             BotLine(
-                row.name,
-                row.stopped,
-                row.rest_until,
-                row.failures,
-                row.waiting,
-                row.recent,
-                row.last_errcode,
-                row.last_reason,
-                row.last_at,
+                row["name"],
+                row["stopped"],
+                row["rest_until"],
+                row["failures"],
+                row["waiting"],
+                row["recent"],
+                row["last_errcode"],
+                row["last_reason"],
+                row["last_at"],
             )
             for row in rows
-            if row.name in self._known
+            if row["name"] in self._known
         ]
 
     def per_hour(self, now: float, hours: int = 24) -> list[tuple[float, int]]:
         """Return the beginning of each of the last hours (epoch s) with its number of events."""
         first = now - now % HOUR - (hours - 1) * HOUR
-        begins = [first + n * HOUR for n in range(hours)]
-        counts = [
-            select(func.count())
-            .where(events.c.received_at >= begin, events.c.received_at < begin + HOUR)
-            .scalar_subquery()
-            for begin in begins
-        ]
+        query = (
+            "SELECT count(*) AS count FROM events "
+            "WHERE received_at >= :begin AND received_at < :end"
+        )
+        counts = []
         with self._database.read() as connection:
-            row = connection.execute(select(*counts)).one()
-        return list(zip(begins, row, strict=True))
+            for begin in (first + n * HOUR for n in range(hours)):
+                [row] = connection.execute(query, {"begin": begin, "end": begin + HOUR})
+                counts.append((begin, row["count"]))
+        return counts
 
     def types(self) -> list[str]:
         """Return the types of the latest SCAN events, for a filter to offer."""
+        query = "SELECT DISTINCT type FROM events WHERE id > :bottom AND type != ''"
         with self._database.read() as connection:
-            newest = connection.execute(select(func.max(events.c.id))).scalar() or 0
-            query = select(events.c.type).distinct().where(events.c.id > newest - SCAN)
-            return sorted(kind for kind in connection.execute(query).scalars() if kind)
+            rows = connection.execute(query, {"bottom": _newest(connection) - SCAN})
+            return sorted(row["type"] for row in rows)
 
     def health(self) -> Health:
         """Return how the outbox stands; raises StorageError where it cannot be read."""
+        # What quiet hours hold does not wait: it is due at their end.
+        query = """
+            SELECT count(*) AS count,
+                min(CASE WHEN held_until > 0 THEN held_until ELSE created_at END) AS oldest
+            FROM deliveries WHERE state = 'pending'"""
         with self._database.read() as connection:
-            # What quiet hours hold does not wait: it is due at their end.
-            due_since = case(
-                (deliveries.c.held_until > 0, deliveries.c.held_until),
-                else_=deliveries.c.created_at,
-            )
-            pending = select(func.count(), func.min(due_since))
-            count, oldest = connection.execute(pending.where(PENDING)).one()
-            stopped = connection.execute(
-                select(bots.c.name, bots.c.stopped).where(bots.c.stopped != "")
-            )
-            names = {row.name: row.stopped for row in stopped if row.name in self._known}
-        return Health(count, oldest, names)
+            [row] = connection.execute(query)
+            stopped = connection.execute("SELECT name, stopped FROM bots WHERE stopped != ''")
+        names = {bot["name"]: bot["stopped"] for bot in stopped if bot["name"] in self._known}
+        return Health(row["count"], row["oldest"], names)
 
     def prune(self, before: float) -> int:
         """Delete a batch of what was settled before a moment; returns how many events."""
@@ -259,81 +245,100 @@ class History:
 
     @staticmethod
     def _prune(connection: Connection, before: float) -> int:
-        kept = exists().where(
-            deliveries.c.event_id == events.c.id,
-            (deliveries.c.state == "pending") | (deliveries.c.settled_at > before),
+        old = connection.execute(
+            "SELECT id FROM events WHERE received_at < :before AND NOT EXISTS (SELECT 1 "
+            "FROM deliveries WHERE event_id = events.id "
+            "AND (state = 'pending' OR settled_at > :before)) LIMIT :most",
+            {"before": before, "most": PRUNE_BATCH},
         )
-        old = select(events.c.id).where(events.c.received_at < before, ~kept).limit(PRUNE_BATCH)
-        ids = connection.execute(old).scalars().all()
-        told = select(deliveries.c.id).where(deliveries.c.event_id.in_(ids))
+        ids = {"ids": [row["id"] for row in old]}
+        for deletion in (
+            "attempt_deliveries WHERE delivery_id IN "
+            "(SELECT id FROM deliveries WHERE event_id IN :ids)",
+            "deliveries WHERE event_id IN :ids",
+            "events WHERE id IN :ids",
+        ):
+            connection.execute(f"DELETE FROM {deletion}", ids)
         connection.execute(
-            delete(attempt_deliveries).where(attempt_deliveries.c.delivery_id.in_(told))
+            "DELETE FROM attempts WHERE id IN (SELECT id FROM attempts WHERE ended_at < :before "
+            "AND NOT EXISTS (SELECT 1 FROM attempt_deliveries WHERE attempt_id = attempts.id) "
+            "LIMIT :most)",
+            {"before": before, "most": PRUNE_BATCH},
         )
-        connection.execute(delete(deliveries).where(deliveries.c.event_id.in_(ids)))
-        connection.execute(delete(events).where(events.c.id.in_(ids)))
-        linked = exists().where(attempt_deliveries.c.attempt_id == attempts.c.id)
-        stale = (
-            select(attempts.c.id).where(attempts.c.ended_at < before, ~linked).limit(PRUNE_BATCH)
-        )
-        connection.execute(delete(attempts).where(attempts.c.id.in_(stale.scalar_subquery())))
-        return len(ids)
+        return len(old)
 
 
-def _conditions(wanted: Wanted) -> list[ColumnElement[bool]]:
-    found: list[ColumnElement[bool]] = []
+def _newest(connection: Connection) -> int:
+    [row] = connection.execute("SELECT max(id) AS newest FROM events")
+    return row["newest"] or 0
+
+
+def _conditions(wanted: Wanted) -> tuple[str, dict[str, Any]]:
+    """Return what a list wants as a part of its WHERE, with the values that it binds."""
+    found: list[str] = []
+    like = r"lower({}) LIKE lower(:{}) ESCAPE '\'"
     if wanted.app:
-        found.append(events.c.title.icontains(wanted.app, autoescape=True))
+        found.append(like.format("title", "app"))
     if wanted.type:
-        found.append(events.c.type == wanted.type)
+        found.append("type = :type")
     if wanted.since:
-        found.append(events.c.received_at >= wanted.since)
+        found.append("received_at >= :since")
     if wanted.text:
-        places = (events.c.title, events.c.brief, events.c.os_version, events.c.type)
-        found.append(or_(*(place.icontains(wanted.text, autoescape=True) for place in places)))
-    if wanted.bot or wanted.state:
-        told = exists().where(deliveries.c.event_id == events.c.id)
-        for column, value in ((deliveries.c.bot, wanted.bot), (deliveries.c.state, wanted.state)):
-            told = told.where(column == value) if value else told
-        found.append(told)
-    return found
+        places = ("title", "brief", "os_version", "type")
+        found.append(f"({' OR '.join(like.format(place, 'text') for place in places)})")
+    told = [f"{column} = :{column}" for column in ("bot", "state") if getattr(wanted, column)]
+    if told:
+        of_event = " AND ".join(["event_id = events.id", *told])
+        found.append(f"EXISTS (SELECT 1 FROM deliveries WHERE {of_event})")
+    values = {**vars(wanted), "app": _contained(wanted.app), "text": _contained(wanted.text)}
+    return "".join(f"AND {condition} " for condition in found), values
 
 
-def _deliveries(connection: Connection, which: ColumnElement[bool]) -> list[DeliveryLine]:
-    rows = connection.execute(select(deliveries).where(which).order_by(deliveries.c.id))
+def _contained(text: str) -> str:
+    """Return the pattern of a text that is contained somewhere."""
+    return "%" + re.sub(r"([\\%_])", r"\\\1", text) + "%"
+
+
+def _deliveries(connection: Connection, events: Sequence[int]) -> list[DeliveryLine]:
+    rows = connection.execute(
+        "SELECT * FROM deliveries WHERE event_id IN :events ORDER BY id", {"events": list(events)}
+    )
     return [
         DeliveryLine(
-            row.id,
-            row.event_id,
+            row["id"],
+            row["event_id"],
             target_of(row),
-            row.state,
-            row.reason,
-            row.tries,
-            row.created_at,
-            row.expires_at,
-            row.settled_at,
+            row["state"],
+            row["reason"],
+            row["tries"],
+            row["created_at"],
+            row["expires_at"],
+            row["settled_at"],
         )
         for row in rows
     ]
 
 
-def _event_line(row: Row[*tuple[Any, ...]], told: Sequence[DeliveryLine]) -> EventLine:
-    fields = {name: row._mapping[name] for name in SHOWN}
-    own = [line for line in told if line.event == row.id]
-    return EventLine(row.id, row.received_at, row.type, row.error, fields, row.brief, own)
+def _event_line(row: Record, told: Sequence[DeliveryLine]) -> EventLine:
+    fields = {name: row[name] for name in SHOWN}
+    own = [line for line in told if line.event == row["id"]]
+    return EventLine(
+        row["id"], row["received_at"], row["type"], row["error"], fields, row["brief"], own
+    )
 
 
-def _with_attempts(line: DeliveryLine, calls: Sequence[Row[*tuple[Any, ...]]]) -> DeliveryLine:
+def _with_attempts(line: DeliveryLine, calls: Sequence[Record]) -> DeliveryLine:
     own = [
         AttemptLine(
-            call.id,
-            call.started_at,
-            call.ended_at,
-            call.verdict,
-            call.reason,
-            call.detail,
-            call.errcode,
+            call["id"],
+            call["started_at"],
+            call["ended_at"],
+            call["verdict"],
+            call["reason"],
+            call["detail"],
+            call["errcode"],
         )
         for call in calls
-        if call.delivery_id == line.id
+        if call["delivery_id"] == line.id
     ]
     return replace(line, attempts=own)

@@ -7,12 +7,10 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import Connection, func, select, update
-
 from bridge import metrics
+from bridge.database import Connection, Record
 from bridge.model import Bot, Event, Outcome, Target
-from bridge.rows import Record, event_row, set_bot, store
-from bridge.schema import PENDING, bots, deliveries, events
+from bridge.rows import event_row, set_bot, store
 
 log = logging.getLogger(__name__)
 
@@ -22,7 +20,7 @@ STOPPED, EXPIRED = "botStopped", "expired"  # the events' types
 
 def is_due(bot: Record, now: float) -> bool:
     """Tell whether there is a bot's expired deliveries to tell of."""
-    return bool(bot.untold) and now - bot.noticed_at >= HOURLY
+    return bool(bot["untold"]) and now - bot["noticed_at"] >= HOURLY
 
 
 class Notices:
@@ -34,36 +32,36 @@ class Notices:
 
     def stopped(self, connection: Connection, bot: Record, outcome: Outcome, now: float) -> None:
         """Tell that a bot is stopped, at most once an hour; `bot` is its row from before."""
-        if now - bot.alarmed_at >= HOURLY:
-            set_bot(connection, bot.name, alarmed_at=now)
+        if now - bot["alarmed_at"] >= HOURLY:
+            set_bot(connection, bot["name"], alarmed_at=now)
             facts = {"reason": outcome.reason, "detail": outcome.detail}
-            self._tell(connection, now, STOPPED, bot.name, facts)
+            self._tell(connection, now, STOPPED, bot["name"], facts)
 
     def expire(self, connection: Connection, now: float) -> None:
         """Settle what is too old, and tell of it, at most once an hour for each bot."""
         expired = connection.execute(
-            update(deliveries)
-            .where(PENDING, deliveries.c.expires_at <= now)
-            .values(state="expired", reason="too_old", settled_at=now)
-            .returning(deliveries.c.bot, deliveries.c.event_id)
-        ).all()
-        for name in {row.bot for row in expired}:
-            ids = [row.event_id for row in expired if row.bot == name]
+            "UPDATE deliveries SET state = 'expired', reason = 'too_old', settled_at = :now "
+            "WHERE state = 'pending' AND expires_at <= :now RETURNING bot, event_id",
+            {"now": now},
+        )
+        for name in {row["bot"] for row in expired}:
+            ids = [row["event_id"] for row in expired if row["bot"] == name]
             log.warning(
                 "bot %s: %d deliveries are too old and expire (events %s)", name, len(ids), ids[:20]
             )
             # A notice that has expired itself is not worth another notice.
-            own = select(func.count()).where(events.c.id.in_(ids), events.c.type == EXPIRED)
-            told = len(ids) - connection.execute(own).scalar_one()
-            set_bot(connection, name, untold=bots.c.untold + told)
+            [own] = connection.execute(
+                f"SELECT count(*) AS count FROM events WHERE id IN :ids AND type = '{EXPIRED}'",
+                {"ids": ids},
+            )
+            [bot] = connection.execute("SELECT untold FROM bots WHERE name = :name", {"name": name})
+            set_bot(connection, name, untold=bot["untold"] + len(ids) - own["count"])
             metrics.DELIVERIES.labels(name, "expired").inc(len(ids))
-        for row in connection.execute(select(bots)).all():
+        for row in connection.execute("SELECT name, untold, noticed_at FROM bots"):
             if is_due(row, now):
-                set_bot(connection, row.name, untold=0, noticed_at=now)
-                hours = round(self._max_age / 3600, 1)
-                self._tell(
-                    connection, now, EXPIRED, row.name, {"count": row.untold, "hours": hours}
-                )
+                set_bot(connection, row["name"], untold=0, noticed_at=now)
+                facts = {"count": row["untold"], "hours": round(self._max_age / 3600, 1)}
+                self._tell(connection, now, EXPIRED, row["name"], facts)
 
     def _tell(
         self, connection: Connection, now: float, kind: str, about: str, facts: dict[str, Any]
@@ -72,7 +70,8 @@ class Notices:
 
         News of a bot that works go to itself; otherwise to `default`, or else to any other.
         """
-        stopped = set(connection.execute(select(bots.c.name).where(bots.c.stopped != "")).scalars())
+        rows = connection.execute("SELECT name FROM bots WHERE stopped != ''")
+        stopped = {row["name"] for row in rows}
         order = [about, "default", *sorted(self._known)]
         hearing = [name for name in order if name in self._known and name not in stopped]
         if not hearing:

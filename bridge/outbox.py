@@ -14,22 +14,19 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, func, insert, select, text, update
-
 from bridge import notices
-from bridge.database import Database
+from bridge.database import Connection, Database, Record
 from bridge.model import Attempt, Bot, Delivery, Event, Outcome, Target, Verdict
 from bridge.rows import (
     SHOWN,
-    WAITS,
-    Record,
     add_deliveries,
     delivery_of,
     event_row,
+    new_bot,
     new_event_ids,
     set_bot,
+    set_deliveries,
 )
-from bridge.schema import HELD, PENDING, attempt_deliveries, attempts, bots, deliveries, events
 
 log = logging.getLogger(__name__)
 
@@ -44,107 +41,51 @@ MEDIA_FRESH = 3600.0  # seconds; WeCom keeps a file for 3 days
 MEDIA_GONE = "invalid_media_id"
 
 
-# The statements of every delivery, built once: building one takes longer than running it.
-_HEAD = (
-    select(func.min(deliveries.c.id))
-    .where(deliveries.c.bot == bots.c.name, WAITS)
-    .scalar_subquery()
-)
-_WAITING = select(
-    bots.c.name,
-    bots.c.lease_until,
-    bots.c.rest_until,
-    bots.c.untold,
-    bots.c.noticed_at,
-    _HEAD.label("head"),
-)
-_EXPIRING = select(func.min(deliveries.c.expires_at)).where(PENDING)
-_HELD_UNTIL = select(func.min(deliveries.c.held_until)).where(
-    HELD, deliveries.c.held_until > bindparam("now")
-)
-_FREE = (
-    select(bots.c.name, bots.c.lease)
-    .where(
-        bots.c.name.in_(bindparam("names", expanding=True)),
-        bots.c.lease_until <= bindparam("now"),
-        bots.c.rest_until <= bindparam("now"),
-    )
-    .order_by(bots.c.name)
-    .with_for_update(skip_locked=True)
-)
-_IN_WINDOW = (attempts.c.bot == bindparam("name")) & (attempts.c.ended_at > bindparam("since"))
-_RECENT = select(func.count()).where(_IN_WINDOW)
-_OLDEST_OF = (
-    select(attempts.c.ended_at)
-    .where(_IN_WINDOW)
-    .order_by(attempts.c.ended_at.desc())
-    .limit(1)
-    .offset(bindparam("before"))
-)
-_MINE = (deliveries.c.bot == bindparam("name")) & WAITS
-_DUE = (
-    select(deliveries.c.id, deliveries.c.step, deliveries.c.held_until)
-    .where(_MINE)
-    .order_by(deliveries.c.id)
-    .limit(bindparam("most"))
-)
-_WHOLE = (
-    select(deliveries, events.c.type, events.c.payload, events.c.received_at, events.c.error)
-    .join(events, deliveries.c.event_id == events.c.id)
-    .where(deliveries.c.id == bindparam("number"))
-)
-_BUNDLE = (
-    select(
-        deliveries,
-        *(events.c[name] for name in ("type", "received_at", "error", "brief", *SHOWN)),
-    )
-    .join(events, deliveries.c.event_id == events.c.id)
-    .where(_MINE, deliveries.c.step == 0, deliveries.c.held_until >= bindparam("held"))
-    .order_by(deliveries.c.id)
-    .limit(MAX_BUNDLE)
-)
-_LEASE = (
-    update(bots)
-    .where(bots.c.name == bindparam("this"))
-    .values(lease=bindparam("token"), lease_until=bindparam("until"))
-)
-_INTERRUPT = (
-    update(attempts)
-    .where(_IN_WINDOW, attempts.c.verdict == "")
-    .values(verdict=Verdict.RETRY, reason="interrupted")
-)
-_ATTEMPT = insert(attempts).returning(attempts.c.id)
-_LINK = insert(attempt_deliveries)
-_HOLDER = (
-    select(bots)
-    .where(bots.c.name == bindparam("this"), bots.c.lease == bindparam("token"))
-    .with_for_update()
-)
-_END_LEASE = (
-    update(bots)
-    .where(bots.c.name == bindparam("this"))
-    .values(
-        lease="",
-        lease_until=0.0,
-        rest_until=bindparam("rest"),
-        failures=bindparam("failed"),
-        stopped=bindparam("why"),
-        last_errcode=bindparam("code"),
-        last_reason=bindparam("because"),
-        last_at=bindparam("now"),
-    )
-)
-_END_ATTEMPT = (
-    update(attempts)
-    .where(attempts.c.id == bindparam("number"))
-    .values(
-        ended_at=bindparam("now"),
-        verdict=bindparam("judged"),
-        reason=bindparam("because"),
-        detail=bindparam("said"),
-        errcode=bindparam("code"),
-    )
-)
+# A delivery that waits and is not held by quiet hours. The state is written out rather than bound:
+# SQLite uses a partial index only where it sees the very words of its condition.
+_WAITS = "state = 'pending' AND held_until <= :now"
+_WAITING = f"""
+    SELECT name, lease_until, rest_until, untold, noticed_at,
+        (SELECT min(id) FROM deliveries WHERE bot = bots.name AND {_WAITS}) AS head
+    FROM bots"""
+_EXPIRING = "SELECT min(expires_at) AS moment FROM deliveries WHERE state = 'pending'"
+_HELD_UNTIL = """
+    SELECT min(held_until) AS moment FROM deliveries
+    WHERE state = 'pending' AND held_until > 0 AND held_until > :now"""
+_FREE = """
+    SELECT name, lease FROM bots
+    WHERE name IN :names AND lease_until <= :now AND rest_until <= :now ORDER BY name"""
+_RECENT = "SELECT count(*) AS count FROM attempts WHERE bot = :name AND ended_at > :since"
+_OLDEST_OF = """
+    SELECT ended_at FROM attempts WHERE bot = :name AND ended_at > :since
+    ORDER BY ended_at DESC LIMIT 1 OFFSET :before"""
+_DUE = f"""
+    SELECT id, step, held_until FROM deliveries WHERE bot = :name AND {_WAITS}
+    ORDER BY id LIMIT :most"""
+_WHOLE = """
+    SELECT deliveries.*, type, payload, received_at, error
+    FROM deliveries JOIN events ON events.id = event_id WHERE deliveries.id = :number"""
+_BUNDLE = f"""
+    SELECT deliveries.*, type, received_at, error, brief, {", ".join(SHOWN)}
+    FROM deliveries JOIN events ON events.id = event_id
+    WHERE bot = :name AND {_WAITS} AND step = 0 AND held_until >= :held
+    ORDER BY deliveries.id LIMIT {MAX_BUNDLE}"""
+_LEASE = "UPDATE bots SET lease = :lease, lease_until = :until WHERE name = :name"
+_INTERRUPT = f"""
+    UPDATE attempts SET verdict = '{Verdict.RETRY}', reason = 'interrupted'
+    WHERE bot = :name AND ended_at > :since AND verdict = ''"""
+_ATTEMPT = """
+    INSERT INTO attempts (bot, started_at, ended_at, verdict, reason, detail)
+    VALUES (:name, :now, :until, '', '', '') RETURNING id"""
+_HOLDER = "SELECT * FROM bots WHERE name = :name AND lease = :lease"
+_END_LEASE = """
+    UPDATE bots SET lease = '', lease_until = 0, rest_until = :rest_until, failures = :failures,
+        stopped = :stopped, last_errcode = :errcode, last_reason = :reason, last_at = :now
+    WHERE name = :name"""
+_END_ATTEMPT = """
+    UPDATE attempts SET ended_at = :now, verdict = :verdict, reason = :reason, detail = :detail,
+        errcode = :errcode
+    WHERE id = :attempt"""
 
 
 @dataclass(frozen=True)
@@ -198,10 +139,11 @@ class Outbox:
 
     def _prepare(self, connection: Connection) -> None:
         """Enter the known bots; one whose key has changed is worth another try."""
-        rows = {row.name: row.fingerprint for row in connection.execute(select(bots))}
+        known = connection.execute("SELECT name, fingerprint FROM bots")
+        rows = {row["name"]: row["fingerprint"] for row in known}
         for name, bot in self._known.items():
             if name not in rows:
-                connection.execute(insert(bots).values(name=name, fingerprint=bot.fingerprint))
+                connection.insert("bots", [new_bot(bot)])
             elif rows[name] != bot.fingerprint:
                 self._resume(connection, name, fingerprint=bot.fingerprint)
                 log.info("bot %s has a new key: what waits for it is tried now", name)
@@ -237,8 +179,7 @@ class Outbox:
                 duties.append((number, targets))
                 if self._dedupe:
                     known[row["digest"]] = number
-        if fresh:
-            connection.execute(insert(events), fresh)
+        connection.insert("events", fresh)
         add_deliveries(connection, now, self._max_age, duties)
         results = iter(accepted)
         return [list(islice(results, len(body))) for body in bodies]
@@ -253,11 +194,12 @@ class Outbox:
             # READ COMMITTED does not see what another dyno is just storing. In order, so that
             # two transactions cannot wait for one another.
             for lock in sorted(int(digest[:15], 16) for digest in digests):
-                connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": lock})
-        same = select(events.c.digest, events.c.id).where(
-            events.c.digest.in_(digests), events.c.received_at > now - self._dedupe
+                connection.execute("SELECT pg_advisory_xact_lock(:lock)", {"lock": lock})
+        same = connection.execute(
+            "SELECT digest, id FROM events WHERE digest IN :digests AND received_at > :since",
+            {"digests": list(digests), "since": now - self._dedupe},
         )
-        return {row.digest: row.id for row in connection.execute(same)}
+        return {row["digest"]: row["id"] for row in same}
 
     def claim(self, limit: int) -> tuple[list[Attempt], float, dict[str, float]]:
         """Return attempts that the caller must make now, one per bot, and when to ask again.
@@ -268,7 +210,7 @@ class Outbox:
         """
         now = self._clock()
         with self.database.read() as connection:
-            waiting = connection.execute(_WAITING, {"now": now}).all()
+            waiting = connection.execute(_WAITING, {"now": now})
             if now - self._moments_read[0] >= 1.0:
                 self._moments_read = (now, self._moments(connection, now))
         moments = self._moments_read[1]
@@ -277,16 +219,17 @@ class Outbox:
             self._moments_read = (float("-inf"), [])
             return [], now, {}
         due = {
-            row.name: max(row.lease_until, row.rest_until)
+            row["name"]: max(row["lease_until"], row["rest_until"])
             for row in waiting
-            if row.head is not None and row.name in self._known
+            if row["head"] is not None and row["name"] in self._known
         }
         ready = [name for name, moment in due.items() if moment <= now]
         later = {name: moment for name, moment in due.items() if moment > now}
         claimed: list[Attempt] = []
         if ready:
             names = ready[:limit]
-            claimed = self.database.write(lambda connection: self._claim(connection, names, now))
+            # Lost with the machine, a claim is made again; settling it is what must last.
+            claimed = self.database.write(lambda c: self._claim(c, names, now), durable=False)
         if len(claimed) < len(ready):
             return claimed, now, later
         return claimed, min([*later.values(), *moments], default=float("inf")), later
@@ -294,24 +237,25 @@ class Outbox:
     @staticmethod
     def _moments(connection: Connection, now: float) -> list[float]:
         """Return when the next delivery is too old, and when the next quiet hours end."""
-        found = [connection.execute(query, {"now": now}) for query in (_EXPIRING, _HELD_UNTIL)]
-        return [moment for moment in (rows.scalar() for rows in found) if moment is not None]
+        found = [connection.execute(sql, {"now": now})[0] for sql in (_EXPIRING, _HELD_UNTIL)]
+        return [row["moment"] for row in found if row["moment"] is not None]
 
     def _claim(self, connection: Connection, names: Sequence[str], now: float) -> list[Attempt]:
         # The lock comes first and the count in a statement of its own: at READ COMMITTED one
         # statement would count what stood there before the lock was granted.
-        free = connection.execute(_FREE, {"names": list(names), "now": now}).all()
-        found = [self._claim_bot(connection, row.name, row.lease, now) for row in free]
+        lock = " FOR UPDATE SKIP LOCKED" if connection.is_postgres else ""
+        free = connection.execute(_FREE + lock, {"names": list(names), "now": now})
+        found = [self._claim_bot(connection, row["name"], row["lease"], now) for row in free]
         return [attempt for attempt in found if attempt]
 
     def _claim_bot(
         self, connection: Connection, name: str, former: str, now: float
     ) -> Attempt | None:
         window = {"name": name, "since": now - WINDOW}
-        recent: int = connection.execute(_RECENT, window).scalar_one()
+        recent: int = connection.execute(_RECENT, window)[0]["count"]
         if recent >= self._rate:
-            oldest = connection.execute(_OLDEST_OF, {**window, "before": self._rate - 1})
-            set_bot(connection, name, rest_until=oldest.scalar_one() + WINDOW)
+            [oldest] = connection.execute(_OLDEST_OF, {**window, "before": self._rate - 1})
+            set_bot(connection, name, rest_until=oldest["ended_at"] + WINDOW)
             return None
         told = self._next(connection, name, now, recent)
         if not told:
@@ -320,10 +264,10 @@ class Outbox:
             # A lease that has ended and was not given back: whoever held it died on the way.
             connection.execute(_INTERRUPT, {"name": name, "since": now - WINDOW - LEASE})
         lease = secrets.token_hex(8)
-        connection.execute(_LEASE, {"this": name, "token": lease, "until": now + LEASE})
-        row = {"bot": name, "started_at": now, "ended_at": now + LEASE}
-        attempt: int = connection.execute(_ATTEMPT, row).scalar_one()
-        connection.execute(_LINK, {"attempt_id": attempt, "delivery_id": told[0].id})
+        taken = {"name": name, "lease": lease, "now": now, "until": now + LEASE}
+        connection.execute(_LEASE, taken)
+        attempt: int = connection.execute(_ATTEMPT, taken)[0]["id"]
+        _link(connection, attempt, [told[0].id])
         return Attempt(attempt, name, lease, now, told)
 
     def _next(
@@ -336,14 +280,14 @@ class Outbox:
         """
         mine = {"name": name, "now": now}
         most = min(self._rate - recent, MAX_SINGLES) + 1
-        due = connection.execute(_DUE, {**mine, "most": most}).all()
-        if due and not due[0].step:
-            held = sum(row.held_until > 0 for row in due) > 1
+        due = connection.execute(_DUE, {**mine, "most": most})
+        if due and not due[0]["step"]:
+            held = sum(row["held_until"] > 0 for row in due) > 1
             if held or (recent and len(due) > self._rate - recent):
-                rows = connection.execute(_BUNDLE, {**mine, "held": 1.0 if held else 0.0}).all()
+                rows = connection.execute(_BUNDLE, {**mine, "held": 1.0 if held else 0.0})
                 return tuple(delivery_of(row, _shown(row)) for row in rows)
-        rows = [connection.execute(_WHOLE, {"number": row.id}).one() for row in due[:1]]
-        return tuple(delivery_of(row, json.loads(row.payload)) for row in rows)
+        rows = connection.execute(_WHOLE, {"number": due[0]["id"]}) if due else []
+        return tuple(delivery_of(row, json.loads(row["payload"])) for row in rows)
 
     def settle(
         self,
@@ -373,55 +317,41 @@ class Outbox:
         unfinished: Collection[int],
         now: float,
     ) -> float | None:
-        holder = {"this": attempt.bot, "token": attempt.lease}
-        bot = connection.execute(_HOLDER, holder).first()
-        if bot is None:
+        lock = " FOR UPDATE" if connection.is_postgres else ""
+        holder = {"name": attempt.bot, "lease": attempt.lease}
+        held = connection.execute(_HOLDER + lock, holder)
+        if not held:
             return None
+        [bot] = held
         answered = outcome.verdict in (Verdict.SENT, Verdict.PARK)
-        failures = bot.failures + 1 if outcome.verdict is Verdict.RETRY else 0
+        failures = bot["failures"] + 1 if outcome.verdict is Verdict.RETRY else 0
         rest_until = 0.0 if answered else now + self._rest(outcome, failures)
-        stopped = outcome.reason if outcome.verdict is Verdict.STOP else bot.stopped
-        ended = {"now": now, "code": outcome.errcode, "because": outcome.reason}
-        connection.execute(
-            _END_LEASE,
-            {
-                **ended,
-                "this": attempt.bot,
-                "rest": rest_until,
-                "failed": failures,
-                "why": "" if answered else stopped,
-            },
-        )
-        connection.execute(
-            _END_ATTEMPT,
-            {**ended, "number": attempt.id, "judged": outcome.verdict, "said": outcome.detail},
-        )
+        stopped = outcome.reason if outcome.verdict is Verdict.STOP else bot["stopped"]
+        ended = {
+            "now": now,
+            "errcode": outcome.errcode,
+            "reason": outcome.reason,
+            "detail": outcome.detail,
+            "verdict": outcome.verdict.value,
+            "name": attempt.bot,
+            "attempt": attempt.id,
+            "rest_until": rest_until,
+            "failures": failures,
+            "stopped": "" if answered else stopped,
+        }
+        connection.execute(_END_LEASE, ended)
+        connection.execute(_END_ATTEMPT, ended)
+        # One that grew too old during its call was told all the same.
+        states = ["pending", "expired"] if outcome.verdict is Verdict.SENT else ["pending"]
         for more in (False, True):
             these = [d.id for d in told if (d.id in unfinished) is more]
             if these:
                 values = _progress(told[0], outcome, more, now)
-                # One that grew too old during its call was told all the same.
-                states = ("pending", "expired") if outcome.verdict is Verdict.SENT else ("pending",)
-                self._progressed(connection, these, states, values)
-        others = [d.id for d in told if d.id != attempt.deliveries[0].id]
-        if others:
-            links = [{"attempt_id": attempt.id, "delivery_id": number} for number in others]
-            connection.execute(_LINK, links)
+                set_deliveries(connection, these, states, values, "tries = tries + 1")
+        _link(connection, attempt.id, [d.id for d in told if d.id != attempt.deliveries[0].id])
         if outcome.verdict is Verdict.STOP:
             self._notices.stopped(connection, bot, outcome, now)
         return rest_until
-
-    @staticmethod
-    def _progressed(
-        connection: Connection, ids: Sequence[int], states: Sequence[str], values: dict[str, Any]
-    ) -> None:
-        for start in range(0, len(ids), 500):
-            chunk = ids[start : start + 500]
-            connection.execute(
-                update(deliveries)
-                .where(deliveries.c.id.in_(chunk), deliveries.c.state.in_(states))
-                .values(values)
-            )
 
     def _rest(self, outcome: Outcome, failures: int) -> float:
         match outcome.verdict:
@@ -442,14 +372,20 @@ class Outbox:
         )
 
 
+def _link(connection: Connection, attempt: int, told: Sequence[int]) -> None:
+    """Record which deliveries an attempt tells."""
+    links = [{"attempt_id": attempt, "delivery_id": number} for number in told]
+    connection.insert("attempt_deliveries", links)
+
+
 def _shown(row: Record) -> dict[str, Any]:
     """Return the payload of an event in a digest: no more than a digest shows."""
-    return {"notes": row.brief, **{name: row._mapping[name] for name in SHOWN}}
+    return {"notes": row["brief"], **{name: row[name] for name in SHOWN}}
 
 
 def _progress(delivery: Delivery, outcome: Outcome, more: bool, now: float) -> dict[str, Any]:
     """Return what an outcome changes in the rows of the deliveries that were told together."""
-    values: dict[str, Any] = {"tries": deliveries.c.tries + 1}
+    values: dict[str, Any] = {}
     if outcome.verdict is Verdict.PARK or not delivery.step:
         values["reason"] = "" if outcome.verdict is Verdict.SENT else outcome.reason
     if outcome.media_id:
@@ -461,7 +397,7 @@ def _progress(delivery: Delivery, outcome: Outcome, more: bool, now: float) -> d
         return {**values, "state": "parked", "settled_at": now}
     if outcome.verdict in (Verdict.SENT, Verdict.PARK):
         # A further message that is refused for good does not undo the first; its reason is kept.
-        values |= {"step": deliveries.c.step + 1, "media_id": ""}
+        values |= {"step": delivery.step + 1, "media_id": ""}
         if not more:
             values |= {"state": "sent", "settled_at": now}
     return values

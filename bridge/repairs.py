@@ -3,12 +3,9 @@
 import time
 from collections.abc import Callable, Sequence
 
-from sqlalchemy import Connection, select, update
-
-from bridge.database import Database
+from bridge.database import Connection, Database
 from bridge.model import Event, Target
-from bridge.rows import add_deliveries, event_row, store, target_of
-from bridge.schema import deliveries, events
+from bridge.rows import add_deliveries, event_row, set_deliveries, store, target_of
 
 TEST = "test"  # the type of the event that a test message tells
 DONE = "done_by_hand"
@@ -35,11 +32,12 @@ class Repairs:
     def _send_again(
         self, connection: Connection, event_id: int, bots: Sequence[str], now: float
     ) -> list[str]:
+        number = {"number": event_id}
         rows = connection.execute(
-            select(deliveries).where(deliveries.c.event_id == event_id).order_by(deliveries.c.id)
+            "SELECT * FROM deliveries WHERE event_id = :number ORDER BY id", number
         )
-        before = {row.bot: target_of(row) for row in rows}
-        known = connection.execute(select(events.c.id).where(events.c.id == event_id)).first()
+        before = {row["bot"]: target_of(row) for row in rows}
+        known = connection.execute("SELECT 1 FROM events WHERE id = :number", number)
         names = (bots or list(before)) if known else []
         earlier = [before.get(name, Target(name)) for name in names]
         targets = [Target(t.bot, t.mention, t.template, t.attach) for t in earlier]
@@ -66,15 +64,7 @@ class Repairs:
         return self._change(ids, ("pending", "parked"), values)
 
     def _change(self, ids: Sequence[int], states: Sequence[str], values: dict[str, object]) -> int:
-        def change(connection: Connection) -> int:
-            changed = 0
-            for start in range(0, len(ids), 500):
-                these = deliveries.c.id.in_(ids[start : start + 500])
-                query = update(deliveries).where(these, deliveries.c.state.in_(states))
-                changed += connection.execute(query.values(values)).rowcount
-            return changed
-
-        return self._database.write(change)
+        return self._database.write(lambda c: set_deliveries(c, ids, states, values))
 
     def send_test(self, bot: str) -> int:
         """Put a test message to a bot in the outbox; return its event's id."""

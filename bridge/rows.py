@@ -6,13 +6,8 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, bindparam, insert, text, update
-
-from bridge.database import CHANNEL
-from bridge.model import Delivery, Event, Target
-from bridge.schema import PENDING, bots, deliveries, events
-
-Record = Row[*tuple[Any, ...]]
+from bridge.database import CHANNEL, Connection, Record
+from bridge.model import Bot, Delivery, Event, Target
 
 SHOWN = ("title", "device_type", "os_version", "build_version", "link")  # fields with a column
 BRIEF = 300  # characters of the notes, for lists and digests
@@ -38,14 +33,16 @@ def event_row(event: Event, named: Sequence[str] = ()) -> dict[str, Any]:
 
 def new_event_ids(connection: Connection, count: int) -> Iterator[int]:
     """Take ids for new events beforehand, which lets many be inserted by one statement."""
-    if connection.dialect.name == "postgresql":
-        query = text(
-            "SELECT nextval(pg_get_serial_sequence('events', 'id')) FROM generate_series(1, :n)"
+    if connection.is_postgres:
+        taken = connection.execute(
+            "SELECT nextval(pg_get_serial_sequence('events', 'id')) AS id "
+            "FROM generate_series(1, :count)",
+            {"count": count},
         )
-        return iter(connection.execute(query, {"n": count}).scalars().all())
+        return iter([row["id"] for row in taken])
     # The transaction holds SQLite's only write lock, so that nobody else counts on meanwhile.
-    last = text("SELECT seq FROM sqlite_sequence WHERE name = 'events'")
-    return itertools.count((connection.execute(last).scalar() or 0) + 1)
+    last = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'events'")
+    return itertools.count((last[0]["seq"] if last else 0) + 1)
 
 
 def store(
@@ -57,7 +54,7 @@ def store(
 ) -> int:
     """Insert an event with its deliveries, which expire after `max_age` s; return its id."""
     event_id = next(new_event_ids(connection, 1))
-    connection.execute(insert(events), {**row, "id": event_id})
+    connection.insert("events", [{**row, "id": event_id}])
     add_deliveries(connection, now, max_age, [(event_id, targets)])
     return event_id
 
@@ -73,44 +70,87 @@ def add_deliveries(
         {
             "event_id": event_id,
             "bot": target.bot,
+            "state": "pending",
+            "reason": "",
             "template": target.template,
             "mention": json.dumps(target.mention),
             "attach": json.dumps(target.attach),
+            "step": 0,
+            "media_id": "",
+            "media_at": 0.0,
+            "tries": 0,
             "created_at": now,
             "held_until": target.held_until,
             "expires_at": max(now, target.held_until) + max_age,
+            "settled_at": 0.0,
         }
         for event_id, targets in duties
         for target in targets
     ]
-    if rows:
-        connection.execute(insert(deliveries), rows)
-        if connection.dialect.name == "postgresql":
-            connection.execute(text(f"NOTIFY {CHANNEL}"))
-
-
-# The condition that a delivery waits and is not held by quiet hours.
-WAITS: ColumnElement[bool] = PENDING & (deliveries.c.held_until <= bindparam("now"))
+    connection.insert("deliveries", rows)
+    if rows and connection.is_postgres:
+        connection.execute(f"NOTIFY {CHANNEL}")
 
 
 def delivery_of(row: Record, payload: Mapping[str, Any]) -> Delivery:
     """Return the delivery of a row that also has its event's columns, but for the payload."""
-    event = Event(row.type, payload, row.received_at, error=row.error, id=row.event_id)
-    return Delivery(row.id, event, target_of(row), row.step, row.media_id, row.media_at)
+    event = Event(row["type"], payload, row["received_at"], error=row["error"], id=row["event_id"])
+    return Delivery(row["id"], event, target_of(row), row["step"], row["media_id"], row["media_at"])
 
 
 def target_of(row: Record) -> Target:
     """Return whom and how a delivery's row says that its event is to be told."""
     return Target(
-        row.bot,
-        tuple(json.loads(row.mention)),
-        row.template,
-        tuple(json.loads(row.attach)),
-        row.held_until,
+        row["bot"],
+        tuple(json.loads(row["mention"])),
+        row["template"],
+        tuple(json.loads(row["attach"])),
+        row["held_until"],
     )
+
+
+def new_bot(bot: Bot) -> dict[str, Any]:
+    """Return the row of a bot that nothing was told through yet."""
+    return {
+        "name": bot.name,
+        "fingerprint": bot.fingerprint,
+        "lease": "",
+        "lease_until": 0.0,
+        "rest_until": 0.0,
+        "failures": 0,
+        "stopped": "",
+        "alarmed_at": 0.0,
+        "untold": 0,
+        "noticed_at": 0.0,
+        "last_reason": "",
+        "last_at": 0.0,
+    }
 
 
 def set_bot(connection: Connection, name: str, **values: Any) -> bool:
     """Change a bot's row; tells whether there is one."""
-    done = connection.execute(update(bots).where(bots.c.name == name).values(values))
-    return done.rowcount == 1
+    done = connection.execute(
+        f"UPDATE bots SET {', '.join(_changes(values))} WHERE name = :name RETURNING name",
+        {**values, "name": name},
+    )
+    return bool(done)
+
+
+def set_deliveries(
+    connection: Connection,
+    ids: Sequence[int],
+    states: Sequence[str],
+    values: Mapping[str, Any],
+    *more: str,
+) -> int:
+    """Change those of the deliveries that are in one of the states; returns how many."""
+    changed = connection.execute(
+        f"UPDATE deliveries SET {', '.join([*more, *_changes(values)])} "
+        "WHERE id IN :these AND state IN :states RETURNING id",
+        {**values, "these": list(ids), "states": list(states)},
+    )
+    return len(changed)
+
+
+def _changes(values: Mapping[str, Any]) -> list[str]:
+    return [f"{column} = :{column}" for column in values]

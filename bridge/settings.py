@@ -7,11 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, quote, unquote, urlsplit
 from zoneinfo import ZoneInfo
-
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError
 
 from bridge.model import Bot, Secret
 
@@ -66,10 +63,9 @@ class Settings:
             found |= {url, *parse_qs(urlsplit(url).query).get("key", ())}
         if self.admin_password:
             found.add(self.admin_password.reveal())
-        if password := make_url(self.database_url.reveal()).password:
-            url = self.database_url.reveal()
-            as_written = url.rpartition("@")[0].partition("://")[2].partition(":")[2]
-            found |= {url, str(password), as_written}
+        url = self.database_url.reveal()
+        if password := _password(url):
+            found |= {url, password, unquote(password)}
         return tuple(sorted(found, key=len, reverse=True))
 
     @property
@@ -267,20 +263,31 @@ def _routes(read: _Reader) -> Path | None:
 def _database_url(value: str) -> str:
     scheme, _, rest = value.partition("://")
     if scheme == "sqlite":
-        if not rest.startswith("/") or re.search(r"^/(\?|$)|:memory:|mode=memory", rest):
+        if not rest.startswith("/") or re.search(r"^/$|:memory:|\?", rest):
             raise ValueError("must name a file: sqlite:///bridge.db (or sqlite:////data/bridge.db)")
         return value
     if scheme in ("postgres", "postgresql"):
         if not importlib.util.find_spec("psycopg"):
             raise ValueError("needs psycopg: pip install 'pgyer-wecom-bridge[postgres]'")
+        # libpq wants what is special in a password to be escaped; whoever pasted it may not know.
+        if password := _password(value):
+            rest = rest.replace(f":{password}@", f":{quote(unquote(password), safe='')}@", 1)
+        value = f"postgresql://{rest}"
         try:
-            make_url(value)
-        except (ValueError, ArgumentError):
+            good = urlsplit(value).port != 0
+        except ValueError:
+            good = False
+        if not good:
             raise ValueError(
                 "must be like postgres://user:password@host:5432/name, its port a number"
-            ) from None
-        return f"postgresql+psycopg://{rest}"
+            )
+        return value
     raise ValueError("must begin with sqlite:///, postgres:// or postgresql://")
+
+
+def _password(url: str) -> str:
+    """Return the password in a database's URL as it is written there."""
+    return url.rpartition("@")[0].partition("://")[2].partition(":")[2]
 
 
 def _http_url(value: str) -> str:

@@ -6,16 +6,21 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import postgres
 import pytest
 import requests
 from click.testing import CliRunner, Result
 
+from bridge import schema
 from bridge.cli import commands
+from bridge.database import Database
 from bridge.model import Bot, Event, Secret
 from bridge.outbox import Outbox
 from bridge.sandbox import Sandbox, serve
@@ -107,8 +112,18 @@ class Deployment:
         return self.process.wait(PATIENCE)
 
 
+@cache
+def new_sqlite() -> bytes:
+    """A database that has the schema and nothing else; to make it takes its time, so only once."""
+    with tempfile.TemporaryDirectory() as folder:
+        schema.upgrade(f"sqlite:///{folder}/new.db")
+        return Path(folder, "new.db").read_bytes()
+
+
 def environment(folder: Path, **more: str) -> dict[str, str]:
     """The variables of a bridge with two bots, whose database is in a folder."""
+    if not (folder / "bridge.db").exists():
+        (folder / "bridge.db").write_bytes(new_sqlite())
     return {
         "WECOM_BOT_KEY": "key-of-default",
         "WECOM_BOT_KEY_DEV": "key-of-dev",
@@ -123,6 +138,22 @@ def environment(folder: Path, **more: str) -> dict[str, str]:
 def environ(tmp_path: Path) -> dict[str, str]:
     """The same, for a test that needs no others."""
     return environment(tmp_path)
+
+
+@pytest.fixture(autouse=True)
+def databases(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Close the databases that a test left open, as the end of a process would."""
+    made: list[Database] = []
+    begin = Database.__init__
+
+    def init(database: Database, *args: Any, **more: Any) -> None:
+        made.append(database)
+        begin(database, *args, **more)
+
+    monkeypatch.setattr(Database, "__init__", init)
+    yield
+    for database in made:
+        database.close()
 
 
 @pytest.fixture
@@ -168,22 +199,24 @@ def postgres_server() -> Iterator[postgres.Server]:
         assert not os.environ.get("CI"), postgres.INSTALL
         pytest.skip(f"there is no PostgreSQL: {postgres.INSTALL}")
     with postgres.served() as server:
+        schema.upgrade(server.create("new"))
         yield server
 
 
 @pytest.fixture
 def postgres_url(postgres_server: postgres.Server) -> str:
-    """The URL of an empty PostgreSQL database of the test's own."""
-    return postgres_server.create(f"test_{secrets.token_hex(6)}")
+    """The URL of a PostgreSQL database of the test's own, with the schema and nothing else."""
+    return postgres_server.create(f"test_{secrets.token_hex(6)}", template="new")
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """The URL of an empty database; each test runs on both kinds."""
+    """The URL of a database with the schema and nothing else; each test runs on both kinds."""
     if request.param == "sqlite":
+        (tmp_path / "outbox.db").write_bytes(new_sqlite())
         return f"sqlite:///{tmp_path}/outbox.db"
     url: str = request.getfixturevalue("postgres_url")
-    return url.replace("postgresql://", "postgresql+psycopg://")
+    return url
 
 
 @pytest.fixture

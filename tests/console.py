@@ -11,12 +11,11 @@ from urllib.parse import urlsplit
 from conftest import TOKEN, environment
 from flask import Flask
 from flask.testing import FlaskClient
-from sqlalchemy import insert
 from werkzeug.test import TestResponse
 
 from bridge import create_app
+from bridge.database import Connection
 from bridge.parts import Bridge
-from bridge.schema import attempt_deliveries, attempts, deliveries, events
 
 PASSWORD = "a-password-of-ours"
 KEYS = ("key-of-default", "key-of-dev")
@@ -88,8 +87,8 @@ def fill(bridge: Bridge, count: int, now: float, bots: Sequence[str] = ("default
     kinds = ("updateVersion", "feedback", "crashlog", "versionChange")
     states = ("sent",) * 997 + ("parked", "expired", "pending")
     step = 30 * 86400 / count
-    rows: dict[object, list[dict[str, object]]] = {
-        events: [], deliveries: [], attempts: [], attempt_deliveries: []
+    rows: dict[str, list[dict[str, object]]] = {
+        "events": [], "deliveries": [], "attempts": [], "attempt_deliveries": []
     }  # fmt: skip
     for n in range(1, count + 1):
         at, kind = now - (count - n) * step, kinds[n % 4]
@@ -97,22 +96,26 @@ def fill(bridge: Bridge, count: int, now: float, bots: Sequence[str] = ("default
         payload = {"type": kind, "title": f"应用 {n % 37}", "os_version": f"1.{n}",
                    "notes": f"修复问题 {n}，" * 16, "link": "https://www.pgyer.com/a"}  # fmt: skip
         text = json.dumps(payload, ensure_ascii=False)
-        rows[events].append(
+        rows["events"].append(
             {"id": n, "received_at": at, "type": kind, "title": payload["title"],
              "device_type": "iOS", "os_version": f"1.{n}", "build_version": str(n),
              "link": payload["link"], "brief": payload["notes"][:300], "payload": text,
              "raw": text.encode(), "error": "", "digest": f"{n:064x}"}
         )  # fmt: skip
-        rows[deliveries].append(
+        rows["deliveries"].append(
             {"id": n, "event_id": n, "bot": bot, "state": state, "reason": "", "template": "",
-             "mention": "[]", "attach": "[]", "created_at": at, "held_until": 0.0,
+             "mention": "[]", "attach": "[]", "step": 1, "media_id": "", "media_at": 0.0,
+             "tries": 1, "created_at": at, "held_until": 0.0,
              "expires_at": at + 40 * 86400, "settled_at": 0.0 if state == "pending" else at}
         )  # fmt: skip
-        rows[attempts].append(
+        rows["attempts"].append(
             {"id": n, "bot": bot, "started_at": at, "ended_at": at + 0.2, "verdict": "sent",
              "reason": "ok", "detail": "ok", "errcode": 0}
         )  # fmt: skip
-        rows[attempt_deliveries].append({"delivery_id": n, "attempt_id": n})
-    with bridge.outbox.database.engine.begin() as connection:
+        rows["attempt_deliveries"].append({"delivery_id": n, "attempt_id": n})
+
+    def insert(connection: Connection) -> None:
         for table, values in rows.items():
-            connection.execute(insert(table), values)  # type: ignore[arg-type]
+            connection.insert(table, values)
+
+    bridge.outbox.database.write(insert)

@@ -59,9 +59,10 @@ class Server:
         """End the server; `immediate` is as if the machine had died."""
         self._run("pg_ctl", "-D", str(self._folder / "data"), "-m", how, "-w", "stop")
 
-    def create(self, name: str) -> str:
-        """Make an empty database and return its URL."""
-        self._run("createdb", "-h", "127.0.0.1", "-p", str(self.port), "-U", "bridge", name)
+    def create(self, name: str, template: str = "template1") -> str:
+        """Make a database, an empty one or a copy of another, and return its URL."""
+        where = ("-h", "127.0.0.1", "-p", str(self.port), "-U", "bridge")
+        self._run("createdb", *where, "-T", template, name)
         return f"postgresql://bridge@127.0.0.1:{self.port}/{name}"
 
 

@@ -412,7 +412,7 @@ def test_a_bot_alone_is_tried_again_now(cli: Cli, tmp_path: Path) -> None:
 
 
 def test_the_commands_work_on_either_database(cli: Cli, database_url: str, tmp_path: Path) -> None:
-    environ = {"DATABASE_URL": database_url.replace("+psycopg", "")}
+    environ = {"DATABASE_URL": database_url}
     assert cli("send", "crashlog", "--bot", "default,dev", **environ).exit_code == 0
     bridge = create_bridge(*configure({**environment(tmp_path), **environ}))
     for attempt in bridge.outbox.claim(10)[0]:

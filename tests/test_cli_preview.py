@@ -236,6 +236,7 @@ def test_no_rules_nothing_matches_and_nobody(cli: Cli, tmp_path: Path) -> None:
 
 
 def test_routes_test_sends_and_stores_nothing(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "bridge.db").unlink()
     assert cli("routes", "test", "crashlog").exit_code == 0
     assert not (tmp_path / "bridge.db").exists()
 

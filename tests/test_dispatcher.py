@@ -15,7 +15,6 @@ from bridge.history import History
 from bridge.model import Bot, Message, Outcome, Target, Verdict
 from bridge.outbox import Outbox
 from bridge.rendering import Renderer
-from bridge.schema import events
 from bridge.wecom import Client
 
 
@@ -173,11 +172,11 @@ def test_old_history_is_deleted_while_it_runs(
     outbox.accept([(event(clock), ())])
     clock.advance(31 * 86400)
     dispatcher.start()
-    until(lambda: rows(outbox, events) == [])
+    until(lambda: rows(outbox, "events") == [])
     outbox.accept([(event(clock, n=2), ())])
     clock.advance(PRUNE_EVERY + 31 * 86400)
     dispatcher.wake(["default"])
-    until(lambda: rows(outbox, events) == [])
+    until(lambda: rows(outbox, "events") == [])
 
 
 def test_stopping_twice_and_without_a_start_is_no_trouble(dispatcher: Dispatcher) -> None:

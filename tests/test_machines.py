@@ -96,13 +96,12 @@ def test_the_rate_is_exact_across_all_of_them(
         until(lambda n=n: len(box.calls) == n + 1)
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda n: bridge.post(new_version(n)), range(7, 40)))
-    database = Database(postgres_url.replace("postgresql://", "postgresql+psycopg://"))
+    database = Database(postgres_url)
     resting = "SELECT count(*) FROM bots WHERE rest_until > extract(epoch FROM now())"
-    from sqlalchemy import text
 
     def rests() -> bool:
         with database.read() as connection:
-            return connection.execute(text(resting)).scalar() == 1
+            return connection.execute(resting)[0]["count"] == 1
 
     until(rests, "the bot rests")
     assert len(box.calls) == 7
@@ -112,7 +111,7 @@ def test_the_rate_is_exact_across_all_of_them(
 def test_whoever_dispatches_is_woken_by_what_another_process_stores(
     postgres_url: str, tmp_path: Path
 ) -> None:
-    url = postgres_url.replace("postgresql://", "postgresql+psycopg://")
+    url = postgres_url
     one, two = Database(url), Database(url)
     heard, stopping = threading.Semaphore(0), threading.Event()
     listener = threading.Thread(target=one.listen, args=(heard.release, stopping))

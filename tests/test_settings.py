@@ -551,9 +551,9 @@ def test_a_database_without_a_password_is_no_secret() -> None:
 @pytest.mark.parametrize(
     ("given", "read"),
     [
-        ("postgres://u:p@h:5432/d", "postgresql+psycopg://u:p@h:5432/d"),
-        ("postgresql://u:p@h/d?sslmode=require", "postgresql+psycopg://u:p@h/d?sslmode=require"),
-        (" postgres:///d\n", "postgresql+psycopg:///d"),
+        ("postgres://u:p@h:5432/d", "postgresql://u:p@h:5432/d"),
+        ("postgresql://u:p@h/d?sslmode=require", "postgresql://u:p@h/d?sslmode=require"),
+        (" postgres:///d\n", "postgresql:///d"),
         ("sqlite:///a.db", "sqlite:///a.db"),
         ("sqlite:////data/a.db", "sqlite:////data/a.db"),
     ],

@@ -138,10 +138,8 @@ def test_a_database_of_a_newer_bridge_stops_the_start(
     environ: dict[str, str], caplog: pytest.LogCaptureFixture
 ) -> None:
     app = create_app(environ)
-    from sqlalchemy import text
-
-    newer = text("UPDATE alembic_version SET version_num = '9999'")
-    app.extensions["bridge"].outbox.database.write(lambda c: c.execute(newer).rowcount)
+    newer = "UPDATE alembic_version SET version_num = '9999'"
+    app.extensions["bridge"].outbox.database.write(lambda c: c.execute(newer))
     app.extensions["bridge"].close()
     with pytest.raises(SystemExit) as stopped:
         create_app(environ)

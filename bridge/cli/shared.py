@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
-from sqlalchemy.engine import make_url
 
 from bridge import configure, create_bridge
 from bridge.cli.terminal import Terminal
@@ -71,8 +70,8 @@ def opened() -> Iterator[tuple[Bridge, Terminal]]:
 
 def database_name(settings: Settings) -> str:
     """Return which database is used, without the password."""
-    url = make_url(settings.database_url.reveal())
-    return f"{url.host}/{url.database}" if url.host else str(url.database)
+    kind, _, rest = settings.database_url.reveal().partition("://")
+    return rest[1:] if kind == "sqlite" else rest.rpartition("@")[2].partition("?")[0]
 
 
 def body_of(name: str) -> bytes:
