@@ -1,4 +1,4 @@
-"""The parts of one process, put together, for whoever needs several of them."""
+"""Every part that serves or dispatches, put together for one process."""
 
 from dataclasses import dataclass
 
@@ -9,6 +9,7 @@ from bridge.outbox import Outbox
 from bridge.rendering import Renderer
 from bridge.repairs import Repairs
 from bridge.settings import Settings
+from bridge.wecom import Client
 
 
 @dataclass(frozen=True)
@@ -27,3 +28,24 @@ class Bridge:
         """Finish what is under way, and let go of the database."""
         self.dispatcher.stop()
         self.outbox.database.close()
+
+
+def create_bridge(config: Settings, routes: list[Route]) -> Bridge:
+    """Put the parts together; nothing runs yet and no connection is open."""
+    outbox = Outbox(
+        config.database_url.reveal(),
+        config.bots,
+        rate=config.rate,
+        max_age=config.max_age,
+        dedupe=config.dedupe,
+    )
+    clock = outbox.database.time
+    # Without a password there is no console for a message to link to.
+    public_url = config.public_url if config.admin_password else ""
+    renderer = Renderer(config.templates, config.timezone, public_url)
+    history = History(outbox.database, config.bots)
+    dispatcher = Dispatcher(
+        outbox, renderer, Client(), config.bots, history, config.retention, clock
+    )
+    repairs = Repairs(outbox.database, config.max_age, clock)
+    return Bridge(config, routes, outbox, history, repairs, renderer, dispatcher)

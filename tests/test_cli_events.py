@@ -12,7 +12,8 @@ import pytest
 from click.testing import Result
 from conftest import TOKEN, environment
 
-from bridge import configure, create_bridge, pgyer
+from bridge import configure, pgyer
+from bridge.parts import create_bridge
 from bridge.cli import looking, main
 from bridge.cli import repairing as retrying
 from bridge.model import Outcome, Verdict

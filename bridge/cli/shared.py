@@ -10,10 +10,10 @@ from typing import Any, TypeVar
 
 import click
 
-from bridge import configure, create_bridge
+from bridge import configure
 from bridge.cli.terminal import Terminal
 from bridge.errors import StorageError
-from bridge.parts import Bridge
+from bridge.parts import Bridge, create_bridge
 from bridge.pgyer import MAX_BODY
 from bridge.samples import samples
 from bridge.settings import Settings

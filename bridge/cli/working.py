@@ -7,7 +7,8 @@ import threading
 
 import click
 
-from bridge import configure, create_bridge, logs
+from bridge import configure, logs
+from bridge.parts import create_bridge
 from bridge.schema import VERSION
 
 

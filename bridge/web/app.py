@@ -1,0 +1,83 @@
+"""The WSGI app: receiver, ops and console on the parts of one process."""
+
+import logging
+import os
+from collections.abc import Mapping
+
+from flask import Flask
+from flask.json.provider import DefaultJSONProvider
+from flask.typing import ResponseReturnValue
+from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
+
+from bridge import configure
+from bridge.errors import SchemaError, StorageError
+from bridge.parts import create_bridge
+from bridge.pgyer import MAX_BODY
+from bridge.web.brake import Brake
+from bridge.web.ops import create_ops
+from bridge.web.receiver import create_receiver
+
+log = logging.getLogger(__name__)
+
+
+def create_app(environ: Mapping[str, str] | None = None) -> Flask:
+    """Return the WSGI app; whoever serves it starts `app.extensions["bridge"].dispatcher`.
+
+    Raises SettingsError. A database that does not answer is no reason not to start: the receiver
+    answers 503 meanwhile.
+    """
+    bridge = create_bridge(*configure(os.environ if environ is None else environ))
+    app = Flask(__name__, static_folder=None)
+    app.config["MAX_CONTENT_LENGTH"] = MAX_BODY
+    if isinstance(app.json, DefaultJSONProvider):
+        app.json.ensure_ascii = app.json.sort_keys = False
+    app.extensions["bridge"] = bridge
+    app.register_error_handler(HTTPException, _as_json)
+    wake, clock = bridge.dispatcher.wake, bridge.outbox.database.time
+    app.register_blueprint(
+        create_receiver(bridge.settings, bridge.routes, bridge.outbox, wake, clock)
+    )
+    dispatcher = bridge.dispatcher if bridge.settings.dispatch else None
+    password, brake = bridge.settings.admin_password, Brake()
+    app.register_blueprint(
+        create_ops(password, brake, bridge.history, dispatcher, bridge.renderer, clock)
+    )
+    if password:
+        from bridge.web.console import add_console  # 4 MiB that a bridge without one need not hold
+
+        add_console(app, bridge, password, brake, clock)
+    for warning in bridge.settings.warnings:
+        log.warning("%s", warning)
+    for route in bridge.routes:
+        if route.template and not bridge.renderer.knows(route.template):
+            log.warning(
+                "%s, rule %d: there is no template %r in %s; the event's own is used",
+                bridge.settings.routes,
+                route.rule,
+                route.template,
+                bridge.settings.templates,
+            )
+    try:
+        bridge.outbox.open()
+    except SchemaError as error:
+        log.critical("the bridge cannot start with this database: %s", error)
+        raise SystemExit(4) from None  # gunicorn's own code for an app that cannot be loaded
+    except StorageError as error:
+        log.error("the database cannot be used yet: %s; it is tried again with each event", error)
+    return app
+
+
+def _as_json(error: HTTPException) -> ResponseReturnValue:
+    if error.code == 404 and error.description == NotFound.description:
+        return {"error": "not found"}, 404
+    if error.code == 413:
+        return {"error": f"the body is over {MAX_BODY} bytes"}, 413
+    return {"error": error.description}, error.code or 500, _headers(error)
+
+
+def _headers(error: HTTPException) -> dict[str, str]:
+    return (
+        {"Allow": ", ".join(sorted(error.valid_methods or ()))}
+        if isinstance(error, MethodNotAllowed)
+        else {}
+    )
