@@ -27,6 +27,8 @@ T = TypeVar("T")
 BUSY_TIMEOUT = 5.0  # seconds that SQLite waits for another process's commit
 WRITE_TIMEOUT = 10.0  # seconds after which a caller stops waiting for its write
 MAX_BATCH = 200  # jobs in one transaction
+GATHER = 0.001  # seconds for which a writer waits for others, where there were some before
+ROWS = 16  # that one statement inserts
 CLOCK_EVERY = 60.0  # seconds between two looks at PostgreSQL's clock
 FRESH = 1.0  # seconds for which a connection to PostgreSQL is trusted to be still there
 IDLE_READERS = 4  # connections that are kept for whoever reads next
@@ -64,10 +66,18 @@ class Connection:
 
     def insert(self, table: str, rows: Sequence[Mapping[str, Any]]) -> None:
         """Insert rows that all have the same columns."""
-        if rows:
-            statement, _ = _translated(_insertion(table, tuple(rows[0])), self.is_postgres)
-            cursor = self.driver.cursor()
-            cursor.executemany(statement, rows)
+        columns = tuple(rows[0]) if rows else ()
+        if self.is_postgres:
+            with self.driver.cursor() as cursor:
+                cursor.executemany(
+                    _insertion(table, columns, 1, "%s"), [[*r.values()] for r in rows]
+                )
+            return
+        # Several rows in one statement: at each step of one SQLite lets another thread run.
+        for start in range(0, len(rows), ROWS):
+            some = rows[start : start + ROWS]
+            values = [value for row in some for value in row.values()]
+            self.driver.execute(_insertion(table, columns, len(some), "?"), values)
 
     def begin(self, *, durable: bool) -> None:
         """Begin to write; a commit that is not durable may be lost, but only with the machine."""
@@ -140,6 +150,7 @@ class Database:
         self._lock = threading.Lock()
         self._waiting: deque[_Entry] = deque()
         self._writing = False  # whether a thread leads
+        self._crowd = 0  # how many wrote together the last time
         self._idle = threading.Condition(self._lock)
         self._closed = False
         self._writer: Connection | None = None
@@ -250,9 +261,11 @@ class Database:
 
     def _lead(self) -> None:
         """Write what waits, for its threads; then the next thread that waits leads."""
+        if self._crowd > 1:
+            time.sleep(GATHER)
         with self._lock:
-            count = min(len(self._waiting), MAX_BATCH)
-            batch = [self._waiting.popleft() for _ in range(count)]
+            self._crowd = min(len(self._waiting), MAX_BATCH)
+            batch = [self._waiting.popleft() for _ in range(self._crowd)]
         try:
             self._commit(batch)
         finally:
@@ -327,9 +340,9 @@ def _translated(sql: str, is_postgres: bool) -> tuple[str, tuple[str, ...]]:
 
 
 @cache
-def _insertion(table: str, columns: tuple[str, ...]) -> str:
-    values = ", ".join(f":{column}" for column in columns)
-    return f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({values})"
+def _insertion(table: str, columns: tuple[str, ...], rows: int, mark: str) -> str:
+    row = f"({', '.join([mark] * len(columns))})"
+    return f"INSERT INTO {table} ({', '.join(columns)}) VALUES {', '.join([row] * rows)}"
 
 
 def _sqlite(url: str) -> sqlite3.Connection:

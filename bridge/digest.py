@@ -7,7 +7,7 @@ from typing import Any
 from bridge.markdown import fullest, shorten, size
 from bridge.model import Delivery
 
-_NOTES = (400, 160, 60, 0)  # bytes of each group's notes, the first that lets all groups fit
+_NOTES = (400, 160, 60)  # bytes of each group's notes, the first that lets all groups fit
 _MAX_NOTES = 3  # of one group
 _MAX_NAME = 120  # bytes of a group's title or version
 _NAMES = ("title", "device_type", "os_version", "build_version", "link")
@@ -20,11 +20,11 @@ class Group:
     type: str
     fields: dict[str, str]
     deliveries: list[Delivery] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)  # different ones, the newest first
+    notes: list[str] = field(default_factory=list)  # a few different ones, the newest first
 
     def shown(self, room: int) -> dict[str, Any]:
         """Return what a template sees of it, its notes in at most `room` bytes together."""
-        notes = self.notes[:_MAX_NOTES] if room else []
+        notes = self.notes if room else []
         return {
             **{name: shorten(text, _MAX_NAME) for name, text in self.fields.items()},
             "link": self.fields["link"] if size(self.fields["link"]) <= _MAX_NAME else "",
@@ -44,7 +44,8 @@ def groups(deliveries: Sequence[Delivery]) -> list[Group]:
         group.deliveries.append(delivery)
         notes = delivery.event.fields["notes"]
         if notes:
-            group.notes = [notes, *(text for text in group.notes if text != notes)]
+            others = [text for text in group.notes if text != notes]
+            group.notes = [notes, *others][:_MAX_NOTES]
     return list(found.values())
 
 
@@ -58,11 +59,20 @@ def packed(found: Sequence[Group], render: Render, limit: int) -> tuple[str, Seq
     long notes as possible; if not, then without, so that as few messages as possible are needed.
     Raises ValueError where not even one group fits.
     """
-    for room in _NOTES:
-        text = render(found, room)
-        if size(text) <= limit:
-            return text, found
-    if size(render(found[:1], 0)) > limit:
+    text = render(found[:1], 0)
+    if size(text) > limit:
         raise ValueError(f"is longer than {limit} bytes with a single group in it")
-    count, text = fullest(lambda n: render(found[:n], 0), 1, len(found), limit)
-    return text, found[:count]
+    # Upwards from one: thousands of groups may wait, of which a message holds a hundred.
+    count = 1
+    while count < len(found):
+        more = min(2 * count, len(found))
+        text = render(found[:more], 0)
+        if size(text) > limit:
+            count, text = fullest(lambda n: render(found[:n], 0), count, more, limit)
+            return text, found[:count]
+        count = more
+    for room in _NOTES:
+        longer = render(found, room)
+        if size(longer) <= limit:
+            return longer, found
+    return text, found

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import tzinfo
+from functools import cached_property
 from typing import Any
 
 from bridge import pgyer, routing
@@ -24,6 +25,11 @@ class Receipt:
     stored: Sequence[tuple[Event, Sequence[Target], Accepted]] = ()
     error: str = ""
 
+    @cached_property
+    def bots(self) -> list[str]:
+        """The names of the bots that any of it is told to."""
+        return list(dict.fromkeys(t.bot for _, told, _ in self.stored for t in told))
+
     def answer(self) -> dict[str, Any]:
         """Return what the sender is told, as an object for JSON."""
         if not self.stored:
@@ -34,8 +40,7 @@ class Receipt:
         several = {"events": [result.event for result in results]} if len(results) > 1 else {}
         if all(result.duplicate for result in results):
             return {"status": "duplicate", "event": results[0].event, **several}
-        bots = {target.bot: None for _, told, _ in self.stored for target in told}
-        return {"status": "accepted", "event": results[0].event, "bots": list(bots), **several}
+        return {"status": "accepted", "event": results[0].event, "bots": self.bots, **several}
 
 
 class Intake:

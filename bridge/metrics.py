@@ -6,6 +6,7 @@ gunicorn.conf.py sets, and whichever worker is asked adds them up.
 
 import os
 from collections.abc import Iterable
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Histogram, generate_latest
@@ -14,7 +15,8 @@ from prometheus_client.multiprocess import MultiProcessCollector
 
 _QUICK = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
-EVENTS = Counter("bridge_events", "Events by what became of them.", ["type", "outcome"])
+_EVENTS = Counter("bridge_events", "Events by what became of them.", ["type", "outcome"])
+events = cache(_EVENTS.labels)  # looked up for every request
 ATTEMPTS = Counter("bridge_attempts", "Calls to WeCom.", ["bot", "errcode", "reason"])
 DELIVERIES = Counter("bridge_deliveries", "Settled deliveries.", ["bot", "state"])
 ACKNOWLEDGE = Histogram(

@@ -72,10 +72,11 @@ class Bot:
 
 def as_text(value: Any) -> str:
     """Return a decoded value as a reader should see it; what means "nothing" becomes ''."""
-    if value is None or (isinstance(value, str) and value.strip() in _NOTHING):
-        return ""
     if isinstance(value, str):
-        return value.strip()
+        text = value.strip()
+        return "" if text in _NOTHING else text
+    if value is None:
+        return ""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, float) and value.is_integer():

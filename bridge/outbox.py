@@ -10,7 +10,7 @@ import logging
 import random
 import secrets
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
 
@@ -102,6 +102,9 @@ def backoff(failures: int, jitter: float) -> float:
     return float(min(wait * (0.8 + 0.4 * jitter), BACKOFF_CAP))
 
 
+# An attempt whose deliveries are not read yet, the first one's id, and where more go with it:
+# 1 for what quiet hours held, 0 for all.
+_Lease = tuple[Attempt, int, float | None]
 _Told = tuple[dict[str, Any], Sequence[Target]]  # an event's row, and whom it is told to
 
 
@@ -229,7 +232,10 @@ class Outbox:
         if ready:
             names = ready[:limit]
             # Lost with the machine, a claim is made again; settling it is what must last.
-            claimed = self.database.write(lambda c: self._claim(c, names, now), durable=False)
+            leased = self.database.write(lambda c: self._claim(c, names, now), durable=False)
+            # Read only now, while others may write: a digest's deliveries can be thousands.
+            with self.database.read() as connection:
+                claimed = [_with_deliveries(connection, *lease, now) for lease in leased]
         if len(claimed) < len(ready):
             return claimed, now, later
         return claimed, min([*later.values(), *moments], default=float("inf")), later
@@ -240,25 +246,26 @@ class Outbox:
         found = [connection.execute(sql, {"now": now})[0] for sql in (_EXPIRING, _HELD_UNTIL)]
         return [row["moment"] for row in found if row["moment"] is not None]
 
-    def _claim(self, connection: Connection, names: Sequence[str], now: float) -> list[Attempt]:
+    def _claim(self, connection: Connection, names: Sequence[str], now: float) -> list[_Lease]:
         # The lock comes first and the count in a statement of its own: at READ COMMITTED one
         # statement would count what stood there before the lock was granted.
         lock = " FOR UPDATE SKIP LOCKED" if connection.is_postgres else ""
         free = connection.execute(_FREE + lock, {"names": list(names), "now": now})
         found = [self._claim_bot(connection, row["name"], row["lease"], now) for row in free]
-        return [attempt for attempt in found if attempt]
+        return [lease for lease in found if lease]
 
     def _claim_bot(
         self, connection: Connection, name: str, former: str, now: float
-    ) -> Attempt | None:
+    ) -> _Lease | None:
         window = {"name": name, "since": now - WINDOW}
         recent: int = connection.execute(_RECENT, window)[0]["count"]
         if recent >= self._rate:
             [oldest] = connection.execute(_OLDEST_OF, {**window, "before": self._rate - 1})
             set_bot(connection, name, rest_until=oldest["ended_at"] + WINDOW)
             return None
-        told = self._next(connection, name, now, recent)
-        if not told:
+        most = min(self._rate - recent, MAX_SINGLES) + 1
+        due = connection.execute(_DUE, {"name": name, "now": now, "most": most})
+        if not due:
             return None
         if former:
             # A lease that has ended and was not given back: whoever held it died on the way.
@@ -267,27 +274,14 @@ class Outbox:
         taken = {"name": name, "lease": lease, "now": now, "until": now + LEASE}
         connection.execute(_LEASE, taken)
         attempt: int = connection.execute(_ATTEMPT, taken)[0]["id"]
-        _link(connection, attempt, [told[0].id])
-        return Attempt(attempt, name, lease, now, told)
-
-    def _next(
-        self, connection: Connection, name: str, now: float, recent: int
-    ) -> tuple[Delivery, ...]:
-        """Return what a bot is to be told next: one delivery, or several that go into a digest.
-
-        They go into one when more waits than the rate lets through now, but never the first one
-        of a quiet bot; and when quiet hours have held several of them.
-        """
-        mine = {"name": name, "now": now}
-        most = min(self._rate - recent, MAX_SINGLES) + 1
-        due = connection.execute(_DUE, {**mine, "most": most})
-        if due and not due[0]["step"]:
-            held = sum(row["held_until"] > 0 for row in due) > 1
-            if held or (recent and len(due) > self._rate - recent):
-                rows = connection.execute(_BUNDLE, {**mine, "held": 1.0 if held else 0.0})
-                return tuple(delivery_of(row, _shown(row)) for row in rows)
-        rows = connection.execute(_WHOLE, {"number": due[0]["id"]}) if due else []
-        return tuple(delivery_of(row, json.loads(row["payload"])) for row in rows)
+        first: int = due[0]["id"]
+        _link(connection, attempt, [first])
+        # A digest tells more than the rate lets through now, but never the first one of a quiet
+        # bot; and what quiet hours have held, where that is several.
+        held = sum(row["held_until"] > 0 for row in due) > 1
+        together = held or (recent and len(due) > self._rate - recent)
+        since = None if due[0]["step"] or not together else 1.0 if held else 0.0
+        return Attempt(attempt, name, lease, now, ()), first, since
 
     def settle(
         self,
@@ -370,6 +364,19 @@ class Outbox:
         return set_bot(
             connection, name, stopped="", rest_until=0.0, failures=0, alarmed_at=0.0, **more
         )
+
+
+def _with_deliveries(
+    connection: Connection, attempt: Attempt, first: int, held: float | None, now: float
+) -> Attempt:
+    """Return an attempt with what it is to tell: its first delivery, or all that waits with it."""
+    if held is not None:
+        bundle = {"name": attempt.bot, "now": now, "held": held}
+        rows = connection.execute(_BUNDLE, bundle)
+        if len(rows) > 1:
+            return replace(attempt, deliveries=tuple(delivery_of(r, _shown(r)) for r in rows))
+    [row] = connection.execute(_WHOLE, {"number": first})
+    return replace(attempt, deliveries=(delivery_of(row, json.loads(row["payload"])),))
 
 
 def _link(connection: Connection, attempt: int, told: Sequence[int]) -> None:

@@ -7,24 +7,27 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from bridge.database import CHANNEL, Connection, Record
-from bridge.model import Bot, Delivery, Event, Target
+from bridge.model import Bot, Delivery, Event, Target, as_text
 
 SHOWN = ("title", "device_type", "os_version", "build_version", "link")  # fields with a column
+_as_json = json.JSONEncoder(ensure_ascii=False).encode
+_sorted = json.JSONEncoder(sort_keys=True).encode
 BRIEF = 300  # characters of the notes, for lists and digests
 
 
 def event_row(event: Event, named: Sequence[str] = ()) -> dict[str, Any]:
     """Return an event as its row; the digest tells one payload (and bots named) from another."""
-    payload = json.dumps(event.payload, ensure_ascii=False)
-    rest = {key: value for key, value in event.payload.items() if key != "timestamp"}
-    told = event.raw if event.error else json.dumps(rest, sort_keys=True).encode()
+    payload = event.payload
+    rest = {key: value for key, value in payload.items() if key != "timestamp"}
+    told = event.raw if event.error else _sorted(rest).encode()
     digest = hashlib.sha256(told + b"\n" + ",".join(sorted(named)).encode()).hexdigest()
+    notes = as_text(payload.get("notes")) or as_text(payload.get("message"))
     return {
         "received_at": event.received_at,
         "type": event.type,
-        **{name: event.fields[name] for name in SHOWN},
-        "brief": (event.fields["notes"] or event.fields["message"])[:BRIEF],
-        "payload": payload,
+        **{name: as_text(payload.get(name)) for name in SHOWN},
+        "brief": notes[:BRIEF],
+        "payload": _as_json(payload),
         "raw": event.raw,
         "error": event.error,
         "digest": digest,
@@ -73,8 +76,8 @@ def add_deliveries(
             "state": "pending",
             "reason": "",
             "template": target.template,
-            "mention": json.dumps(target.mention),
-            "attach": json.dumps(target.attach),
+            "mention": _as_json(target.mention),
+            "attach": _as_json(target.attach),
             "step": 0,
             "media_id": "",
             "media_at": 0.0,

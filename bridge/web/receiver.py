@@ -40,6 +40,8 @@ def create_receiver(
         # Every token is compared, and in constant time: neither which nor how much was right shows.
         if not sum(hmac.compare_digest(token.encode(), known) for known in tokens):
             abort(404)
+        if not bots:
+            return []
         names = list(
             dict.fromkeys(name.strip().lower() for name in bots.split(",") if name.strip())
         )
@@ -56,13 +58,13 @@ def create_receiver(
         names = named_bots(token, bots)
         began = time.perf_counter()
         body, now = request.get_data(cache=False), clock()
-        content_type = request.headers.get("Content-Type", "")
-        content_encoding = request.headers.get("Content-Encoding", "")
+        content_type = request.environ.get("CONTENT_TYPE", "")
+        content_encoding = request.environ.get("HTTP_CONTENT_ENCODING", "")
         try:
             receipt = intake.take(body, now, names, content_type, content_encoding)
         except TooLargeError:
             abort(413)
-        wake(target.bot for _, told, _ in receipt.stored for target in told)
+        wake(receipt.bots)
         took = time.perf_counter() - began
         _count(receipt, took)
         for event, targets, result in receipt.stored:
@@ -90,16 +92,18 @@ def create_receiver(
 def _count(receipt: Receipt, took: float) -> None:
     metrics.ACKNOWLEDGE.observe(took)
     if not receipt.stored:
-        metrics.EVENTS.labels("other", "ping").inc()
+        metrics.events("other", "ping").inc()
     for event, _, accepted in receipt.stored:
         # Types come from outside, and each new one would be another series for ever.
         kind = event.type if event.type in pgyer.KNOWN_TYPES else "other"
         outcome = "duplicate" if accepted.duplicate else "accepted"
-        metrics.EVENTS.labels(kind, "undecodable" if event.error else outcome).inc()
+        metrics.events(kind, "undecodable" if event.error else outcome).inc()
 
 
 def _log(event: Event, told: Sequence[Target], accepted: Accepted, ms: float) -> None:
     """Say what became of one event, and what of it a reader must know when it is not well."""
+    if not event.error and not log.isEnabledFor(logging.INFO):
+        return
     what = "is a duplicate, told to" if accepted.duplicate else "accepted for"
     if event.error:
         what = (
