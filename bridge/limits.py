@@ -72,8 +72,10 @@ class LimitedEnvironment(ImmutableSandboxedEnvironment):
 
     def call(self, context: Context, obj: Any, /, *args: Any, **kwargs: Any) -> Any:
         """Call a function for a template."""
-        handed = [*args, *kwargs.values()]
         text = getattr(obj, "__self__", None)  # what a method such as `replace` is called on
+        if text is self:
+            return obj(*args)  # one of the checks above, which only this module puts into templates
+        handed = [*args, *kwargs.values()]
         if not isinstance(text, str | bytes):
             self.tick()
             _refuse_large(handed)
@@ -188,6 +190,8 @@ def _length(value: Any) -> int:
 
 def _heft(value: Any) -> int:
     """Return about how many bytes a value holds; MAX_HEFT and more are not told apart."""
+    if isinstance(value, str):
+        return 64 + len(value)
     heft, left = 0, [iter((value,))]
     while left and heft <= MAX_HEFT:
         for item in left[-1]:
@@ -216,8 +220,9 @@ def _refuse_wide(form: str) -> None:
 
 
 def _refuse_large(arguments: Sequence[Any]) -> None:
-    if any(isinstance(value, int) and abs(value) > MAX_NUMBER for value in arguments):
-        raise TooCostlyError(f"hands over a number above {MAX_NUMBER}")
+    for value in arguments:
+        if isinstance(value, int) and abs(value) > MAX_NUMBER:
+            raise TooCostlyError(f"hands over a number above {MAX_NUMBER}")
 
 
 def _no_larger(made: Any) -> Any:

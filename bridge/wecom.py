@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from functools import cache
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
@@ -50,7 +51,7 @@ class Client:
         self, session: requests.Session | None = None, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._session = session or _session()
-        self._settings: dict[str, Mapping[str, Any]] = {}
+        self._surroundings = cache(self._look_around)
         self._clock = clock
 
     def send(self, bot: Bot, message: Message) -> Outcome:
@@ -68,25 +69,20 @@ class Client:
     def _post(self, url: str, **content: Any) -> Outcome:
         deadline = self._clock() + CALL_TIMEOUT
         call = requests.Request("POST", url, **content).prepare()
+        # By the adapter itself: of what a session adds (cookies, redirects) WeCom has none.
+        adapter = self._session.get_adapter(url)
         try:
-            with self._session.send(
-                call,
-                timeout=(CONNECT_TIMEOUT, READ_TIMEOUT),
-                allow_redirects=False,
-                **self._surroundings(url),
+            with adapter.send(
+                call, timeout=(CONNECT_TIMEOUT, READ_TIMEOUT), **self._surroundings(url)
             ) as response:
                 reply = self._read(response, deadline)
                 return classify(response.status_code, reply, response.headers.get("Retry-After"))
         except requests.RequestException as error:
             return transport_failure(error)
 
-    def _surroundings(self, url: str) -> Mapping[str, Any]:
-        """Return the proxies and certificates that the environment asks for, looked up once."""
-        if url not in self._settings:
-            self._settings[url] = self._session.merge_environment_settings(
-                url, {}, True, None, None
-            )
-        return self._settings[url]
+    def _look_around(self, url: str) -> Mapping[str, Any]:
+        """Return the proxies and certificates that the environment asks for."""
+        return self._session.merge_environment_settings(url, {}, True, None, None)
 
     def _read(self, response: requests.Response, deadline: float) -> bytes:
         """Read a reply that may be endless or trickle: at most _MAX_REPLY, until the deadline."""
