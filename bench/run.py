@@ -434,7 +434,7 @@ class Bench:
             payload = {"build_version": f"{time.time_ns()}-{n}"}
             outbox.accept([(Event("x", payload, time.time()), [Target("claimer")])])
             began = time.perf_counter()
-            [attempt], *_ = outbox.claim(1)
+            [attempt] = outbox.claim(1)
             outbox.settle(attempt, Outcome(Verdict.SENT, "ok"))
             took.append(time.perf_counter() - began)
         outbox.database.close()

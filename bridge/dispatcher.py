@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 
 from bridge import metrics
 from bridge.errors import StorageError
@@ -21,6 +22,9 @@ POLL = 1.0  # seconds between two looks for what other processes have stored
 TROUBLE = 2.0  # seconds to wait when the database cannot be read
 PRUNE_EVERY = 600.0  # seconds
 MAX_SENDERS = 32  # calls under way at once
+FEW_SENDERS = 4  # the same while events come in: who receives is not to be crowded out
+COMING = 0.05  # seconds for which events count as coming in after the last one
+SLOW = 0.05  # seconds after which a call only waits for WeCom, and does not count as one of a few
 
 
 class Dispatcher:
@@ -45,12 +49,17 @@ class Dispatcher:
         self._clock = clock
         self._pruned_at = 0.0
         self._busy: dict[str, float] = {}  # until when (epoch s) a bot can be told nothing
+        # To render is computing, of which Python does one at a time: more senders at it would only
+        # crowd out those who receive.
+        self._turn = threading.Lock()
         self._wake = threading.Event()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="dispatcher", daemon=True)
         self._listener = threading.Thread(target=self._listen, name="listener", daemon=True)
-        self._pool = ThreadPoolExecutor(min(len(bots) or 1, MAX_SENDERS), "sender")
-        self._slots = threading.Semaphore(min(len(bots) or 1, MAX_SENDERS))
+        self._most = min(len(bots) or 1, MAX_SENDERS)
+        self._pool = ThreadPoolExecutor(self._most, "sender")
+        self._received_at = float("-inf")  # monotonic s
+        self._calls: dict[int, float] = {}  # attempts, and since when (monotonic s) each waits
 
     @property
     def alive(self) -> bool:
@@ -68,6 +77,7 @@ class Dispatcher:
 
         While all of them rest or are being told, a look would find nothing to do.
         """
+        self._received_at = time.monotonic()
         now = self._clock()
         if any(self._busy.get(name, 0.0) <= now for name in bots):
             self._wake.set()
@@ -111,24 +121,27 @@ class Dispatcher:
 
     def run_once(self) -> float:
         """Start whatever is due and a sender is free for; return when to look again (epoch s)."""
-        free = 0
-        while self._slots.acquire(blocking=False):
-            free += 1
-        if not free:
+        now, most = time.monotonic(), self._most
+        if now - self._received_at < COMING:
+            slow = sum(now - since > SLOW for since in list(self._calls.values()))
+            most = min(FEW_SENDERS + slow, self._most)
+        free = most - len(self._calls)
+        if free <= 0:
             return float("inf")  # a sender that finishes wakes the loop
-        claimed: list[Attempt] = []
-        try:
-            claimed, due, self._busy = self._outbox.claim(free)
-            self._busy |= dict.fromkeys((attempt.bot for attempt in claimed), float("inf"))
-        finally:
-            for _ in range(free - len(claimed)):
-                self._slots.release()
+        claimed = self._outbox.claim(free)
+        self._busy |= dict.fromkeys((attempt.bot for attempt in claimed), float("inf"))
         for attempt in claimed:
-            self._pool.submit(self.tell, attempt).add_done_callback(self._finished)
-        return due if len(claimed) < free else float("inf")
+            self._calls[attempt.id] = float("inf")
+            self._pool.submit(self.tell, attempt).add_done_callback(
+                partial(self._finished, attempt.id)
+            )
+        if len(claimed) == free:
+            return float("inf")
+        due, self._busy = self._outbox.outlook()
+        return due
 
-    def _finished(self, _: Future[None]) -> None:
-        self._slots.release()
+    def _finished(self, attempt: int, _: Future[None]) -> None:
+        del self._calls[attempt]
         self._wake.set()
 
     def tell(self, attempt: Attempt) -> None:
@@ -137,11 +150,13 @@ class Dispatcher:
         told: Sequence[Delivery] = attempt.deliveries
         unfinished: Collection[int] = ()
         try:
-            if len(told) > 1:
-                message, told = self._renderer.digest(told)
-                unfinished = _one_for_each_call(told)
-            else:
-                message, unfinished = self._next_message(told[0])
+            with self._turn:
+                if len(told) > 1:
+                    message, told = self._renderer.digest(told)
+                    unfinished = _one_for_each_call(told)
+                else:
+                    message, unfinished = self._next_message(told[0])
+            self._calls[attempt.id] = time.monotonic()
             outcome = self._client.send(bot, message)
         except Exception:
             log.exception("%s → bot %s: our own mistake", _events(attempt.deliveries), bot.name)

@@ -18,9 +18,8 @@ HOURLY = 3600.0  # seconds between two notices of one kind about one bot
 STOPPED, EXPIRED = "botStopped", "expired"  # the events' types
 
 
-def is_due(bot: Record, now: float) -> bool:
-    """Tell whether there is a bot's expired deliveries to tell of."""
-    return bool(bot["untold"]) and now - bot["noticed_at"] >= HOURLY
+# When the next notice of expired deliveries is due.
+DUE = f"SELECT min(noticed_at) + {HOURLY} AS moment FROM bots WHERE untold > 0"
 
 
 class Notices:
@@ -57,11 +56,11 @@ class Notices:
             [bot] = connection.execute("SELECT untold FROM bots WHERE name = :name", {"name": name})
             set_bot(connection, name, untold=bot["untold"] + len(ids) - own["count"])
             metrics.DELIVERIES.labels(name, "expired").inc(len(ids))
-        for row in connection.execute("SELECT name, untold, noticed_at FROM bots"):
-            if is_due(row, now):
-                set_bot(connection, row["name"], untold=0, noticed_at=now)
-                facts = {"count": row["untold"], "hours": round(self._max_age / 3600, 1)}
-                self._tell(connection, now, EXPIRED, row["name"], facts)
+        due = "SELECT name, untold FROM bots WHERE untold > 0 AND noticed_at <= :before"
+        for row in connection.execute(due, {"before": now - HOURLY}):
+            set_bot(connection, row["name"], untold=0, noticed_at=now)
+            facts = {"count": row["untold"], "hours": round(self._max_age / 3600, 1)}
+            self._tell(connection, now, EXPIRED, row["name"], facts)
 
     def _tell(
         self, connection: Connection, now: float, kind: str, about: str, facts: dict[str, Any]

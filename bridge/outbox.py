@@ -45,16 +45,18 @@ MEDIA_GONE = "invalid_media_id"
 # SQLite uses a partial index only where it sees the very words of its condition.
 _WAITS = "state = 'pending' AND held_until <= :now"
 _WAITING = f"""
-    SELECT name, lease_until, rest_until, untold, noticed_at,
+    SELECT name, lease_until, rest_until,
         (SELECT min(id) FROM deliveries WHERE bot = bots.name AND {_WAITS}) AS head
     FROM bots"""
 _EXPIRING = "SELECT min(expires_at) AS moment FROM deliveries WHERE state = 'pending'"
 _HELD_UNTIL = """
     SELECT min(held_until) AS moment FROM deliveries
     WHERE state = 'pending' AND held_until > 0 AND held_until > :now"""
-_FREE = """
+_FREE = f"""
     SELECT name, lease FROM bots
-    WHERE name IN :names AND lease_until <= :now AND rest_until <= :now ORDER BY name"""
+    WHERE lease_until <= :now AND rest_until <= :now AND name IN :names
+        AND EXISTS (SELECT 1 FROM deliveries WHERE bot = bots.name AND {_WAITS})
+    LIMIT :limit"""
 _RECENT = "SELECT count(*) AS count FROM attempts WHERE bot = :name AND ended_at > :since"
 _OLDEST_OF = """
     SELECT ended_at FROM attempts WHERE bot = :name AND ended_at > :since
@@ -64,7 +66,7 @@ _DUE = f"""
     ORDER BY id LIMIT :most"""
 _WHOLE = """
     SELECT deliveries.*, type, payload, received_at, error
-    FROM deliveries JOIN events ON events.id = event_id WHERE deliveries.id = :number"""
+    FROM deliveries JOIN events ON events.id = event_id WHERE deliveries.id IN :numbers"""
 _BUNDLE = f"""
     SELECT deliveries.*, type, received_at, error, brief, {", ".join(SHOWN)}
     FROM deliveries JOIN events ON events.id = event_id
@@ -126,6 +128,7 @@ class Outbox:
         jitter: Callable[[], float] = random.random,
     ) -> None:
         self._known = known
+        self._names = list(known)
         self._rate = rate
         self._max_age = max_age
         self._notices = notices.Notices(known, max_age)
@@ -204,53 +207,60 @@ class Outbox:
         )
         return {row["digest"]: row["id"] for row in same}
 
-    def claim(self, limit: int) -> tuple[list[Attempt], float, dict[str, float]]:
-        """Return attempts that the caller must make now, one per bot, and when to ask again.
+    def claim(self, limit: int) -> list[Attempt]:
+        """Return attempts that the caller must make now, one per bot and at most `limit`.
 
-        Each is already on record and holds its bot's lease for LEASE seconds. The second value
-        is an epoch time, at which something may be due; infinity where nothing waits. The third
-        tells until when (epoch s) each bot that is not free yet has to wait.
+        Each is already on record and holds its bot's lease for LEASE seconds.
+        """
+        now = self._clock()
+        if any(moment <= now for moment in self._moments(now)):
+            self.database.write(lambda connection: self._notices.expire(connection, now))
+            self._moments_read = (float("-inf"), [])
+            return []
+        # Lost with the machine, a claim is made again; settling it is what must last.
+        leases = self.database.write(lambda c: self._claim(c, limit, now), durable=False)
+        if not leases:
+            return []
+        # Read only now, while others may write: a digest's deliveries can be thousands.
+        with self.database.read() as connection:
+            return _with_deliveries(connection, leases, now)
+
+    def outlook(self) -> tuple[float, dict[str, float]]:
+        """Return when something may be due, and until when each bot that is not free has to wait.
+
+        Both in epoch seconds; infinity where nothing waits.
         """
         now = self._clock()
         with self.database.read() as connection:
             waiting = connection.execute(_WAITING, {"now": now})
-            if now - self._moments_read[0] >= 1.0:
-                self._moments_read = (now, self._moments(connection, now))
-        moments = self._moments_read[1]
-        if any(moment <= now for moment in moments) or any(notices.is_due(b, now) for b in waiting):
-            self.database.write(lambda connection: self._notices.expire(connection, now))
-            self._moments_read = (float("-inf"), [])
-            return [], now, {}
         due = {
-            row["name"]: max(row["lease_until"], row["rest_until"])
+            row["name"]: max(row["lease_until"], row["rest_until"], now)
             for row in waiting
             if row["head"] is not None and row["name"] in self._known
         }
-        ready = [name for name, moment in due.items() if moment <= now]
         later = {name: moment for name, moment in due.items() if moment > now}
-        claimed: list[Attempt] = []
-        if ready:
-            names = ready[:limit]
-            # Lost with the machine, a claim is made again; settling it is what must last.
-            leased = self.database.write(lambda c: self._claim(c, names, now), durable=False)
-            # Read only now, while others may write: a digest's deliveries can be thousands.
+        return min([*due.values(), *self._moments(now)], default=float("inf")), later
+
+    def _moments(self, now: float) -> list[float]:
+        """Return when something is to be done that needs no event: looked up once a second.
+
+        That is when the next delivery is too old, the next quiet hours end, a notice is due.
+        """
+        if now - self._moments_read[0] >= 1.0:
+            found: list[float] = []
             with self.database.read() as connection:
-                claimed = [_with_deliveries(connection, *lease, now) for lease in leased]
-        if len(claimed) < len(ready):
-            return claimed, now, later
-        return claimed, min([*later.values(), *moments], default=float("inf")), later
+                for query in (_EXPIRING, _HELD_UNTIL, notices.DUE):
+                    [row] = connection.execute(query, {"now": now})
+                    found += [row["moment"]] if row["moment"] is not None else []
+            self._moments_read = (now, found)
+        return self._moments_read[1]
 
-    @staticmethod
-    def _moments(connection: Connection, now: float) -> list[float]:
-        """Return when the next delivery is too old, and when the next quiet hours end."""
-        found = [connection.execute(sql, {"now": now})[0] for sql in (_EXPIRING, _HELD_UNTIL)]
-        return [row["moment"] for row in found if row["moment"] is not None]
-
-    def _claim(self, connection: Connection, names: Sequence[str], now: float) -> list[_Lease]:
+    def _claim(self, connection: Connection, limit: int, now: float) -> list[_Lease]:
         # The lock comes first and the count in a statement of its own: at READ COMMITTED one
         # statement would count what stood there before the lock was granted.
         lock = " FOR UPDATE SKIP LOCKED" if connection.is_postgres else ""
-        free = connection.execute(_FREE + lock, {"names": list(names), "now": now})
+        wanted = {"now": now, "names": self._names, "limit": limit}
+        free = connection.execute(_FREE + lock, wanted)
         found = [self._claim_bot(connection, row["name"], row["lease"], now) for row in free]
         return [lease for lease in found if lease]
 
@@ -366,17 +376,24 @@ class Outbox:
         )
 
 
-def _with_deliveries(
-    connection: Connection, attempt: Attempt, first: int, held: float | None, now: float
-) -> Attempt:
-    """Return an attempt with what it is to tell: its first delivery, or all that waits with it."""
-    if held is not None:
-        bundle = {"name": attempt.bot, "now": now, "held": held}
-        rows = connection.execute(_BUNDLE, bundle)
-        if len(rows) > 1:
-            return replace(attempt, deliveries=tuple(delivery_of(r, _shown(r)) for r in rows))
-    [row] = connection.execute(_WHOLE, {"number": first})
-    return replace(attempt, deliveries=(delivery_of(row, json.loads(row["payload"])),))
+def _with_deliveries(connection: Connection, leases: Sequence[_Lease], now: float) -> list[Attempt]:
+    """Return the attempts with what they are to tell: one delivery, or all that go with it."""
+    told: dict[int, tuple[Delivery, ...]] = {}
+    for attempt, _, held in leases:
+        if held is not None:
+            bundle = {"name": attempt.bot, "now": now, "held": held}
+            rows = connection.execute(_BUNDLE, bundle)
+            told[attempt.id] = tuple(delivery_of(row, _shown(row)) for row in rows)
+    # One alone is told in full; so is what is left of a digest where others have settled the rest.
+    numbers = [first for attempt, first, _ in leases if len(told.get(attempt.id, ())) < 2]
+    alone = {
+        row["id"]: (delivery_of(row, json.loads(row["payload"])),)
+        for row in connection.execute(_WHOLE, {"numbers": numbers})
+    }
+    return [
+        replace(attempt, deliveries=alone.get(first) or told[attempt.id])
+        for attempt, first, _ in leases
+    ]
 
 
 def _link(connection: Connection, attempt: int, told: Sequence[int]) -> None:

@@ -13,10 +13,10 @@ from click.testing import Result
 from conftest import TOKEN, environment
 
 from bridge import configure, pgyer
-from bridge.parts import create_bridge
 from bridge.cli import looking, main
 from bridge.cli import repairing as retrying
 from bridge.model import Outcome, Verdict
+from bridge.parts import create_bridge
 from bridge.samples import samples
 
 Cli = Callable[..., Result]
