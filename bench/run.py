@@ -418,9 +418,37 @@ class Bench:
                     acks.append(a.rate / b.rate)
             many, few = self._claims(url), self._claims(empty)
             claims.append(few / many)
+        self._retention(url)
         ack, claim = median(acks), median(claims)
         self.row("acknowledge and claim with 1,000,000 stored events ÷ with none", "≥ 0.9",
                  min(ack, claim) >= 0.9, f"{ack:.2f} and {claim:.2f}")  # fmt: skip
+
+    def _retention(self, url: str) -> None:
+        """Delete old events while others write; the row is how long the slowest had to wait."""
+        from bridge.database import Database
+        from bridge.history import History
+
+        database, waited = Database(url), [0.0]
+        history, end = History(database, {}), time.monotonic() + self.seconds * self.rounds
+        deleting = threading.Event()
+
+        def write() -> None:
+            while not deleting.is_set():
+                began = time.perf_counter()
+                database.write(lambda connection: None)
+                waited.append(time.perf_counter() - began)
+                time.sleep(0.002)
+
+        writer, deleted = threading.Thread(target=write), 0
+        writer.start()
+        while time.monotonic() < end:
+            deleted += history.prune(time.time() - 3600)
+        deleting.set()
+        writer.join()
+        database.close()
+        longest, usual = 1000 * max(waited), 1000 * median(waited)
+        self.row("retention: the longest that a writer waits for it", "≤ 50 ms", longest <= 50,
+                 f"{longest:.0f} ms, usually {usual:.0f} ms ({deleted} deleted)")  # fmt: skip
 
     def _claims(self, url: str) -> float:
         """Return the median seconds of claiming and settling one delivery."""

@@ -6,6 +6,7 @@ every other query has an index.
 
 import json
 import re
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -14,7 +15,8 @@ from bridge.database import Connection, Database, Record
 from bridge.model import Bot, Event, Target
 from bridge.rows import SHOWN, target_of
 
-PRUNE_BATCH = 200  # events
+FIRST_BATCH, MAX_BATCH = 20, 500  # rows that retention deletes at once
+HOLD = 0.02  # seconds for which it would like to keep others from writing
 SCAN = 10_000  # events that one page of a filtered list looks at
 MINUTE = 60.0  # seconds
 HOUR = 3600.0
@@ -112,6 +114,7 @@ class History:
     def __init__(self, database: Database, known: Mapping[str, Bot]) -> None:
         self._database = database
         self._known = known
+        self._batch = FIRST_BATCH
 
     def events(self, wanted: Wanted, before: int | None = None, limit: int = 50) -> EventPage:
         """Return a page of events, newest first, of those with an id below `before`.
@@ -240,32 +243,43 @@ class History:
         return Health(row["count"], row["oldest"], names)
 
     def prune(self, before: float) -> int:
-        """Delete a batch of what was settled before a moment; returns how many events."""
-        return self._database.write(lambda connection: self._prune(connection, before))
+        """Delete a batch of what was settled before a moment; returns how many rows at the most.
 
-    @staticmethod
-    def _prune(connection: Connection, before: float) -> int:
-        old = connection.execute(
-            "SELECT id FROM events WHERE received_at < :before AND NOT EXISTS (SELECT 1 "
-            "FROM deliveries WHERE event_id = events.id "
-            "AND (state = 'pending' OR settled_at > :before)) LIMIT :most",
-            {"before": before, "most": PRUNE_BATCH},
-        )
-        ids = {"ids": [row["id"] for row in old]}
-        for deletion in (
-            "attempt_deliveries WHERE delivery_id IN "
-            "(SELECT id FROM deliveries WHERE event_id IN :ids)",
-            "deliveries WHERE event_id IN :ids",
-            "events WHERE id IN :ids",
-        ):
-            connection.execute(f"DELETE FROM {deletion}", ids)
-        connection.execute(
-            "DELETE FROM attempts WHERE id IN (SELECT id FROM attempts WHERE ended_at < :before "
-            "AND NOT EXISTS (SELECT 1 FROM attempt_deliveries WHERE attempt_id = attempts.id) "
-            "LIMIT :most)",
-            {"before": before, "most": PRUNE_BATCH},
-        )
-        return len(old)
+        What is old is looked for while others may write, and a batch is as large as they can
+        wait for: an event of a megabyte takes as long as hundreds of usual ones.
+        """
+        limit = {"before": before, "limit": self._batch}
+        with self._database.read() as connection:
+            old, stale = connection.execute(_OLD, limit), connection.execute(_STALE, limit)
+        ids = {"before": before, "ids": [r["id"] for r in old], "stale": [r["id"] for r in stale]}
+        if not old and not stale:
+            return 0
+        took = self._database.write(lambda connection: _delete(connection, ids))
+        self._batch = min(max(int(self._batch * HOLD / max(took, HOLD / 2)), 1), MAX_BATCH)
+        return max(len(old), len(stale))
+
+
+# What may go is settled, and was before the moment; what is pending never goes.
+_SETTLED = """NOT EXISTS (SELECT 1 FROM deliveries
+    WHERE event_id = events.id AND (state = 'pending' OR settled_at > :before))"""
+_OLD = f"SELECT id FROM events WHERE received_at < :before AND {_SETTLED} LIMIT :limit"
+_STALE = """
+    SELECT id FROM attempts WHERE ended_at < :before
+        AND NOT EXISTS (SELECT 1 FROM attempt_deliveries WHERE attempt_id = attempts.id)
+    LIMIT :limit"""
+
+
+def _delete(connection: Connection, ids: Mapping[str, Any]) -> float:
+    """Delete events and attempts; returns the seconds it took."""
+    began = time.perf_counter()
+    still = connection.execute(f"SELECT id FROM events WHERE id IN :ids AND {_SETTLED}", ids)
+    these = {"ids": [row["id"] for row in still]}
+    told = "delivery_id IN (SELECT id FROM deliveries WHERE event_id IN :ids)"
+    connection.execute(f"DELETE FROM attempt_deliveries WHERE {told}", these)
+    connection.execute("DELETE FROM deliveries WHERE event_id IN :ids", these)
+    connection.execute("DELETE FROM events WHERE id IN :ids", these)
+    connection.execute("DELETE FROM attempts WHERE id IN :stale", ids)
+    return time.perf_counter() - began
 
 
 def _newest(connection: Connection) -> int:

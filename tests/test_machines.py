@@ -13,7 +13,7 @@ from pathlib import Path
 import postgres
 import pytest
 import requests
-from conftest import ROOT, Deployment, until
+from conftest import ROOT, TOKEN, Deployment, free_port, until
 
 from bridge.database import Database
 from bridge.repairs import Repairs
@@ -31,8 +31,10 @@ class Workers:
         self.log = folder / "workers.log"
         self.processes: list[subprocess.Popen[bytes]] = []
 
-    def start(self, bridge: Deployment) -> subprocess.Popen[bytes]:
+    def start(self, bridge: Deployment, **more: str) -> subprocess.Popen[bytes]:
         environ = {"PATH": os.environ["PATH"], **bridge.environ, "BRIDGE_DISPATCH": "on"}
+        del environ["PORT"]  # the web process has it
+        environ |= more
         before = self.log.read_text().count("dispatching for") if self.log.exists() else 0
         with self.log.open("ab") as log:
             process = subprocess.Popen(
@@ -167,3 +169,37 @@ def test_a_database_that_restarts_costs_nothing_that_was_acknowledged(
         # One that was told as the database went may be told twice; no other.
         assert len(heads(box)) <= len(acknowledged) + 1
         bridge.stop()
+
+
+def test_a_worker_says_what_it_has_sent_where_it_has_a_port(
+    sandbox: Served, deploy: Deploy, workers: Workers
+) -> None:
+    box, api = sandbox
+    more = {"BRIDGE_DISPATCH": "off", "BRIDGE_ADMIN_PASSWORD": "a-password-of-ours"}
+    bridge = deploy(api, **more).start()
+    port = free_port()
+    workers.start(bridge, PORT=str(port))
+    bridge.post(new_version(1))
+    sent = 'bridge_deliveries_total{bot="default",state="sent"} 1.0'
+
+    def metrics(of: int) -> str:
+        url = f"http://127.0.0.1:{of}/metrics"
+        return requests.get(url, auth=("", "a-password-of-ours"), timeout=20).text
+
+    until(lambda: sent in metrics(port), "the worker counts what it sent")
+    assert len(box.messages()) == 1
+    assert sent not in metrics(bridge.port)
+    assert requests.get(f"http://127.0.0.1:{port}/readyz", timeout=20).json()["status"] == "ready"
+    assert requests.get(f"http://127.0.0.1:{port}/metrics", timeout=20).status_code == 401
+    assert requests.post(f"http://127.0.0.1:{port}/pgyer/{TOKEN}", timeout=20).status_code == 404
+
+
+def test_a_worker_whose_port_is_taken_tells_all_the_same(
+    sandbox: Served, deploy: Deploy, workers: Workers
+) -> None:
+    box, api = sandbox
+    bridge = deploy(api, BRIDGE_DISPATCH="off").start()
+    workers.start(bridge, PORT=str(bridge.port))
+    bridge.post(new_version(1))
+    until(lambda: len(box.messages()) == 1)
+    assert f"no /metrics of this worker: PORT {bridge.port}" in workers.log.read_text()

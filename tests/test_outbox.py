@@ -1,6 +1,7 @@
 """The outbox by a clock that stands still: what is stored, claimed, settled, expired, pruned."""
 
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from bridge.errors import StorageError
 from bridge.history import History
 from bridge.model import Attempt, Bot, Event, Outcome, Secret, Target, Verdict
 from bridge.outbox import LEASE, REST, STOPPED_RETRY, WINDOW, Outbox, backoff
+from bridge.repairs import Repairs
 from bridge.rows import event_row, store
 
 DEFAULT, DEV = Target("default"), Target("dev")
@@ -577,9 +579,12 @@ def test_settled_history_is_deleted_and_pending_deliveries_never(
     outbox.settle(claim_one(outbox), SENT)
     waiting = put(outbox, clock, DEV, n=2)
     outbox.accept([(event(clock, n=3), ())])
-    assert history(outbox).prune(clock()) == 0
+    kept = history(outbox)
+    assert kept.prune(clock()) == 0
     clock.advance(10)
-    assert history(outbox).prune(clock()) == 2
+    assert kept.prune(clock()) == 2
+    assert kept.prune(clock()) == 1  # the attempt, which nothing belongs to any more
+    assert kept.prune(clock()) == 0
     assert [row["id"] for row in rows(outbox, "events")] == [waiting]
     assert states(outbox) == ["pending"]
     assert rows(outbox, "attempts") == []
@@ -591,6 +596,36 @@ def test_an_old_event_that_was_settled_lately_is_kept(outbox: Outbox, clock: Clo
     outbox.settle(claim_one(outbox), SENT)
     assert history(outbox).prune(clock() - 500) == 0
     assert history(outbox).prune(clock() + 1) == 1
+
+
+def test_the_longer_a_batch_takes_the_fewer_are_in_the_next(
+    outbox: Outbox, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for n in range(200):
+        outbox.accept([(event(clock, n=n), ())])
+    clock.advance(10)
+    kept, seconds = history(outbox), iter([0.0, 0.001, 0.0, 0.001, 0.0, 0.04, 0.0, 9.0, 0.0, 0.02])
+    monkeypatch.setattr("bridge.history.time.perf_counter", lambda: next(seconds))
+    assert [kept.prune(clock()) for _ in range(5)] == [20, 40, 80, 40, 1]
+
+
+def test_what_waits_again_while_old_events_are_looked_for_is_kept(
+    outbox: Outbox, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    number = put(outbox, clock)
+    outbox.settle(claim_one(outbox), REFUSED)
+    clock.advance(10)
+    write, ids = outbox.database.write, [row["id"] for row in rows(outbox)]
+
+    def retried_first(job: Callable[[Connection], object]) -> object:
+        monkeypatch.setattr(outbox.database, "write", write)
+        assert Repairs(outbox.database, 3600.0, clock).retry(ids) == 1  # type: ignore[arg-type]
+        return write(job)
+
+    monkeypatch.setattr(outbox.database, "write", retried_first)
+    history(outbox).prune(clock())
+    assert [row["id"] for row in rows(outbox, "events")] == [number]
+    assert states(outbox) == ["pending"]
 
 
 def test_an_event_number_is_never_used_again(outbox: Outbox, clock: Clock) -> None:

@@ -3,18 +3,27 @@
 import logging.config
 import os
 import signal
+import socket
 import threading
 
 import click
+from werkzeug.serving import make_server
 
 from bridge import configure, logs
-from bridge.parts import create_bridge
+from bridge.parts import Bridge, create_bridge
 from bridge.schema import VERSION
+from bridge.web.app import create_ops_app
+from bridge.web.brake import Brake
+
+log = logging.getLogger(__name__)
 
 
 @click.command()
 def worker() -> None:
-    """只发送，不接收 · Dispatch only: any number beside the web processes, until SIGTERM."""
+    """只发送，不接收 · Dispatch only: any number beside the web processes, until SIGTERM.
+
+    设了 PORT 时，在上面提供 /healthz、/readyz 和 /metrics · With PORT set it serves these there.
+    """
     settings, routes = configure(os.environ)
     logging.config.dictConfig(logs.config(settings))
     bridge = create_bridge(settings, routes)
@@ -22,10 +31,26 @@ def worker() -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())
     try:
+        if "PORT" in os.environ:
+            _serve_ops(bridge)
         bridge.dispatcher.start()
         stopping.wait()
     finally:
         bridge.close()
+
+
+def _serve_ops(bridge: Bridge) -> None:
+    """Let health checks and Prometheus ask this worker; telling matters more than that they can."""
+    app = create_ops_app(bridge, Brake(), dispatches=True)
+    try:
+        listening = socket.create_server(("0.0.0.0", bridge.settings.port))
+    except OSError as error:
+        log.warning("no /metrics of this worker: PORT %s: %s", bridge.settings.port, error.strerror)
+        return
+    logging.getLogger("werkzeug").setLevel(logging.WARNING)  # it would log every request
+    with listening:
+        server = make_server("0.0.0.0", 0, app, threaded=True, fd=listening.fileno())
+    threading.Thread(target=server.serve_forever, name="ops", daemon=True).start()
 
 
 @click.group()

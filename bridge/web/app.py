@@ -13,7 +13,7 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 
 from bridge import configure
 from bridge.errors import SchemaError, StorageError
-from bridge.parts import create_bridge
+from bridge.parts import Bridge, create_bridge
 from bridge.pgyer import MAX_BODY
 from bridge.web.brake import Brake
 from bridge.web.ops import create_ops
@@ -29,21 +29,13 @@ def create_app(environ: Mapping[str, str] | None = None) -> Flask:
     answers 503 meanwhile.
     """
     bridge = create_bridge(*configure(os.environ if environ is None else environ))
-    app = Flask(__name__, static_folder=None)
-    app.config["MAX_CONTENT_LENGTH"] = MAX_BODY
-    app.json = _Json(app)
-    app.extensions["bridge"] = bridge
-    app.register_error_handler(HTTPException, _as_json)
+    brake = Brake()
+    app = create_ops_app(bridge, brake, dispatches=bridge.settings.dispatch)
     wake, clock = bridge.dispatcher.wake, bridge.outbox.database.time
     app.register_blueprint(
         create_receiver(bridge.settings, bridge.routes, bridge.outbox, wake, clock)
     )
-    dispatcher = bridge.dispatcher if bridge.settings.dispatch else None
-    password, brake = bridge.settings.admin_password, Brake()
-    app.register_blueprint(
-        create_ops(password, brake, bridge.history, dispatcher, bridge.renderer, clock)
-    )
-    if password:
+    if password := bridge.settings.admin_password:
         from bridge.web.console import add_console  # 4 MiB that a bridge without one need not hold
 
         add_console(app, bridge, password, brake, clock)
@@ -65,6 +57,21 @@ def create_app(environ: Mapping[str, str] | None = None) -> Flask:
         raise SystemExit(4) from None  # gunicorn's own code for an app that cannot be loaded
     except StorageError as error:
         log.error("the database cannot be used yet: %s; it is tried again with each event", error)
+    return app
+
+
+def create_ops_app(bridge: Bridge, brake: Brake, *, dispatches: bool) -> Flask:
+    """Return an app of `/healthz`, `/readyz` and `/metrics` alone, which is all a worker serves."""
+    app = Flask(__name__, static_folder=None)
+    app.config["MAX_CONTENT_LENGTH"] = MAX_BODY
+    app.json = _Json(app)
+    app.extensions["bridge"] = bridge
+    app.register_error_handler(HTTPException, _as_json)
+    password, clock = bridge.settings.admin_password, bridge.outbox.database.time
+    dispatcher = bridge.dispatcher if dispatches else None
+    app.register_blueprint(
+        create_ops(password, brake, bridge.history, dispatcher, bridge.renderer, clock)
+    )
     return app
 
 
