@@ -39,7 +39,7 @@ def outbox_of(tmp_path: Path) -> Callable[[Outcome], int]:
     def settle(outcome: Outcome) -> int:
         bridge = create_bridge(*configure(environment(tmp_path)))
         done = 0
-        while claimed := bridge.outbox.claim(10)[0]:
+        while claimed := bridge.outbox.claim(10):
             for attempt in claimed:
                 bridge.outbox.settle(attempt, outcome)
                 done += len(attempt.deliveries)
@@ -416,7 +416,7 @@ def test_the_commands_work_on_either_database(cli: Cli, database_url: str, tmp_p
     environ = {"DATABASE_URL": database_url}
     assert cli("send", "crashlog", "--bot", "default,dev", **environ).exit_code == 0
     bridge = create_bridge(*configure({**environment(tmp_path), **environ}))
-    for attempt in bridge.outbox.claim(10)[0]:
+    for attempt in bridge.outbox.claim(10):
         bridge.outbox.settle(attempt, PARKED)
     bridge.close()
     assert "parked" in cli("events", "--state", "parked", "--since", "2h", **environ).stdout

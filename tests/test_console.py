@@ -43,7 +43,7 @@ def console(visitor: Console) -> Console:
 
 def settle(console: Console, verdict: Verdict, reason: str, errcode: int | None = None) -> None:
     """Let the next delivery be told with this outcome."""
-    [attempt], *_ = console.bridge.outbox.claim(1)
+    [attempt] = console.bridge.outbox.claim(1)
     console.bridge.outbox.settle(attempt, Outcome(verdict, reason, "as it said", errcode))
 
 
