@@ -1,6 +1,5 @@
 """The WSGI app: receiver, ops and console on the parts of one process."""
 
-import json
 import logging
 import os
 from collections.abc import Mapping
@@ -8,8 +7,7 @@ from typing import Any
 
 from flask import Flask
 from flask.json.provider import DefaultJSONProvider
-from flask.typing import ResponseReturnValue
-from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
+from werkzeug.exceptions import HTTPException
 
 from bridge import configure
 from bridge.errors import SchemaError, StorageError
@@ -17,7 +15,7 @@ from bridge.parts import Bridge, create_bridge
 from bridge.pgyer import MAX_BODY
 from bridge.web.brake import Brake
 from bridge.web.ops import create_ops
-from bridge.web.receiver import create_receiver
+from bridge.web.receiver import Receiver, as_json, encode
 
 log = logging.getLogger(__name__)
 
@@ -32,8 +30,8 @@ def create_app(environ: Mapping[str, str] | None = None) -> Flask:
     brake = Brake()
     app = create_ops_app(bridge, brake, dispatches=bridge.settings.dispatch)
     wake, clock = bridge.dispatcher.wake, bridge.outbox.database.time
-    app.register_blueprint(
-        create_receiver(bridge.settings, bridge.routes, bridge.outbox, wake, clock)
+    app.wsgi_app = Receiver(  # type: ignore[method-assign]
+        bridge.settings, bridge.routes, bridge.outbox, wake, clock, app.wsgi_app
     )
     if password := bridge.settings.admin_password:
         from bridge.web.console import add_console  # 4 MiB that a bridge without one need not hold
@@ -66,7 +64,7 @@ def create_ops_app(bridge: Bridge, brake: Brake, *, dispatches: bool) -> Flask:
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY
     app.json = _Json(app)
     app.extensions["bridge"] = bridge
-    app.register_error_handler(HTTPException, _as_json)
+    app.register_error_handler(HTTPException, as_json)
     password, clock = bridge.settings.admin_password, bridge.outbox.database.time
     dispatcher = bridge.dispatcher if dispatches else None
     app.register_blueprint(
@@ -76,25 +74,7 @@ def create_ops_app(bridge: Bridge, brake: Brake, *, dispatches: bool) -> Flask:
 
 
 class _Json(DefaultJSONProvider):
-    """Writes Chinese as it is, and with one encoder for all answers."""
-
-    _encode = json.JSONEncoder(ensure_ascii=False).encode
+    """Writes Chinese as it is."""
 
     def dumps(self, obj: Any, **kwargs: Any) -> str:
-        return self._encode(obj)
-
-
-def _as_json(error: HTTPException) -> ResponseReturnValue:
-    if error.code == 404 and error.description == NotFound.description:
-        return {"error": "not found"}, 404
-    if error.code == 413:
-        return {"error": f"the body is over {MAX_BODY} bytes"}, 413
-    return {"error": error.description}, error.code or 500, _headers(error)
-
-
-def _headers(error: HTTPException) -> dict[str, str]:
-    return (
-        {"Allow": ", ".join(sorted(error.valid_methods or ()))}
-        if isinstance(error, MethodNotAllowed)
-        else {}
-    )
+        return encode(obj)
