@@ -16,7 +16,7 @@ from bridge.model import Bot, Event, Target
 from bridge.rows import SHOWN, target_of
 
 FIRST_BATCH, MAX_BATCH = 20, 500  # rows that retention deletes at once
-HOLD = 0.02  # seconds for which it would like to keep others from writing
+HOLD = 0.008  # seconds for which it would like to keep others from writing
 SCAN = 10_000  # events that one page of a filtered list looks at
 MINUTE = 60.0  # seconds
 HOUR = 3600.0

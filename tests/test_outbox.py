@@ -10,7 +10,7 @@ from conftest import Clock, event
 
 from bridge.database import Connection, Database
 from bridge.errors import StorageError
-from bridge.history import History
+from bridge.history import HOLD, History
 from bridge.model import Attempt, Bot, Event, Outcome, Secret, Target, Verdict
 from bridge.outbox import LEASE, REST, STOPPED_RETRY, WINDOW, Outbox, backoff
 from bridge.repairs import Repairs
@@ -604,7 +604,8 @@ def test_the_longer_a_batch_takes_the_fewer_are_in_the_next(
     for n in range(200):
         outbox.accept([(event(clock, n=n), ())])
     clock.advance(10)
-    kept, seconds = history(outbox), iter([0.0, 0.001, 0.0, 0.001, 0.0, 0.04, 0.0, 9.0, 0.0, 0.02])
+    kept = history(outbox)
+    seconds = iter([0.0, HOLD / 20, 0.0, HOLD / 20, 0.0, 2 * HOLD, 0.0, 9.0, 0.0, HOLD])
     monkeypatch.setattr("bridge.history.time.perf_counter", lambda: next(seconds))
     assert [kept.prune(clock()) for _ in range(5)] == [20, 40, 80, 40, 1]
 
