@@ -66,7 +66,9 @@ class Connection:
 
     def insert(self, table: str, rows: Sequence[Mapping[str, Any]]) -> None:
         """Insert rows that all have the same columns."""
-        columns = tuple(rows[0]) if rows else ()
+        if not rows:
+            return
+        columns = tuple(rows[0])
         if self.is_postgres:
             with self.driver.cursor() as cursor:
                 cursor.executemany(
@@ -124,7 +126,8 @@ class _Entry:
     def __init__(self, merged: Merged[Any, Any], item: Any, durable: bool) -> None:
         self.merged, self.item, self.durable = merged, item, durable
         self.result: Any = None
-        self.error: Exception | None = None
+        # Until it is on disk: whoever waits must not take a leader's sudden end for a success.
+        self.error: Exception | None = StorageError("the write was cut off")
         self.leads = False
         self.woken = threading.Lock()  # held until there is news
         self.woken.acquire()
@@ -293,10 +296,14 @@ class Database:
                     entry.result = result
             began = False  # whether a commit that fails was made after all cannot be known
             connection.commit()
-        except Exception as error:  # also a mistake in a job: its caller must hear of it
+            for entry in entries:
+                entry.error = None
+        except BaseException as error:  # also a mistake in a job: its caller must hear of it
             if self._writer:
                 self._writer.close()
                 self._writer = None
+            if not isinstance(error, Exception):
+                raise
             if began and len(entries) > 1:
                 for entry in entries:
                     self._commit([entry])

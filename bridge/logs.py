@@ -97,7 +97,6 @@ def config(settings: Settings) -> dict[str, Any]:
                 "handlers": ["stderr"],
                 "propagate": False,
             },
-            "alembic": {"level": "WARNING"},  # it lists its plugins at every migration
             "gunicorn.access": {
                 "level": requests_shown,
                 "handlers": ["stderr"],

@@ -264,7 +264,10 @@ def _database_url(value: str) -> str:
     scheme, _, rest = value.partition("://")
     if scheme == "sqlite":
         if not rest.startswith("/") or re.search(r"^/$|:memory:|\?", rest):
-            raise ValueError("must name a file: sqlite:///bridge.db (or sqlite:////data/bridge.db)")
+            raise ValueError(
+                "must name a file, without options: "
+                "sqlite:///bridge.db (or sqlite:////data/bridge.db)"
+            )
         return value
     if scheme in ("postgres", "postgresql"):
         if not importlib.util.find_spec("psycopg"):
@@ -286,8 +289,13 @@ def _database_url(value: str) -> str:
 
 
 def _password(url: str) -> str:
-    """Return the password in a database's URL as it is written there."""
-    return url.rpartition("@")[0].partition("://")[2].partition(":")[2]
+    """Return the password in a database's URL as it is written there, '' where there is none."""
+    scheme, _, rest = url.partition("://")
+    if scheme == "sqlite":
+        return ""
+    # A password may hold any mark, `@` and `?` too; behind the host an `@` is an option's.
+    user, at, host = rest.partition("@")
+    return f"{user}{at}{host.partition('?')[0]}".rpartition("@")[0].partition(":")[2]
 
 
 def _http_url(value: str) -> str:

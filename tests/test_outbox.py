@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from conftest import Clock, event
+from conftest import Clock, event, until
 
 from bridge.database import Connection, Database
 from bridge.errors import StorageError
@@ -666,6 +666,36 @@ def test_a_write_that_fails_does_not_harm_those_committed_with_it(database_url: 
             together[1].result()
     with database.read() as connection:
         assert len(connection.execute("SELECT 1 FROM events")) == 1
+    database.close()
+
+
+def test_what_waits_for_a_thread_that_ends_all_of_a_sudden_is_not_taken_for_written(
+    database_url: str,
+) -> None:
+    database = Database(database_url)
+    blocked, go = threading.Event(), threading.Event()
+
+    def block(connection: Connection) -> None:
+        blocked.set()
+        go.wait(30)
+
+    def end(connection: Connection) -> None:
+        raise SystemExit
+
+    with ThreadPoolExecutor(4) as pool:
+        first = pool.submit(database.write, block)
+        assert blocked.wait(30)
+        two = [pool.submit(database.write, end)]
+        until(lambda: len(database._waiting) == 1)
+        two.append(pool.submit(database.write, lambda connection: None))
+        until(lambda: len(database._waiting) == 2)
+        go.set()
+        first.result()
+        with pytest.raises(SystemExit):
+            two[0].result()
+        with pytest.raises(StorageError, match="cut off"):
+            two[1].result()
+    assert database.write(lambda connection: 7) == 7
     database.close()
 
 

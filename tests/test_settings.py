@@ -541,8 +541,9 @@ def test_a_password_with_any_mark_is_a_secret_or_a_problem(password: str) -> Non
         assert password in settings.secrets
 
 
-def test_a_database_without_a_password_is_no_secret() -> None:
-    assert set(good(DATABASE_URL="sqlite:////data/b.db").secrets) == {KEY, WECOM + KEY, TOKEN}
+@pytest.mark.parametrize("url", ["sqlite:////data/b.db", "sqlite:////da:ta@x/b.db"])
+def test_a_database_without_a_password_is_no_secret(url: str) -> None:
+    assert set(good(DATABASE_URL=url).secrets) == {KEY, WECOM + KEY, TOKEN}
 
 
 # --- the database ---
@@ -554,6 +555,9 @@ def test_a_database_without_a_password_is_no_secret() -> None:
         ("postgres://u:p@h:5432/d", "postgresql://u:p@h:5432/d"),
         ("postgresql://u:p@h/d?sslmode=require", "postgresql://u:p@h/d?sslmode=require"),
         (" postgres:///d\n", "postgresql:///d"),
+        ("postgres://u:p#w@h/d", "postgresql://u:p%23w@h/d"),
+        ("postgres://u:p@w@h/d?sslmode=require", "postgresql://u:p%40w@h/d?sslmode=require"),
+        ("postgres://u:p@h/d?application_name=a@b", "postgresql://u:p@h/d?application_name=a@b"),
         ("sqlite:///a.db", "sqlite:///a.db"),
         ("sqlite:////data/a.db", "sqlite:////data/a.db"),
     ],

@@ -71,7 +71,7 @@ def opened() -> Iterator[tuple[Bridge, Terminal]]:
 def database_name(settings: Settings) -> str:
     """Return which database is used, without the password."""
     kind, _, rest = settings.database_url.reveal().partition("://")
-    return rest[1:] if kind == "sqlite" else rest.rpartition("@")[2].partition("?")[0]
+    return rest[1:] if kind == "sqlite" else rest.partition("?")[0].rpartition("@")[2]
 
 
 def body_of(name: str) -> bytes:
