@@ -1,6 +1,7 @@
 """The schema by migrations, on SQLite and on a real PostgreSQL."""
 
 import secrets
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 from conftest import new_sqlite
 
 from bridge import outbox
-from bridge.database import Database
+from bridge.database import Connection, Database
 from bridge.errors import SchemaError, StorageError
 from bridge.schema import VERSION, upgrade
 
@@ -34,6 +35,18 @@ def test_many_that_start_together_make_it_once(empty_url: str) -> None:
     assert versions(databases[0]) == [VERSION]
     for database in databases:
         database.close()
+
+
+def test_many_that_open_a_new_file_at_once_wait_for_one_another(tmp_path: Path) -> None:
+    for n in range(30):  # without waiting, about one round in twenty failed
+        start = threading.Barrier(10)
+
+        def connect(url: str, start: threading.Barrier = start) -> None:
+            start.wait(30)
+            Connection(url).close()
+
+        with ThreadPoolExecutor(10) as pool:
+            list(pool.map(connect, [f"sqlite:///{tmp_path}/{n}.db"] * 10))
 
 
 def test_the_newest_migration_is_the_version_that_the_code_wants() -> None:
