@@ -34,17 +34,18 @@ def event_row(event: Event, named: Sequence[str] = ()) -> dict[str, Any]:
     }
 
 
-def new_event_ids(connection: Connection, count: int) -> Iterator[int]:
-    """Take ids for new events beforehand, which lets many be inserted by one statement."""
+def new_ids(connection: Connection, table: str, count: int) -> Iterator[int]:
+    """Take ids for new rows beforehand, which lets many be inserted by one statement."""
     if connection.is_postgres:
         taken = connection.execute(
-            "SELECT nextval(pg_get_serial_sequence('events', 'id')) AS id "
+            "SELECT nextval(pg_get_serial_sequence(:table, 'id')) AS id "
             "FROM generate_series(1, :count)",
-            {"count": count},
+            {"table": table, "count": count},
         )
         return iter([row["id"] for row in taken])
     # The transaction holds SQLite's only write lock, so that nobody else counts on meanwhile.
-    last = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'events'")
+    query = "SELECT seq FROM sqlite_sequence WHERE name = :table"
+    last = connection.execute(query, {"table": table})
     return itertools.count((last[0]["seq"] if last else 0) + 1)
 
 
@@ -56,7 +57,7 @@ def store(
     targets: Sequence[Target],
 ) -> int:
     """Insert an event with its deliveries, which expire after `max_age` s; return its id."""
-    event_id = next(new_event_ids(connection, 1))
+    event_id = next(new_ids(connection, "events", 1))
     connection.insert("events", [{**row, "id": event_id}])
     add_deliveries(connection, now, max_age, [(event_id, targets)])
     return event_id

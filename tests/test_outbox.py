@@ -11,8 +11,9 @@ from conftest import Clock, event, until
 from bridge.database import Connection, Database
 from bridge.errors import StorageError
 from bridge.history import HOLD, History
+from bridge.leases import LEASE, REST, STOPPED_RETRY, WINDOW, backoff
 from bridge.model import Attempt, Bot, Event, Outcome, Secret, Target, Verdict
-from bridge.outbox import LEASE, REST, STOPPED_RETRY, WINDOW, Outbox, backoff
+from bridge.outbox import Outbox
 from bridge.repairs import Repairs
 from bridge.rows import event_row, store
 

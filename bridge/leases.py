@@ -1,0 +1,305 @@
+"""Who may tell what now: a bot's lease is taken with an attempt, and given back when it has ended.
+
+One sender per bot at any time, over all processes: the row in `bots` holds its lease, and settling
+checks it. The rate is counted from the attempts themselves, so that it holds over restarts.
+"""
+
+import json
+import random
+import secrets
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from bridge.database import Connection, Record
+from bridge.model import Attempt, Delivery, Outcome, Verdict
+from bridge.notices import Notices
+from bridge.rows import SHOWN, delivery_of, new_ids, set_bot, set_deliveries
+
+LEASE = 12.0  # seconds; longer than one rendering and one call may take
+WINDOW = 61.0  # seconds; WeCom's 60 and one for the clock's steps
+REST = 65.0  # seconds after 45009: WeCom blocks for 60
+STOPPED_RETRY = 3600.0  # seconds after which a stopped bot is tried by itself
+BACKOFF_FIRST, BACKOFF_CAP = 2.0, 600.0  # seconds
+MAX_BUNDLE = 3000  # deliveries in one digest
+MAX_SINGLES = 500  # that are counted before it is decided whether to make a digest
+MEDIA_FRESH = 3600.0  # seconds; WeCom keeps a file for 3 days
+MEDIA_GONE = "invalid_media_id"
+
+# A delivery that waits and is not held by quiet hours. The state is written out rather than bound:
+# SQLite uses a partial index only where it sees the very words of its condition.
+WAITS = "state = 'pending' AND held_until <= :now"
+_FREE = f"""
+    SELECT name, lease FROM bots
+    WHERE lease_until <= :now AND rest_until <= :now AND name IN :names
+        AND EXISTS (SELECT 1 FROM deliveries WHERE bot = bots.name AND {WAITS})
+    LIMIT :limit"""
+# How bots stand: the calls that count, and of what waits for each no more than could matter.
+_QUEUE = f"FROM deliveries WHERE bot = name AND {WAITS} ORDER BY id LIMIT"
+_STANDING = f"""
+    SELECT name,
+        (SELECT count(*) FROM attempts WHERE bot = name AND ended_at > :since) AS recent,
+        (SELECT id {_QUEUE} 1) AS head,
+        (SELECT step {_QUEUE} 1) AS step,
+        (SELECT count(*) FROM (SELECT 1 {_QUEUE} :most) AS queue) AS due,
+        (SELECT count(*) FROM (SELECT held_until {_QUEUE} :most) AS queue
+            WHERE held_until > 0) AS held
+    FROM bots WHERE name IN :names"""
+_OLDEST_OF = """
+    SELECT ended_at FROM attempts WHERE bot = :name AND ended_at > :since
+    ORDER BY ended_at DESC LIMIT 1 OFFSET :before"""
+_WHOLE = """
+    SELECT deliveries.*, type, payload, received_at, error
+    FROM deliveries JOIN events ON events.id = event_id WHERE deliveries.id IN :numbers"""
+_BUNDLE = f"""
+    SELECT deliveries.*, type, received_at, error, brief, {", ".join(SHOWN)}
+    FROM deliveries JOIN events ON events.id = event_id
+    WHERE bot = :name AND {WAITS} AND step = 0 AND held_until >= :held
+    ORDER BY deliveries.id LIMIT {MAX_BUNDLE}"""
+_LEASE = "UPDATE bots SET lease = :lease, lease_until = :until WHERE name IN :names"
+_INTERRUPT = f"""
+    UPDATE attempts SET verdict = '{Verdict.RETRY}', reason = 'interrupted'
+    WHERE bot IN :names AND ended_at > :since AND verdict = ''"""
+# In order, so that two transactions cannot wait for one another.
+_HOLDERS = "SELECT * FROM bots WHERE name IN :names ORDER BY name"
+_END_LEASES = """
+    UPDATE bots SET lease = '', lease_until = 0, rest_until = :rest_until, failures = :failures,
+        stopped = :stopped, last_errcode = :errcode, last_reason = :reason, last_at = :now
+    WHERE name IN :these"""
+_END_ATTEMPTS = """
+    UPDATE attempts SET ended_at = :now, verdict = :verdict, reason = :reason, detail = :detail,
+        errcode = :errcode
+    WHERE id IN :these"""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """An attempt whose deliveries are not read yet, and the id of the first of them.
+
+    More go with it in a digest where `held` is not None: 1 for what quiet hours held, 0 for all.
+    """
+
+    attempt: Attempt
+    first: int
+    held: float | None
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How an attempt ended for the deliveries that it told; `unfinished` ones have more to tell."""
+
+    attempt: Attempt
+    outcome: Outcome
+    told: Sequence[Delivery]
+    unfinished: Collection[int]
+
+
+def backoff(failures: int, jitter: float) -> float:
+    """Return the seconds to wait after so many failures in a row; `jitter` is from 0 to 1."""
+    wait = BACKOFF_FIRST * 2.0 ** min(failures - 1, 20)
+    return float(min(wait * (0.8 + 0.4 * jitter), BACKOFF_CAP))
+
+
+class Leases:
+    """Takes and gives back the leases of bots that are told at most `rate` messages a minute."""
+
+    def __init__(
+        self, rate: int, notices: Notices, jitter: Callable[[], float] = random.random
+    ) -> None:
+        self._rate = rate
+        self._notices = notices
+        self._jitter = jitter
+
+    def claim(
+        self, connection: Connection, names: Sequence[str], limit: int, now: float
+    ) -> list[Claim]:
+        """Take the leases of at most `limit` of the bots that something waits for."""
+        # The lock comes first and the count in a statement of its own: at READ COMMITTED one
+        # statement would count what stood there before the lock was granted.
+        lock = " FOR UPDATE SKIP LOCKED" if connection.is_postgres else ""
+        wanted = {"now": now, "names": names, "limit": limit}
+        free = {row["name"]: row["lease"] for row in connection.execute(_FREE + lock, wanted)}
+        if not free:
+            return []
+        window = {"now": now, "since": now - WINDOW, "most": min(self._rate, MAX_SINGLES) + 1}
+        ready = []
+        for bot in connection.execute(_STANDING, {**window, "names": list(free)}):
+            if bot["recent"] >= self._rate:
+                self._let_rest(connection, bot["name"], now)
+            elif bot["head"] is not None:
+                ready.append(bot)
+        if not ready:
+            return []
+        # A lease that has ended and was not given back: whoever held it died on the way.
+        if died := [bot["name"] for bot in ready if free[bot["name"]]]:
+            connection.execute(_INTERRUPT, {"names": died, "since": now - WINDOW - LEASE})
+        # One token for all: with the bot's name it tells one claim from another.
+        lease, until = secrets.token_hex(8), now + LEASE
+        taken = {"names": [bot["name"] for bot in ready], "lease": lease, "until": until}
+        connection.execute(_LEASE, taken)
+        ids = new_ids(connection, "attempts", len(ready))
+        claims = [
+            Claim(Attempt(next(ids), bot["name"], lease, now, ()), bot["head"], self._digest(bot))
+            for bot in ready
+        ]
+        under_way = {
+            "started_at": now,
+            "ended_at": until,
+            "verdict": "",
+            "reason": "",
+            "detail": "",
+        }
+        begun = [{"id": c.attempt.id, "bot": c.attempt.bot, **under_way} for c in claims]
+        connection.insert("attempts", begun)
+        _link(connection, [(claim.attempt.id, claim.first) for claim in claims])
+        return claims
+
+    def _let_rest(self, connection: Connection, name: str, now: float) -> None:
+        """Let a bot rest until the window has room for one more call."""
+        place = {"name": name, "since": now - WINDOW, "before": self._rate - 1}
+        [oldest] = connection.execute(_OLDEST_OF, place)
+        set_bot(connection, name, rest_until=oldest["ended_at"] + WINDOW)
+
+    def _digest(self, bot: Record) -> float | None:
+        """Return what goes with a bot's first delivery in a digest, None where it is alone.
+
+        A digest tells more than the rate lets through now, but never the first one of a quiet
+        bot; and what quiet hours have held, where that is several.
+        """
+        held = bot["held"] > 1
+        crowded = bot["recent"] and bot["due"] > self._rate - bot["recent"]
+        if bot["step"] or not (held or crowded):
+            return None
+        return 1.0 if held else 0.0
+
+    def settle(
+        self, connection: Connection, endings: Sequence[Ending], now: float
+    ) -> list[float | None]:
+        """Record how many attempts ended, with as few statements as those of one.
+
+        Returns for each until when (epoch s) its bot rests, None where the lease was lost.
+        """
+        lock = " FOR UPDATE" if connection.is_postgres else ""
+        names = {"names": [ending.attempt.bot for ending in endings]}
+        bots = {row["name"]: row for row in connection.execute(_HOLDERS + lock, names)}
+        rests: list[float | None] = []
+        leases, attempts, deliveries = _Changes(), _Changes(), _Changes()
+        links: list[tuple[int, int]] = []
+        stopped: list[tuple[Record, Outcome]] = []
+        for ending in endings:
+            attempt, outcome, bot = ending.attempt, ending.outcome, bots.get(ending.attempt.bot)
+            if not bot or bot["lease"] != attempt.lease:
+                rests.append(None)
+                continue
+            del bots[attempt.bot]  # a lease is given back once
+            standing = self._standing(bot, outcome, now)
+            rests.append(standing["rest_until"])
+            leases.add([attempt.bot], errcode=outcome.errcode, reason=outcome.reason, **standing)
+            attempts.add(
+                [attempt.id],
+                verdict=outcome.verdict.value,
+                reason=outcome.reason,
+                detail=outcome.detail,
+                errcode=outcome.errcode,
+            )
+            for more in (False, True):
+                these = [d.id for d in ending.told if (d.id in ending.unfinished) is more]
+                if these:
+                    values = _progress(ending.told[0], outcome, more, now)
+                    deliveries.add(these, sent=outcome.verdict is Verdict.SENT, **values)
+            first = attempt.deliveries[0].id
+            links += [(attempt.id, d.id) for d in ending.told if d.id != first]
+            if outcome.verdict is Verdict.STOP:
+                stopped.append((bot, outcome))
+        for values, these in leases:
+            connection.execute(_END_LEASES, {**values, "now": now, "these": these})
+        for values, these in attempts:
+            connection.execute(_END_ATTEMPTS, {**values, "now": now, "these": these})
+        for values, these in deliveries:
+            # One that grew too old during its call was told all the same.
+            states = ["pending", "expired"] if values.pop("sent") else ["pending"]
+            set_deliveries(connection, these, states, values, "tries = tries + 1")
+        _link(connection, links)
+        for bot, outcome in stopped:
+            self._notices.stopped(connection, bot, outcome, now)
+        return rests
+
+    def _standing(self, bot: Record, outcome: Outcome, now: float) -> dict[str, Any]:
+        """Return how a bot stands after an outcome: its rest, its failures in a row, its stop."""
+        if outcome.verdict in (Verdict.SENT, Verdict.PARK):
+            return {"rest_until": 0.0, "failures": 0, "stopped": ""}
+        failures = bot["failures"] + 1 if outcome.verdict is Verdict.RETRY else 0
+        stopped = outcome.reason if outcome.verdict is Verdict.STOP else bot["stopped"]
+        rest_until = now + self._rest(outcome, failures)
+        return {"rest_until": rest_until, "failures": failures, "stopped": stopped}
+
+    def _rest(self, outcome: Outcome, failures: int) -> float:
+        match outcome.verdict:
+            case Verdict.REST:
+                return REST
+            case Verdict.STOP:
+                return STOPPED_RETRY
+        asked = min(outcome.retry_after or 0.0, BACKOFF_CAP)
+        return max(backoff(failures, self._jitter()), asked)
+
+
+class _Changes:
+    """Rows by what is to change in them: what changes alike costs one statement."""
+
+    def __init__(self) -> None:
+        self._rows: dict[tuple[tuple[str, Any], ...], list[Any]] = {}
+
+    def add(self, these: Iterable[Any], **values: Any) -> None:
+        """Let these rows, by their keys, have these values."""
+        self._rows.setdefault(tuple(values.items()), []).extend(these)
+
+    def __iter__(self) -> Iterator[tuple[dict[str, Any], list[Any]]]:
+        return ((dict(values), these) for values, these in self._rows.items())
+
+
+def with_deliveries(connection: Connection, claims: Sequence[Claim], now: float) -> list[Attempt]:
+    """Return the attempts with what they are to tell: one delivery, or all that go with it."""
+    told: dict[int, tuple[Delivery, ...]] = {}
+    for claim in claims:
+        if claim.held is not None:
+            bundle = {"name": claim.attempt.bot, "now": now, "held": claim.held}
+            rows = connection.execute(_BUNDLE, bundle)
+            told[claim.attempt.id] = tuple(delivery_of(row, _shown(row)) for row in rows)
+    # One alone is told in full; so is what is left of a digest where others have settled the rest.
+    numbers = [c.first for c in claims if len(told.get(c.attempt.id, ())) < 2]
+    alone = {
+        row["id"]: (delivery_of(row, json.loads(row["payload"])),)
+        for row in connection.execute(_WHOLE, {"numbers": numbers})
+    }
+    return [replace(c.attempt, deliveries=alone.get(c.first) or told[c.attempt.id]) for c in claims]
+
+
+def _link(connection: Connection, told: Sequence[tuple[int, int]]) -> None:
+    """Record which attempt tells which delivery."""
+    links = [{"attempt_id": attempt, "delivery_id": delivery} for attempt, delivery in told]
+    connection.insert("attempt_deliveries", links)
+
+
+def _shown(row: Record) -> dict[str, Any]:
+    """Return the payload of an event in a digest: no more than a digest shows."""
+    return {"notes": row["brief"], **{name: row[name] for name in SHOWN}}
+
+
+def _progress(delivery: Delivery, outcome: Outcome, more: bool, now: float) -> dict[str, Any]:
+    """Return what an outcome changes in the rows of the deliveries that were told together."""
+    values: dict[str, Any] = {}
+    if outcome.verdict is Verdict.PARK or not delivery.step:
+        values["reason"] = "" if outcome.verdict is Verdict.SENT else outcome.reason
+    if outcome.media_id:
+        # Its file is uploaded, which tells nobody anything yet: sending it comes next.
+        return {**values, "media_id": outcome.media_id, "media_at": now}
+    if outcome.reason == MEDIA_GONE and now - delivery.media_at > MEDIA_FRESH:
+        return {**values, "media_id": ""}  # uploaded long ago and expired: once more, then
+    if outcome.verdict is Verdict.PARK and not delivery.step:
+        return {**values, "state": "parked", "settled_at": now}
+    if outcome.verdict in (Verdict.SENT, Verdict.PARK):
+        # A further message that is refused for good does not undo the first; its reason is kept.
+        values |= {"step": delivery.step + 1, "media_id": ""}
+        if not more:
+            values |= {"state": "sent", "settled_at": now}
+    return values
