@@ -5,14 +5,15 @@ import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import partial
 
 from bridge import metrics
 from bridge.errors import StorageError
 from bridge.history import History
 from bridge.mentions import needs_list
-from bridge.model import Attempt, Bot, Delivery, Message, Outcome, Verdict
-from bridge.outbox import Outbox
+from bridge.model import Attempt, Bot, Delivery, Event, Message, Outcome, Target, Verdict
+from bridge.outbox import Accepted, Outbox
 from bridge.rendering import Renderer
 from bridge.wecom import Client
 
@@ -59,7 +60,8 @@ class Dispatcher:
         self._most = min(len(bots) or 1, MAX_SENDERS)
         self._pool = ThreadPoolExecutor(self._most, "sender")
         self._received_at = float("-inf")  # monotonic s
-        self._calls: dict[int, float] = {}  # attempts, and since when (monotonic s) each waits
+        self._calls: set[_Call] = set()
+        self._calling = threading.Lock()  # guards it
 
     @property
     def alive(self) -> bool:
@@ -72,15 +74,39 @@ class Dispatcher:
         if self._outbox.database.is_postgres:
             self._listener.start()
 
+    def accept(
+        self, told: Sequence[tuple[Event, Sequence[Target]]], named: Sequence[str] = ()
+    ) -> list[Accepted]:
+        """Store events as the outbox does, and have them told at once.
+
+        For a bot that is idle the very thread that will tell it stores the event, claims it and
+        goes on: to wake another one takes as long as to write to the disk.
+        """
+        self._received_at = time.monotonic()
+        bots = list(dict.fromkeys(target.bot for _, targets in told for target in targets))
+        idle = self._idle(bots) if self.alive and not self._stopping.is_set() else []
+        calls = self._take_calls(len(idle))
+        if not calls:
+            accepted = self._outbox.accept(told, named)
+        else:
+            stored: Future[list[Accepted]] = Future()
+            job = partial(self._outbox.accept_and_claim, told, named, idle[: len(calls)])
+            self._submit(calls[0], partial(self._store_and_tell, job, calls, stored))
+            accepted = stored.result()
+        self.wake(bots)
+        return accepted
+
     def wake(self, bots: Iterable[str]) -> None:
         """Say that something new is in the outbox for these bots.
 
         While all of them rest or are being told, a look would find nothing to do.
         """
-        self._received_at = time.monotonic()
-        now = self._clock()
-        if any(self._busy.get(name, 0.0) <= now for name in bots):
+        if self._idle(bots):
             self._wake.set()
+
+    def _idle(self, bots: Iterable[str]) -> list[str]:
+        now = self._clock()
+        return [name for name in bots if self._busy.get(name, 0.0) <= now]
 
     def stop_soon(self) -> None:
         """Claim nothing more; safe in a signal handler."""
@@ -121,30 +147,68 @@ class Dispatcher:
 
     def run_once(self) -> float:
         """Start whatever is due and a sender is free for; return when to look again (epoch s)."""
-        now, most = time.monotonic(), self._most
-        if now - self._received_at < COMING:
-            slow = sum(now - since > SLOW for since in list(self._calls.values()))
-            most = min(FEW_SENDERS + slow, self._most)
-        free = most - len(self._calls)
-        if free <= 0:
+        calls = self._take_calls(self._most)
+        if not calls:
             return float("inf")  # a sender that finishes wakes the loop
-        claimed = self._outbox.claim(free)
-        self._busy |= dict.fromkeys((attempt.bot for attempt in claimed), float("inf"))
-        for attempt in claimed:
-            self._calls[attempt.id] = float("inf")
-            self._pool.submit(self.tell, attempt).add_done_callback(
-                partial(self._finished, attempt.id)
-            )
-        if len(claimed) == free:
+        claimed: list[Attempt] = []
+        try:
+            claimed = self._outbox.claim(len(calls))
+        finally:
+            self._begin(claimed, calls)
+        if len(claimed) == len(calls):
             return float("inf")
         due, self._busy = self._outbox.outlook()
         return due
 
-    def _finished(self, attempt: int, _: Future[None]) -> None:
-        del self._calls[attempt]
+    def _begin(self, attempts: Sequence[Attempt], calls: Sequence["_Call"]) -> None:
+        """Let attempts be made, and give back the calls that are left over."""
+        for attempt in attempts:
+            self._busy[attempt.bot] = float("inf")
+        for attempt, call in zip(attempts, calls, strict=False):
+            self._submit(call, partial(self.tell, attempt, call))
+        with self._calling:
+            self._calls.difference_update(calls[len(attempts) :])
+
+    def _store_and_tell(
+        self,
+        job: Callable[[], tuple[list[Accepted], list[Attempt]]],
+        calls: Sequence["_Call"],
+        stored: "Future[list[Accepted]]",
+    ) -> None:
+        attempts: list[Attempt] = []
+        try:
+            accepted, attempts = job()
+        except BaseException as error:  # whoever waits must hear of it, whatever it is
+            stored.set_exception(error)
+        else:
+            stored.set_result(accepted)
+        finally:
+            self._begin(attempts[1:], calls[1:])
+        for attempt in attempts[:1]:
+            self._busy[attempt.bot] = float("inf")
+            self.tell(attempt, calls[0])
+
+    def _take_calls(self, most: int) -> list["_Call"]:
+        """Reserve so many calls, or as many as there are senders for."""
+        now, senders = time.monotonic(), self._most
+        with self._calling:
+            if now - self._received_at < COMING:
+                slow = sum(now - call.since > SLOW for call in self._calls)
+                senders = min(FEW_SENDERS + slow, self._most)
+            free = max(0, senders - len(self._calls))
+            calls = [_Call() for _ in range(min(free, most))]
+            self._calls.update(calls)
+        return calls
+
+    def _submit(self, call: "_Call", job: Callable[[], None]) -> None:
+        self._pool.submit(job).add_done_callback(partial(self._finished, call))
+
+    def _finished(self, call: "_Call", _: Future[None]) -> None:
+        with self._calling:
+            self._calls.discard(call)
         self._wake.set()
 
-    def tell(self, attempt: Attempt) -> None:
+    def tell(self, attempt: Attempt, call: "_Call | None" = None) -> None:
         """Make one attempt and settle it; whatever goes wrong is logged, never raised."""
         bot = self._bots[attempt.bot]
         told: Sequence[Delivery] = attempt.deliveries
@@ -156,7 +220,8 @@ class Dispatcher:
                     unfinished = _one_for_each_call(told)
                 else:
                     message, unfinished = self._next_message(told[0])
-            self._calls[attempt.id] = time.monotonic()
+            if call:
+                call.since = time.monotonic()
             outcome = self._client.send(bot, message)
         except Exception:
             log.exception("%s → bot %s: our own mistake", _events(attempt.deliveries), bot.name)
@@ -258,6 +323,13 @@ class Dispatcher:
             return
         if not self._history.prune(now - self._retention):
             self._pruned_at = now
+
+
+@dataclass(eq=False)
+class _Call:
+    """A sender's call, from its being reserved; `since` when (monotonic s) it waits for WeCom."""
+
+    since: float = float("inf")
 
 
 def _events(told: Sequence[Delivery]) -> str:

@@ -1,7 +1,7 @@
 """What becomes of a body, whichever way it came in: decode → route → the outbox."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import tzinfo
 from functools import cached_property
@@ -10,7 +10,9 @@ from typing import Any
 from bridge import pgyer, routing
 from bridge.errors import TooLargeError, UndecodableError
 from bridge.model import Event, Route, Target
-from bridge.outbox import Accepted, Outbox
+from bridge.outbox import Accepted
+
+Accept = Callable[[Sequence[tuple[Event, Sequence[Target]]], Sequence[str]], list[Accepted]]
 
 log = logging.getLogger(__name__)
 
@@ -44,10 +46,13 @@ class Receipt:
 
 
 class Intake:
-    """Takes bodies in by the routes; `zone` is that of their quiet hours."""
+    """Takes bodies in by the routes; `zone` is that of their quiet hours.
 
-    def __init__(self, outbox: Outbox, routes: Sequence[Route], zone: tzinfo) -> None:
-        self._outbox = outbox
+    `accept` stores them: `Outbox.accept`, or `Dispatcher.accept` where something dispatches.
+    """
+
+    def __init__(self, accept: Accept, routes: Sequence[Route], zone: tzinfo) -> None:
+        self._accept = accept
         self._routes = routes
         self._zone = zone
 
@@ -79,6 +84,6 @@ class Intake:
         if not events:
             return Receipt()
         told = [(e, routing.targets(e, self._routes, self._zone, bots)) for e in events]
-        accepted = self._outbox.accept(told, bots)
+        accepted = self._accept(told, bots)
         pairs = zip(told, accepted, strict=True)
         return Receipt([(event, targets, result) for (event, targets), result in pairs], error)

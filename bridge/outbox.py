@@ -141,7 +141,7 @@ class Outbox:
     def _claim_idle(
         self, connection: Connection, bodies: Sequence[_Body], now: float
     ) -> list[list[Attempt]]:
-        """Claim for the bots that are idle; each attempt is for the first body that named its bot."""
+        """Claim for the bots that are idle; an attempt is for the first body that named its bot."""
         asked: dict[str, int] = {}
         for place, (_, idle) in enumerate(bodies):
             for name in idle:

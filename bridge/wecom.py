@@ -52,6 +52,7 @@ class Client:
     ) -> None:
         self._session = session or _session()
         self._surroundings = cache(self._look_around)
+        self._call = cache(self._prepare)
         self._clock = clock
 
     def send(self, bot: Bot, message: Message) -> Outcome:
@@ -61,14 +62,21 @@ class Client:
         """
         url = bot.webhook.reveal()
         if "data" in message.body:
-            return self._post(upload_url(url), files={"media": _part(message)})
+            url = upload_url(url)
+            files = {"media": _part(message)}
+            return self._post(url, requests.Request("POST", url, files=files).prepare())
         # Rendered first and encoded last: no quote in a title can break the JSON.
-        body = json.dumps(message.to_json(), ensure_ascii=False).encode()
-        return self._post(url, data=body, headers={"Content-Type": "application/json"})
+        call = self._call(url).copy()
+        call.prepare_body(json.dumps(message.to_json(), ensure_ascii=False).encode(), None)
+        return self._post(url, call)
 
-    def _post(self, url: str, **content: Any) -> Outcome:
+    def _prepare(self, url: str) -> requests.PreparedRequest:
+        """Return a call without its body: a bot's address is taken apart once, not each time."""
+        headers = {"Content-Type": "application/json"}
+        return requests.Request("POST", url, headers=headers).prepare()
+
+    def _post(self, url: str, call: requests.PreparedRequest) -> Outcome:
         deadline = self._clock() + CALL_TIMEOUT
-        call = requests.Request("POST", url, **content).prepare()
         # By the adapter itself: of what a session adds (cookies, redirects) WeCom has none.
         adapter = self._session.get_adapter(url)
         try:

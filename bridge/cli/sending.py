@@ -20,7 +20,7 @@ def send(file: str, bots: tuple[str, ...], as_json: bool) -> None:
     body = body_of(file)
     with opened() as (bridge, terminal):
         names = bot_names(bots, bridge.settings.bots)
-        intake = Intake(bridge.outbox, bridge.routes, bridge.settings.timezone)
+        intake = Intake(bridge.outbox.accept, bridge.routes, bridge.settings.timezone)
         try:
             receipt = intake.take(body, bridge.outbox.database.time(), names)
         except TooLargeError as error:

@@ -29,9 +29,9 @@ def create_app(environ: Mapping[str, str] | None = None) -> Flask:
     bridge = create_bridge(*configure(os.environ if environ is None else environ))
     brake = Brake()
     app = create_ops_app(bridge, brake, dispatches=bridge.settings.dispatch)
-    wake, clock = bridge.dispatcher.wake, bridge.outbox.database.time
+    clock = bridge.outbox.database.time
     app.wsgi_app = Receiver(  # type: ignore[method-assign]
-        bridge.settings, bridge.routes, bridge.outbox, wake, clock, app.wsgi_app
+        bridge.settings, bridge.routes, bridge.dispatcher.accept, clock, app.wsgi_app
     )
     if password := bridge.settings.admin_password:
         from bridge.web.console import add_console  # 4 MiB that a bridge without one need not hold

@@ -18,9 +18,9 @@ from werkzeug.wrappers import Request, Response
 
 from bridge import metrics, pgyer
 from bridge.errors import StorageError, TooLargeError
-from bridge.intake import Intake, Receipt
+from bridge.intake import Accept, Intake, Receipt
 from bridge.model import Event, Route, Target
-from bridge.outbox import Accepted, Outbox
+from bridge.outbox import Accepted
 from bridge.pgyer import MAX_BODY
 from bridge.settings import Settings
 
@@ -41,25 +41,22 @@ class _Request(Request):
 
 
 class Receiver:
-    """A WSGI app for `/pgyer/…`, with another behind it for all else.
+    """A WSGI app for `/pgyer/…`, with another behind it for all else; `accept` stores events.
 
     It does without Flask, whose way to a view takes longer than to decode and store an event.
-    `wake` is told for which bots something new waits.
     """
 
     def __init__(
         self,
         settings: Settings,
         routes: Sequence[Route],
-        outbox: Outbox,
-        wake: Callable[[Iterable[str]], None],
+        accept: Accept,
         clock: Callable[[], float],
         behind: "WSGIApplication",
     ) -> None:
         self._bots = settings.bots
         self._tokens = [token.reveal().encode() for token in settings.tokens]
-        self._intake = Intake(outbox, routes, settings.timezone)
-        self._wake = wake
+        self._intake = Intake(accept, routes, settings.timezone)
         self._clock = clock
         self._behind = behind
 
@@ -119,7 +116,6 @@ class Receiver:
             receipt = self._intake.take(body, now, bots, content_type, content_encoding)
         except TooLargeError:
             raise RequestEntityTooLarge from None
-        self._wake(receipt.bots)
         took = time.perf_counter() - began
         _count(receipt, took)
         for event, targets, result in receipt.stored:
