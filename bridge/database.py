@@ -1,13 +1,15 @@
 """The connection to the database: whatever waits in a process is committed together.
 
-SQLite takes one writer at a time, and every commit waits for the disk. So of the threads that
-want to write at once, one runs the jobs of all in one transaction: the wait is shared, nobody
-sleeps on a busy database, and a job's result is given out only once it is on disk.
+SQLite takes one writer at a time, and what it has written must reach the disk. So of the threads
+that want to write at once, one runs the jobs of all in one transaction and then waits for the
+disk, while the next ones write already: nobody sleeps on a busy database, and a job's result is
+given out only once it is on disk.
 
 SQL is written once for SQLite and PostgreSQL: a value as `:name`, a list as `IN :names`.
 """
 
 import json
+import os
 import re
 import sqlite3
 import threading
@@ -36,6 +38,8 @@ CHANNEL = "bridge"  # of PostgreSQL's NOTIFY
 # What libpq is told beyond the URL: a server that has gone must not be waited for without end.
 _GONE = {"connect_timeout": 5, "keepalives_idle": 10, "tcp_user_timeout": 10_000}
 
+_sync = getattr(os, "fdatasync", os.fsync)  # macOS has only the latter
+
 _LIST = re.compile(r"\bIN :(\w+)")
 _VALUE = re.compile(r"(?<!:):(\w+)")
 
@@ -53,7 +57,6 @@ class Connection:
         self.is_postgres = not url.startswith("sqlite")
         self.driver: Any = _postgres(url) if self.is_postgres else _sqlite(url)
         self._used_at = time.monotonic()
-        self._durable = True
 
     def execute(self, sql: str, values: Mapping[str, Any] | None = None) -> list[Record]:
         """Run a statement and return its rows, none where it is not one that has any."""
@@ -82,15 +85,12 @@ class Connection:
             self.driver.execute(_insertion(table, columns, len(some), "?"), values)
 
     def begin(self, *, durable: bool) -> None:
-        """Begin to write; a commit that is not durable may be lost, but only with the machine."""
+        """Begin to write; where it need not be durable, PostgreSQL does not wait for the disk."""
         if self.is_postgres:
             self.driver.execute("BEGIN")
             if not durable:
                 self.driver.execute("SET LOCAL synchronous_commit TO OFF")
             return
-        if durable is not self._durable:
-            self.driver.execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
-            self._durable = durable
         # A deferred transaction that turns into a writer can fail with "busy" without waiting.
         self.driver.execute("BEGIN IMMEDIATE")
 
@@ -164,7 +164,8 @@ class Database:
     def write(self, job: Job[T], *, durable: bool = True) -> T:
         """Run a job in a transaction, together with others, and return once it is on disk.
 
-        A job may run more than once, and must only touch the connection. Raises StorageError.
+        A job may run more than once, and must only touch the connection. What is not `durable`
+        may be lost with the machine until the next `sync`. Raises StorageError.
         """
         result: T = self.write_together(_one_by_one, job, durable=durable)
         return result
@@ -193,6 +194,33 @@ class Database:
             raise entry.error
         result: T = entry.result
         return result
+
+    def sync(self) -> None:
+        """Return once all that was committed is on disk; raises StorageError.
+
+        SQLite's log holds the commits, and `synchronous=NORMAL` leaves it to us to sync it; what
+        PostgreSQL has committed is on disk. Where there is no log, all is in the database.
+        """
+        if self.is_postgres:
+            return
+        try:
+            with suppress(FileNotFoundError):
+                log = os.open(f"{_path(self._url)}-wal", os.O_RDONLY)
+                try:
+                    _sync(log)
+                finally:
+                    os.close(log)
+        except OSError as error:
+            raise StorageError(f"what was written may not be on disk: {error}") from None
+
+    def checkpoint(self) -> None:
+        """Move what SQLite's log holds into the database, while others may write.
+
+        Otherwise the commit that fills the log does so, and everybody waits for it.
+        """
+        if not self.is_postgres:
+            with self.read() as connection:
+                connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -270,7 +298,16 @@ class Database:
             self._crowd = min(len(self._waiting), MAX_BATCH)
             batch = [self._waiting.popleft() for _ in range(self._crowd)]
         try:
-            self._commit(batch)
+            written = self._commit(batch)
+            error: StorageError | None = None
+            try:
+                if any(entry.durable for entry in written):
+                    # Whoever comes meanwhile writes together: one after the other would cost more.
+                    self.sync()
+            except StorageError as failed:
+                error = failed
+            for entry in written:
+                entry.error = error
         finally:
             with self._lock:
                 if self._waiting:
@@ -282,7 +319,8 @@ class Database:
             for entry in batch:
                 entry.woken.release()
 
-    def _commit(self, entries: Sequence[_Entry]) -> None:
+    def _commit(self, entries: Sequence[_Entry]) -> Sequence[_Entry]:
+        """Commit the jobs of these entries; return those for which it went well."""
         together: dict[Merged[Any, Any], list[_Entry]] = {}
         for entry in entries:
             together.setdefault(entry.merged, []).append(entry)
@@ -296,8 +334,7 @@ class Database:
                     entry.result = result
             began = False  # whether a commit that fails was made after all cannot be known
             connection.commit()
-            for entry in entries:
-                entry.error = None
+            return entries
         except BaseException as error:  # also a mistake in a job: its caller must hear of it
             if self._writer:
                 self._writer.close()
@@ -305,12 +342,11 @@ class Database:
             if not isinstance(error, Exception):
                 raise
             if began and len(entries) > 1:
-                for entry in entries:
-                    self._commit([entry])
-                return
+                return [one for entry in entries for one in self._commit([entry])]
             known = isinstance(error, self._errors)
             for entry in entries:
                 entry.error = StorageError(_why(error)) if known else error
+            return []
 
     def _begin(self, *, durable: bool) -> Connection:
         if not self._writer or not self._writer.lives():
@@ -352,16 +388,20 @@ def _insertion(table: str, columns: tuple[str, ...], rows: int, mark: str) -> st
     return f"INSERT INTO {table} ({', '.join(columns)}) VALUES {', '.join([row] * rows)}"
 
 
+def _path(url: str) -> str:
+    return url.removeprefix("sqlite:///")
+
+
 def _sqlite(url: str) -> sqlite3.Connection:
-    path = url.removeprefix("sqlite:///")
     # Transactions begin where `begin` says, and each connection is one thread's at a time.
     connection = sqlite3.connect(
-        path, timeout=BUSY_TIMEOUT, isolation_level=None, check_same_thread=False
+        _path(url), timeout=BUSY_TIMEOUT, isolation_level=None, check_same_thread=False
     )
     connection.row_factory = sqlite3.Row
     try:
-        _use_wal(connection)
-        for pragma in ("synchronous=FULL", "foreign_keys=ON"):
+        # Without a log, as on some network's disks, a commit must wait for the disk by itself.
+        synchronous = "NORMAL" if _use_wal(connection) else "FULL"
+        for pragma in (f"synchronous={synchronous}", "foreign_keys=ON"):
             connection.execute(f"PRAGMA {pragma}")
     except sqlite3.Error:  # locked, or no database at all
         connection.close()
@@ -369,13 +409,15 @@ def _sqlite(url: str) -> sqlite3.Connection:
     return connection
 
 
-def _use_wal(connection: sqlite3.Connection) -> None:
-    """Switch to a write-ahead log, where others that have just started may be doing the same."""
+def _use_wal(connection: sqlite3.Connection) -> bool:
+    """Switch to a write-ahead log; tells whether that could be done.
+
+    Others that have just started may be doing the same.
+    """
     deadline = time.monotonic() + BUSY_TIMEOUT
     while True:
         try:
-            connection.execute("PRAGMA journal_mode=WAL")
-            return
+            return bool(connection.execute("PRAGMA journal_mode=WAL").fetchone()[0] == "wal")
         except sqlite3.OperationalError as error:
             # Only here SQLite does not wait by itself for whoever holds its lock.
             if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:

@@ -80,20 +80,40 @@ class Dispatcher:
         """Store events as the outbox does, and have them told at once.
 
         For a bot that is idle the very thread that will tell it stores the event, claims it and
-        goes on: to wake another one takes as long as to write to the disk.
+        goes on to prepare the message, while this one waits for the disk: to do one after the
+        other, or to wake another thread in between, takes as long again.
         """
         self._received_at = time.monotonic()
         bots = list(dict.fromkeys(target.bot for _, targets in told for target in targets))
         idle = self._idle(bots) if self.alive and not self._stopping.is_set() else []
         calls = self._take_calls(len(idle))
-        if not calls:
-            accepted = self._outbox.accept(told, named)
+        if calls:
+            accepted = self._accept_and_tell(told, named, idle[: len(calls)], calls)
         else:
-            stored: Future[list[Accepted]] = Future()
-            job = partial(self._outbox.accept_and_claim, told, named, idle[: len(calls)])
-            self._submit(calls[0], partial(self._store_and_tell, job, calls, stored))
-            accepted = stored.result()
+            accepted = self._outbox.accept(told, named)
         self.wake(bots)
+        return accepted
+
+    def _accept_and_tell(
+        self,
+        told: Sequence[tuple[Event, Sequence[Target]]],
+        named: Sequence[str],
+        idle: Sequence[str],
+        calls: Sequence["_Call"],
+    ) -> list[Accepted]:
+        stored: Future[list[Accepted]] = Future()
+        on_disk: Future[bool] = Future()
+        for call in calls:
+            call.on_disk = on_disk
+        job = partial(self._outbox.accept_and_claim, told, named, idle)
+        self._submit(calls[0], partial(self._store_and_tell, job, calls, stored))
+        is_on_disk = False
+        try:
+            accepted = stored.result()
+            self._outbox.database.sync()
+            is_on_disk = True
+        finally:
+            on_disk.set_result(is_on_disk)
         return accepted
 
     def wake(self, bots: Iterable[str]) -> None:
@@ -221,6 +241,9 @@ class Dispatcher:
                 else:
                     message, unfinished = self._next_message(told[0])
             if call:
+                if call.on_disk and not call.on_disk.result():
+                    log.error("%s → bot %s: not told before it is on disk", _events(told), bot.name)
+                    return  # and its lease ends by itself
                 call.since = time.monotonic()
             outcome = self._client.send(bot, message)
         except Exception:
@@ -327,9 +350,13 @@ class Dispatcher:
 
 @dataclass(eq=False)
 class _Call:
-    """A sender's call, from its being reserved; `since` when (monotonic s) it waits for WeCom."""
+    """A sender's call, from its being reserved; `since` when (monotonic s) it waits for WeCom.
+
+    `on_disk` says whether what it tells came to be on disk; None where it has long been there.
+    """
 
     since: float = float("inf")
+    on_disk: Future[bool] | None = None
 
 
 def _events(told: Sequence[Delivery]) -> str:

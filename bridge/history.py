@@ -254,7 +254,9 @@ class History:
         ids = {"before": before, "ids": [r["id"] for r in old], "stale": [r["id"] for r in stale]}
         if not old and not stale:
             return 0
-        took = self._database.write(lambda connection: _delete(connection, ids))
+        # Lost with the machine, it is done again.
+        took = self._database.write(lambda connection: _delete(connection, ids), durable=False)
+        self._database.checkpoint()
         self._batch = min(max(int(self._batch * HOLD / max(took, HOLD / 2)), 1), MAX_BATCH)
         return max(len(old), len(stale))
 

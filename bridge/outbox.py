@@ -92,7 +92,8 @@ class Outbox:
         An event that came within the dedupe window, for the same bots `named` in the URL, is not
         stored again. Once this returns, nothing of it can be lost.
         """
-        return self.accept_and_claim(told, named, ())[0]
+        rows = [(event_row(event, named), targets) for event, targets in told]
+        return self.database.write_together(self._accept_merged, (rows, ()))[0]
 
     def accept_and_claim(
         self,
@@ -102,12 +103,14 @@ class Outbox:
     ) -> tuple[list[Accepted], list[Attempt]]:
         """As `accept`, and claim at once for the `idle` bots, in the same transaction.
 
-        Returns what became of the events, and the attempts that the caller must make now.
+        Returns what became of the events, and the attempts that the caller must make, but not
+        before it has called `database.sync`: until then the machine's end may undo it all.
         """
         if idle and self._is_overdue(self._clock()):
             idle = ()  # what has expired must be settled first
         rows = [(event_row(event, named), targets) for event, targets in told]
-        return self.database.write_together(self._accept_merged, (rows, idle))
+        durable = self.database.is_postgres  # which knows no later moment to wait for
+        return self.database.write_together(self._accept_merged, (rows, idle), durable=durable)
 
     def _accept(
         self, connection: Connection, bodies: Sequence[_Body]

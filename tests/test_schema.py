@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from conftest import new_sqlite
 
-from bridge import outbox
+from bridge import leases, outbox
 from bridge.database import Connection, Database
 from bridge.errors import SchemaError, StorageError
 from bridge.schema import VERSION, upgrade
@@ -76,14 +76,16 @@ def test_what_runs_for_every_delivery_uses_its_index(tmp_path: Path) -> None:
     """SQLite ignores a partial index whose condition comes as a parameter."""
     (tmp_path / "plans.db").write_bytes(new_sqlite())
     database = Database(f"sqlite:///{tmp_path}/plans.db")
-    values = {"now": 1.0, "name": "dev", "most": 2, "since": 1.0, "held": 0.0}
+    values = {"now": 1.0, "name": "dev", "most": 2, "since": 1.0, "held": 0.0, "names": ["dev"]}
+    values |= {"limit": 1, "before": 1}
     wanted = {
         outbox._WAITING: "deliveries_pending",
-        outbox._DUE: "deliveries_pending",
-        outbox._BUNDLE: "deliveries_pending",
+        leases._FREE: "deliveries_pending",
+        leases._STANDING: "deliveries_pending",
+        leases._BUNDLE: "deliveries_pending",
         outbox._EXPIRING: "deliveries_expiring",
         outbox._HELD_UNTIL: "deliveries_held",
-        outbox._RECENT: "attempts_bot",
+        leases._OLDEST_OF: "attempts_bot",
     }
     with database.read() as connection:
         for statement, index in wanted.items():
