@@ -85,7 +85,8 @@ class Dispatcher:
         """
         self._received_at = time.monotonic()
         bots = list(dict.fromkeys(target.bot for _, targets in told for target in targets))
-        idle = self._idle(bots) if self.alive and not self._stopping.is_set() else []
+        runs = self._thread.is_alive() and not self._stopping.is_set()
+        idle = self._idle(bots) if runs else []
         calls = self._take_calls(len(idle))
         if calls:
             accepted = self._accept_and_tell(told, named, idle[: len(calls)], calls)

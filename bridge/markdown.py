@@ -51,7 +51,7 @@ def plain(text: str) -> str:
 def defuse(text: str, msgtype: str) -> str:
     """Return untrusted text so that it cannot mention, link, quote, head, colour or format."""
     if text.isalnum():  # as most values are: there is nothing in it to look for
-        return text
+        return str(text)  # of a subclass too, which would defuse itself again
     behind, before = _DIALECTS[msgtype]
     text = plain(text).translate(_TWINS[msgtype])
     text = before.sub(ZWSP, behind.sub(rf"\g<0>{ZWSP}", text))

@@ -12,7 +12,7 @@ from test_outbox import put, rows, states
 from bridge.dispatcher import PRUNE_EVERY, Dispatcher
 from bridge.errors import StorageError
 from bridge.history import History
-from bridge.model import Bot, Message, Outcome, Target, Verdict
+from bridge.model import Bot, Event, Message, Outcome, Target, Verdict
 from bridge.outbox import Outbox
 from bridge.rendering import Renderer
 from bridge.wecom import Client
@@ -226,3 +226,119 @@ def test_what_is_stored_right_after_a_delivery_is_settled_wakes_the_loop(
     dispatcher._wake.clear()
     dispatcher.wake(["default"])
     assert dispatcher._wake.is_set()
+
+
+@pytest.fixture
+def go_on(
+    dispatcher: Dispatcher, outbox: Outbox, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[threading.Event]:
+    """Start the loop, and let it stand still after its first look until this is set."""
+    looked, go_on, outlook = threading.Event(), threading.Event(), outbox.outlook
+
+    def stand_still() -> tuple[float, dict[str, float]]:
+        looked.set()
+        go_on.wait(60)
+        return outlook()
+
+    monkeypatch.setattr(outbox, "outlook", stand_still)
+    dispatcher.start()
+    assert looked.wait(30)
+    yield go_on
+    go_on.set()
+
+
+@pytest.mark.usefixtures("go_on")
+def test_who_stores_an_event_for_idle_bots_tells_each_of_them_once(
+    dispatcher: Dispatcher, outbox: Outbox, client: FakeClient, clock: Clock
+) -> None:
+    [accepted] = dispatcher.accept([(event(clock), [Target("default"), Target("dev")])])
+    assert not accepted.duplicate
+    until(lambda: states(outbox) == ["sent", "sent"])
+    assert sorted(name for name, _ in client.sent) == ["default", "dev"]
+    until(lambda: not dispatcher._calls)
+
+
+@pytest.mark.usefixtures("go_on")
+def test_a_message_is_sent_only_when_its_event_is_on_disk(
+    dispatcher: Dispatcher,
+    outbox: Outbox,
+    client: FakeClient,
+    clock: Clock,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rendered, synced = threading.Event(), threading.Event()
+    render = dispatcher._renderer.messages
+
+    def messages(told: Event, target: Target) -> list[Message]:
+        found = render(told, target)
+        rendered.set()
+        return found
+
+    def sync() -> None:
+        if threading.current_thread() is threading.main_thread():  # which accepts the event
+            assert rendered.wait(30)  # prepared while the disk is waited for
+            assert not client.sent
+            synced.set()
+
+    monkeypatch.setattr(dispatcher._renderer, "messages", messages)
+    monkeypatch.setattr(outbox.database, "sync", sync)
+    dispatcher.accept([(event(clock), [Target("default")])])
+    assert synced.is_set()
+    until(lambda: states(outbox) == ["sent"])
+
+
+def test_what_did_not_come_to_be_on_disk_is_refused_and_not_told(
+    dispatcher: Dispatcher,
+    outbox: Outbox,
+    client: FakeClient,
+    clock: Clock,
+    go_on: threading.Event,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def sync() -> None:
+        if threading.current_thread() is threading.main_thread():
+            raise StorageError("I/O error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(outbox.database, "sync", sync)
+        with pytest.raises(StorageError, match="I/O error"):
+            dispatcher.accept([(event(clock), [Target("default")])])
+        until(lambda: "not told before it is on disk" in caplog.text)
+        until(lambda: not dispatcher._calls)
+    assert not client.sent
+    go_on.set()
+    clock.advance(20)  # its lease has ended, and the disk is sound again
+    dispatcher.wake(["default"])
+    until(lambda: states(outbox) == ["sent"])
+    assert len(client.sent) == 1
+
+
+@pytest.mark.usefixtures("go_on")
+def test_an_event_that_cannot_be_stored_is_refused_and_its_call_given_back(
+    dispatcher: Dispatcher, outbox: Outbox, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*args: object) -> object:
+        raise StorageError("disk full")
+
+    monkeypatch.setattr(outbox, "accept_and_claim", broken)
+    with pytest.raises(StorageError, match="disk full"):
+        dispatcher.accept([(event(clock), [Target("default")])])
+    until(lambda: not dispatcher._calls)
+    assert rows(outbox, "events") == []
+
+
+def test_what_has_expired_is_settled_before_anything_is_claimed_for_a_new_event(
+    dispatcher: Dispatcher, outbox: Outbox, client: FakeClient, clock: Clock
+) -> None:
+    old = put(outbox, clock)
+    clock.advance(25 * 3600)
+    accepted, attempts = outbox.accept_and_claim(
+        [(event(clock, n=2), [Target("default")])], (), ["default"]
+    )
+    assert [result.duplicate for result in accepted] == [False]
+    assert attempts == []
+    dispatcher.run_once()
+    dispatcher.run_once()
+    until(lambda: "sent" in states(outbox))
+    assert [row["state"] for row in rows(outbox) if row["event_id"] == old] == ["expired"]

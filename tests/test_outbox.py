@@ -1,5 +1,7 @@
 """The outbox by a clock that stands still: what is stored, claimed, settled, expired, pruned."""
 
+import errno
+import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -619,10 +621,10 @@ def test_what_waits_again_while_old_events_are_looked_for_is_kept(
     clock.advance(10)
     write, ids = outbox.database.write, [row["id"] for row in rows(outbox)]
 
-    def retried_first(job: Callable[[Connection], object]) -> object:
+    def retried_first(job: Callable[[Connection], object], *, durable: bool) -> object:
         monkeypatch.setattr(outbox.database, "write", write)
         assert Repairs(outbox.database, 3600.0, clock).retry(ids) == 1  # type: ignore[arg-type]
-        return write(job)
+        return write(job, durable=durable)
 
     monkeypatch.setattr(outbox.database, "write", retried_first)
     history(outbox).prune(clock())
@@ -860,3 +862,57 @@ def test_an_expired_file_is_uploaded_again_and_one_refused_at_once_is_not(
     outbox.settle(claim_one(outbox), gone)
     [row] = rows(outbox)
     assert (row["state"], row["reason"]) == ("sent", "invalid_media_id")
+
+
+def test_what_is_written_is_on_disk_before_anybody_hears_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A machine cannot be stopped here, so this counts what SQLite's log is synced for."""
+    synced: list[int] = []
+
+    def sync(log: int) -> None:
+        synced.append(os.fstat(log).st_size)
+
+    monkeypatch.setattr("bridge.database._sync", sync)
+    database = Database(f"sqlite:///{tmp_path}/x.db")
+    database.write(lambda connection: None)
+    assert len(synced) == 1
+    assert synced[0] > 0
+    database.write(lambda connection: None, durable=False)
+    assert len(synced) == 1
+    database.sync()
+    assert len(synced) == 2
+    database.close()
+    database.sync()  # without a log, all is in the database
+
+
+def test_a_disk_that_fails_is_reported_to_whoever_wrote(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(log: int) -> None:
+        raise OSError(errno.EIO, "I/O error")
+
+    database = Database(f"sqlite:///{tmp_path}/x.db")
+    database.write(lambda connection: None)
+    with monkeypatch.context() as patch:
+        patch.setattr("bridge.database._sync", broken)
+        with pytest.raises(StorageError, match=r"may not be on disk: .*I/O error"):
+            database.write(lambda connection: None)
+    database.write(lambda connection: None)
+    database.close()
+
+
+def test_retention_empties_the_log_itself_so_that_no_commit_has_to(
+    tmp_path: Path, bots: dict[str, Bot], clock: Clock
+) -> None:
+    outbox = Outbox(
+        f"sqlite:///{tmp_path}/x.db", bots, rate=2, max_age=3600.0, dedupe=0.0, clock=clock
+    )
+    for n in range(5):
+        outbox.accept([(event(clock, n=n), ())])
+    clock.advance(1000)
+    assert history(outbox).prune(clock()) == 5
+    size = (tmp_path / "x.db-wal").stat().st_size
+    outbox.accept([(event(clock), ())])
+    assert (tmp_path / "x.db-wal").stat().st_size == size  # the log began anew
+    outbox.database.close()
