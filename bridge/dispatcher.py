@@ -11,6 +11,7 @@ from functools import partial
 from bridge import metrics
 from bridge.errors import StorageError
 from bridge.history import History
+from bridge.leases import LEASE
 from bridge.mentions import needs_list
 from bridge.model import Attempt, Bot, Delivery, Event, Message, Outcome, Target, Verdict
 from bridge.outbox import Accepted, Outbox
@@ -243,7 +244,12 @@ class Dispatcher:
                     message, unfinished = self._next_message(told[0])
             if call:
                 if call.on_disk and not call.on_disk.result():
-                    log.error("%s → bot %s: not told before it is on disk", _events(told), bot.name)
+                    log.error(
+                        "%s → bot %s: not told before it is on disk; tried again in %.0f s",
+                        _events(told),
+                        bot.name,
+                        LEASE,
+                    )
                     return  # and its lease ends by itself
                 call.since = time.monotonic()
             outcome = self._client.send(bot, message)
