@@ -108,7 +108,10 @@ class Dispatcher:
         for call in calls:
             call.on_disk = on_disk
         job = partial(self._outbox.accept_and_claim, told, named, idle)
-        self._submit(calls[0], partial(self._store_and_tell, job, calls, stored))
+        try:
+            self._submit(calls[0], partial(self._store_and_tell, job, calls, stored))
+        except RuntimeError:  # no thread begins any more: what is stored is told after the restart
+            return self._outbox.accept(told, named)
         is_on_disk = False
         try:
             accepted = stored.result()

@@ -342,3 +342,13 @@ def test_what_has_expired_is_settled_before_anything_is_claimed_for_a_new_event(
     dispatcher.run_once()
     until(lambda: "sent" in states(outbox))
     assert [row["state"] for row in rows(outbox) if row["event_id"] == old] == ["expired"]
+
+
+@pytest.mark.usefixtures("go_on")
+def test_an_event_that_comes_while_the_senders_are_let_go_is_stored_all_the_same(
+    dispatcher: Dispatcher, outbox: Outbox, client: FakeClient, clock: Clock
+) -> None:
+    dispatcher._pool.shutdown()
+    dispatcher.accept([(event(clock), [Target("default")])])
+    assert states(outbox) == ["pending"]
+    assert not client.sent
