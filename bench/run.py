@@ -285,23 +285,32 @@ class Bench:
             ours = bridge(self.sqlite(), box.url, BRIDGE_RATE="1000000")
             theirs = bare(box.url)
             with running(ours, theirs):
-                a = self._arrivals(box, f"{ours.url}/pgyer/{TOKEN}", "key-default")
-                b = self._arrivals(box, f"{theirs.url}/forward/{TOKEN}", "bare")
+                a, b = self._arrivals(box, {
+                    "key-default": f"{ours.url}/pgyer/{TOKEN}",
+                    "bare": f"{theirs.url}/forward/{TOKEN}",
+                })  # fmt: skip
         ratio = a / b
         figure = "POST → arrival, one at a time: p50 ÷ Flask calling requests.post"
         shown = f"{ratio:.2f} ({1000 * a:.1f} ms beside {1000 * b:.1f} ms)"
         self.row(figure, "≤ 1.5", ratio <= 1.5, shown)
 
-    def _arrivals(self, box: Server, url: str, key: str, count: int = 150) -> float:
-        session, sent = requests.Session(), []
+    def _arrivals(self, box: Server, urls: dict[str, str], count: int = 200) -> list[float]:
+        """Return the median seconds until a message is there, by the robot each URL tells.
+
+        In turns, so that both meet the machine in the same moods.
+        """
+        session, sent = requests.Session(), {key: [] for key in urls}
         for n in range(count):
-            sent.append(time.time())
-            session.post(url, data=event(f"{time.time_ns()}-{n}"), timeout=30)
-            time.sleep(0.03)  # one at a time: the one before has arrived long ago
-        query = {"key": key}
-        messages = requests.get(f"{box.url}/sandbox/messages", params=query, timeout=30).json()
-        took = [message["at"] - began for began, message in zip(sent, messages, strict=True)]
-        return median(took)
+            for key, url in urls.items():
+                sent[key].append(time.time())
+                session.post(url, data=event(f"{time.time_ns()}-{n}"), timeout=30)
+                time.sleep(0.03)  # one at a time: the one before has arrived long ago
+        medians = []
+        for key, begun in sent.items():
+            found = requests.get(f"{box.url}/sandbox/messages", params={"key": key}, timeout=30)
+            ends = [message["at"] for message in found.json()]
+            medians.append(median([end - at for at, end in zip(begun, ends, strict=True)]))
+        return medians
 
     def slow_wecom(self) -> None:
         box = sandbox(latency=0.1)
@@ -323,12 +332,15 @@ class Bench:
         self.row("deliveries/s over 200 bots, SQLite", "≥ 400", rate >= 400, f"{rate:.0f}")
 
     def two_workers(self, server: postgres.Server) -> None:
-        box = sandbox()
+        box, ratios = sandbox(), []
         with running(box):
-            one = self._drain(server.create("one"), box, 1, via_workers=True)
-            two = self._drain(server.create("two"), box, 2, via_workers=True)
-        self.row("the same on PostgreSQL, 2 worker processes ÷ 1", "≥ 1.6", two / one >= 1.6,
-                 f"{two / one:.2f} ({two:.0f}/s beside {one:.0f}/s)")  # fmt: skip
+            for n in range(self.rounds):
+                one = self._drain(server.create(f"one{n}"), box, 1, via_workers=True)
+                two = self._drain(server.create(f"two{n}"), box, 2, via_workers=True)
+                ratios.append(two / one)
+        ratio = median(ratios)
+        self.row("the same on PostgreSQL, 2 worker processes ÷ 1", "≥ 1.6", ratio >= 1.6,
+                 f"{ratio:.2f} (last: {two:.0f}/s beside {one:.0f}/s)")  # fmt: skip
 
     def _drain(self, url: str, box: Server, workers: int, via_workers: bool) -> float:
         """Return the deliveries a second at which a backlog over 200 bots is told."""

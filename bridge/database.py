@@ -16,7 +16,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from functools import cache
 from typing import Any, Protocol, TypeVar
 
@@ -38,9 +38,15 @@ CHANNEL = "bridge"  # of PostgreSQL's NOTIFY
 # What libpq is told beyond the URL: a server that has gone must not be waited for without end.
 _GONE = {"connect_timeout": 5, "keepalives_idle": 10, "tcp_user_timeout": 10_000}
 
+# Each of our statements has one good plan, by an index. To plan some took longer than to run them,
+# and what was planned while a table was small read all of it when it had grown. Where there is no
+# index, a plan that is not wanted counts as so dear that PostgreSQL would compile it.
+_PLANS = ("plan_cache_mode TO force_generic_plan", "enable_seqscan TO off", "jit TO off")
+
 _sync = getattr(os, "fdatasync", os.fsync)  # macOS has only the latter
 
 _LIST = re.compile(r"\bIN :(\w+)")
+_ASKS = re.compile(r"\s*(SELECT|EXPLAIN)\b|.*\bRETURNING\b", re.DOTALL)
 _VALUE = re.compile(r"(?<!:):(\w+)")
 
 
@@ -57,6 +63,7 @@ class Connection:
         self.is_postgres = not url.startswith("sqlite")
         self.driver: Any = _postgres(url) if self.is_postgres else _sqlite(url)
         self._used_at = time.monotonic()
+        self._pipeline = ExitStack()  # of PostgreSQL's statements, between `begin` and `commit`
 
     def execute(self, sql: str, values: Mapping[str, Any] | None = None) -> list[Record]:
         """Run a statement and return its rows, none where it is not one that has any."""
@@ -64,29 +71,25 @@ class Connection:
         if lists and values:
             values = {**values, **{name: json.dumps(values[name]) for name in lists}}
         cursor = self.driver.execute(text, values or ())
-        rows: list[Record] = cursor.fetchall() if cursor.description else []
+        rows: list[Record] = cursor.fetchall() if _ASKS.match(sql) else []
         return rows
 
     def insert(self, table: str, rows: Sequence[Mapping[str, Any]]) -> None:
         """Insert rows that all have the same columns."""
         if not rows:
             return
-        columns = tuple(rows[0])
-        if self.is_postgres:
-            with self.driver.cursor() as cursor:
-                cursor.executemany(
-                    _insertion(table, columns, 1, "%s"), [[*r.values()] for r in rows]
-                )
-            return
+        columns, mark = tuple(rows[0]), "%s" if self.is_postgres else "?"
         # Several rows in one statement: at each step of one SQLite lets another thread run.
         for start in range(0, len(rows), ROWS):
             some = rows[start : start + ROWS]
             values = [value for row in some for value in row.values()]
-            self.driver.execute(_insertion(table, columns, len(some), "?"), values)
+            self.driver.execute(_insertion(table, columns, len(some), mark), values)
 
     def begin(self, *, durable: bool) -> None:
         """Begin to write; where it need not be durable, PostgreSQL does not wait for the disk."""
         if self.is_postgres:
+            # What does not ask for anything is sent on without waiting for an answer.
+            self._pipeline.enter_context(self.driver.pipeline())
             self.driver.execute("BEGIN")
             if not durable:
                 self.driver.execute("SET LOCAL synchronous_commit TO OFF")
@@ -95,9 +98,15 @@ class Connection:
         self.driver.execute("BEGIN IMMEDIATE")
 
     def commit(self) -> None:
-        """Make what was written since `begin` last."""
+        """Make what was written since `begin` last; raises what a statement before ran into."""
         self.driver.execute("COMMIT")
+        self._pipeline.close()
         self._used_at = time.monotonic()
+
+    @property
+    def is_refused(self) -> bool:
+        """Tell whether an error was PostgreSQL's answer: then nothing was committed."""
+        return self.is_postgres and not self.driver.broken
 
     def lives(self) -> bool:
         """Tell whether the server is still at the other end."""
@@ -324,24 +333,25 @@ class Database:
         together: dict[Merged[Any, Any], list[_Entry]] = {}
         for entry in entries:
             together.setdefault(entry.merged, []).append(entry)
-        began = False
+        undone = False  # whether it is certain that nothing of it was committed
         try:
             connection = self._begin(durable=any(entry.durable for entry in entries))
-            began = True
+            undone = True
             for merged, group in together.items():
                 results = merged(connection, [entry.item for entry in group])
                 for entry, result in zip(group, results, strict=True):
                     entry.result = result
-            began = False  # whether a commit that fails was made after all cannot be known
+            undone = False  # without an answer nobody knows whether a commit was made
             connection.commit()
             return entries
         except BaseException as error:  # also a mistake in a job: its caller must hear of it
             if self._writer:
+                undone = undone or self._writer.is_refused
                 self._writer.close()
                 self._writer = None
             if not isinstance(error, Exception):
                 raise
-            if began and len(entries) > 1:
+            if undone and len(entries) > 1:
                 return [one for entry in entries for one in self._commit([entry])]
             known = isinstance(error, self._errors)
             for entry in entries:
@@ -431,7 +441,10 @@ def _postgres(url: str) -> Any:
     from psycopg.rows import dict_row
 
     options: dict[str, Any] = {**_GONE, **conninfo_to_dict(url)}
-    return psycopg.connect(**options, autocommit=True, row_factory=dict_row)
+    connection = psycopg.connect(**options, autocommit=True, row_factory=dict_row)
+    for setting in _PLANS:
+        connection.execute(f"SET {setting}")
+    return connection
 
 
 def _why(error: BaseException) -> str:

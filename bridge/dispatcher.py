@@ -5,13 +5,13 @@ import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 
 from bridge import metrics
 from bridge.errors import StorageError
 from bridge.history import History
-from bridge.leases import LEASE
 from bridge.mentions import needs_list
 from bridge.model import Attempt, Bot, Delivery, Event, Message, Outcome, Target, Verdict
 from bridge.outbox import Accepted, Outbox
@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 POLL = 1.0  # seconds between two looks for what other processes have stored
 TROUBLE = 2.0  # seconds to wait when the database cannot be read
 PRUNE_EVERY = 600.0  # seconds
-MAX_SENDERS = 32  # calls under way at once
+MAX_SENDERS = 64  # calls under way at once
 FEW_SENDERS = 4  # the same while events come in: who receives is not to be crowded out
 COMING = 0.05  # seconds for which events count as coming in after the last one
 SLOW = 0.05  # seconds after which a call only waits for WeCom, and does not count as one of a few
@@ -80,9 +80,9 @@ class Dispatcher:
     ) -> list[Accepted]:
         """Store events as the outbox does, and have them told at once.
 
-        For a bot that is idle the very thread that will tell it stores the event, claims it and
-        goes on to prepare the message, while this one waits for the disk: to do one after the
-        other, or to wake another thread in between, takes as long again.
+        A bot that is idle is claimed with the event that is stored for it, and told while this
+        thread waits for the disk: a machine that ends meanwhile has not answered yet, so the
+        event comes again.
         """
         self._received_at = time.monotonic()
         bots = list(dict.fromkeys(target.bot for _, targets in told for target in targets))
@@ -90,35 +90,17 @@ class Dispatcher:
         idle = self._idle(bots) if runs else []
         calls = self._take_calls(len(idle))
         if calls:
-            accepted = self._accept_and_tell(told, named, idle[: len(calls)], calls)
+            claimed: list[Attempt] = []
+            try:
+                accepted, claimed = self._outbox.accept_and_claim(told, named, idle[: len(calls)])
+            finally:
+                # Where no thread begins any more, it is told once its lease has ended.
+                with suppress(RuntimeError):
+                    self._begin(claimed, calls)
+            self._outbox.database.sync()
         else:
             accepted = self._outbox.accept(told, named)
         self.wake(bots)
-        return accepted
-
-    def _accept_and_tell(
-        self,
-        told: Sequence[tuple[Event, Sequence[Target]]],
-        named: Sequence[str],
-        idle: Sequence[str],
-        calls: Sequence["_Call"],
-    ) -> list[Accepted]:
-        stored: Future[list[Accepted]] = Future()
-        on_disk: Future[bool] = Future()
-        for call in calls:
-            call.on_disk = on_disk
-        job = partial(self._outbox.accept_and_claim, told, named, idle)
-        try:
-            self._submit(calls[0], partial(self._store_and_tell, job, calls, stored))
-        except RuntimeError:  # no thread begins any more: what is stored is told after the restart
-            return self._outbox.accept(told, named)
-        is_on_disk = False
-        try:
-            accepted = stored.result()
-            self._outbox.database.sync()
-            is_on_disk = True
-        finally:
-            on_disk.set_result(is_on_disk)
         return accepted
 
     def wake(self, bots: Iterable[str]) -> None:
@@ -190,28 +172,10 @@ class Dispatcher:
         for attempt in attempts:
             self._busy[attempt.bot] = float("inf")
         for attempt, call in zip(attempts, calls, strict=False):
-            self._submit(call, partial(self.tell, attempt, call))
+            job = self._pool.submit(self.tell, attempt, call)
+            job.add_done_callback(partial(self._finished, call))
         with self._calling:
             self._calls.difference_update(calls[len(attempts) :])
-
-    def _store_and_tell(
-        self,
-        job: Callable[[], tuple[list[Accepted], list[Attempt]]],
-        calls: Sequence["_Call"],
-        stored: "Future[list[Accepted]]",
-    ) -> None:
-        attempts: list[Attempt] = []
-        try:
-            accepted, attempts = job()
-        except BaseException as error:  # whoever waits must hear of it, whatever it is
-            stored.set_exception(error)
-        else:
-            stored.set_result(accepted)
-        finally:
-            self._begin(attempts[1:], calls[1:])
-        for attempt in attempts[:1]:
-            self._busy[attempt.bot] = float("inf")
-            self.tell(attempt, calls[0])
 
     def _take_calls(self, most: int) -> list["_Call"]:
         """Reserve so many calls, or as many as there are senders for."""
@@ -224,9 +188,6 @@ class Dispatcher:
             calls = [_Call() for _ in range(min(free, most))]
             self._calls.update(calls)
         return calls
-
-    def _submit(self, call: "_Call", job: Callable[[], None]) -> None:
-        self._pool.submit(job).add_done_callback(partial(self._finished, call))
 
     def _finished(self, call: "_Call", _: Future[None]) -> None:
         with self._calling:
@@ -246,14 +207,6 @@ class Dispatcher:
                 else:
                     message, unfinished = self._next_message(told[0])
             if call:
-                if call.on_disk and not call.on_disk.result():
-                    log.error(
-                        "%s → bot %s: not told before it is on disk; tried again in %.0f s",
-                        _events(told),
-                        bot.name,
-                        LEASE,
-                    )
-                    return  # and its lease ends by itself
                 call.since = time.monotonic()
             outcome = self._client.send(bot, message)
         except Exception:
@@ -360,13 +313,9 @@ class Dispatcher:
 
 @dataclass(eq=False)
 class _Call:
-    """A sender's call, from its being reserved; `since` when (monotonic s) it waits for WeCom.
-
-    `on_disk` says whether what it tells came to be on disk; None where it has long been there.
-    """
+    """A sender's call, from its being reserved; `since` when (monotonic s) it waits for WeCom."""
 
     since: float = float("inf")
-    on_disk: Future[bool] | None = None
 
 
 def _events(told: Sequence[Delivery]) -> str:

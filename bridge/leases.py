@@ -14,7 +14,7 @@ from typing import Any
 from bridge.database import Connection, Record
 from bridge.model import Attempt, Delivery, Outcome, Verdict
 from bridge.notices import Notices
-from bridge.rows import SHOWN, delivery_of, new_ids, set_bot, set_deliveries
+from bridge.rows import SHOWN, changing_deliveries, delivery_of, new_ids, set_bot
 
 LEASE = 12.0  # seconds; longer than one rendering and one call may take
 WINDOW = 61.0  # seconds; WeCom's 60 and one for the clock's steps
@@ -22,17 +22,18 @@ REST = 65.0  # seconds after 45009: WeCom blocks for 60
 STOPPED_RETRY = 3600.0  # seconds after which a stopped bot is tried by itself
 BACKOFF_FIRST, BACKOFF_CAP = 2.0, 600.0  # seconds
 MAX_BUNDLE = 3000  # deliveries in one digest
-MAX_SINGLES = 500  # that are counted before it is decided whether to make a digest
+MAX_SINGLES = 500  # a minute; where more may go, nobody counts what waits
 MEDIA_FRESH = 3600.0  # seconds; WeCom keeps a file for 3 days
 MEDIA_GONE = "invalid_media_id"
 
 # A delivery that waits and is not held by quiet hours. The state is written out rather than bound:
 # SQLite uses a partial index only where it sees the very words of its condition.
 WAITS = "state = 'pending' AND held_until <= :now"
+# Asked for each bot: PostgreSQL would turn EXISTS into a join, and read all that waits.
 _FREE = f"""
     SELECT name, lease FROM bots
     WHERE lease_until <= :now AND rest_until <= :now AND name IN :names
-        AND EXISTS (SELECT 1 FROM deliveries WHERE bot = bots.name AND {WAITS})
+        AND (SELECT id FROM deliveries WHERE bot = bots.name AND {WAITS} LIMIT 1) IS NOT NULL
     LIMIT :limit"""
 # How bots stand: the calls that count, and of what waits for each no more than could matter.
 _QUEUE = f"FROM deliveries WHERE bot = name AND {WAITS} ORDER BY id LIMIT"
@@ -109,6 +110,8 @@ class Leases:
         self._rate = rate
         self._notices = notices
         self._jitter = jitter
+        # Of what waits for a bot: more than the rate are a digest, and so are two that were held.
+        self._most = rate + 1 if rate <= MAX_SINGLES else 2
 
     def claim(
         self, connection: Connection, names: Sequence[str], limit: int, now: float
@@ -121,7 +124,7 @@ class Leases:
         free = {row["name"]: row["lease"] for row in connection.execute(_FREE + lock, wanted)}
         if not free:
             return []
-        window = {"now": now, "since": now - WINDOW, "most": min(self._rate, MAX_SINGLES) + 1}
+        window = {"now": now, "since": now - WINDOW, "most": self._most}
         ready = []
         for bot in connection.execute(_STANDING, {**window, "names": list(free)}):
             if bot["recent"] >= self._rate:
@@ -218,7 +221,8 @@ class Leases:
         for values, these in deliveries:
             # One that grew too old during its call was told all the same.
             states = ["pending", "expired"] if values.pop("sent") else ["pending"]
-            set_deliveries(connection, these, states, values, "tries = tries + 1")
+            change = changing_deliveries(states, values, "tries = tries + 1")
+            connection.execute(change, {**values, "these": these})
         _link(connection, links)
         for bot, outcome in stopped:
             self._notices.stopped(connection, bot, outcome, now)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 
 from bridge.database import Connection, Database
 from bridge.model import Event, Target
-from bridge.rows import add_deliveries, event_row, set_deliveries, store, target_of
+from bridge.rows import add_deliveries, changing_deliveries, event_row, store, target_of
 
 TEST = "test"  # the type of the event that a test message tells
 DONE = "done_by_hand"
@@ -64,7 +64,9 @@ class Repairs:
         return self._change(ids, ("pending", "parked"), values)
 
     def _change(self, ids: Sequence[int], states: Sequence[str], values: dict[str, object]) -> int:
-        return self._database.write(lambda c: set_deliveries(c, ids, states, values))
+        statement = f"{changing_deliveries(states, values)} RETURNING id"
+        changed = {**values, "these": list(ids)}
+        return len(self._database.write(lambda c: c.execute(statement, changed)))
 
     def send_test(self, bot: str) -> int:
         """Put a test message to a bot in the outbox; return its event's id."""

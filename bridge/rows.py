@@ -3,7 +3,7 @@
 import hashlib
 import itertools
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from bridge.database import CHANNEL, Connection, Record
@@ -140,21 +140,14 @@ def set_bot(connection: Connection, name: str, **values: Any) -> bool:
     return bool(done)
 
 
-def set_deliveries(
-    connection: Connection,
-    ids: Sequence[int],
-    states: Sequence[str],
-    values: Mapping[str, Any],
-    *more: str,
-) -> int:
-    """Change those of the deliveries that are in one of the states; returns how many."""
-    changed = connection.execute(
+def changing_deliveries(states: Sequence[str], values: Iterable[str], *more: str) -> str:
+    """Return the statement that sets these values of `:these` deliveries in one of the states."""
+    allowed = ", ".join(f"'{state}'" for state in states)
+    return (
         f"UPDATE deliveries SET {', '.join([*more, *_changes(values)])} "
-        "WHERE id IN :these AND state IN :states RETURNING id",
-        {**values, "these": list(ids), "states": list(states)},
+        f"WHERE id IN :these AND state IN ({allowed})"
     )
-    return len(changed)
 
 
-def _changes(values: Mapping[str, Any]) -> list[str]:
+def _changes(values: Iterable[str]) -> list[str]:
     return [f"{column} = :{column}" for column in values]

@@ -3,22 +3,27 @@
 import json
 import socket
 import struct
+from collections.abc import Iterable
 from contextlib import suppress
 from datetime import datetime
 from io import BytesIO
 from threading import Thread
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 from zoneinfo import ZoneInfo
 
-from flask import Flask, Response, jsonify, render_template, request
+from flask import Flask, Request, Response, jsonify, render_template, request
 from markupsafe import Markup
 from werkzeug.serving import LISTEN_QUEUE, ThreadedWSGIServer, WSGIRequestHandler
+from werkzeug.test import run_wsgi_app
 
 from bridge.model import Message
 from bridge.preview import to_html
 from bridge.sandbox.rules import MINUTE, SEND, UPLOAD, tail
 from bridge.sandbox.state import CUT, FAULTS, Call, Robot, Sandbox
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 RETRY_AFTER = 5  # seconds, what the fault `429` asks for
 SHOWN = 100  # messages of one robot on the page
@@ -28,10 +33,7 @@ ZONE = ZoneInfo("Asia/Shanghai")
 def create_sandbox_app(sandbox: Sandbox) -> Flask:
     """Return the app that answers as WeCom does, with its page at `/` and `/sandbox/` to steer."""
     app = Flask(__name__, template_folder=".", static_folder=None)
-
-    @app.post(SEND)
-    def send() -> Response:
-        return _answer(sandbox, sandbox.send(request.args.get("key", ""), request.get_data()))
+    app.wsgi_app = _sending(sandbox, app.wsgi_app)  # type: ignore[assignment,method-assign]
 
     @app.post(UPLOAD)
     def upload() -> Response:
@@ -80,6 +82,22 @@ def create_sandbox_app(sandbox: Sandbox) -> Flask:
     return app
 
 
+def _sending(sandbox: Sandbox, behind: "WSGIApplication") -> "WSGIApplication":
+    """Return a WSGI app that takes messages, and leaves all else to another behind it.
+
+    It does without Flask, so that a load test measures the bridge rather than the sandbox.
+    """
+
+    def send(environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
+        if environ["PATH_INFO"] != SEND or environ["REQUEST_METHOD"] != "POST":
+            return behind(environ, start_response)
+        sent = Request(environ)
+        call = sandbox.send(sent.args.get("key", ""), sent.get_data(cache=False))
+        return _answer(sandbox, call)(environ, start_response)
+
+    return send
+
+
 def _clock_time(at: float) -> str:
     return datetime.fromtimestamp(at, ZONE).strftime("%m-%d %H:%M:%S")
 
@@ -98,17 +116,20 @@ def _answer(sandbox: Sandbox, call: Call, **more: str) -> Response:
         return Response(f"<html><body><h1>{status}</h1></body></html>", status, headers)
     if call.errcode:
         errmsg = call.errmsg + tail(call.errcode, call.at)
-        return jsonify(errcode=call.errcode, errmsg=errmsg)
+        return _as_json(errcode=call.errcode, errmsg=errmsg)
     errmsg = "ok. Warning: wrong json format. " if call.fault == "warning" else "ok"
-    return jsonify(errcode=0, errmsg=errmsg, **more)
+    return _as_json(errcode=0, errmsg=errmsg, **more)
+
+
+def _as_json(**reply: Any) -> Response:
+    return Response(json.dumps(reply), mimetype="application/json")
 
 
 class _Handler(WSGIRequestHandler):
     """HTTP/1.1 that keeps connections alive, as WeCom does and Werkzeug's own handler does not."""
 
     protocol_version = "HTTP/1.1"
-    # Head and body are two writes; Nagle's algorithm would hold the second for 40 ms.
-    disable_nagle_algorithm = True
+    wbufsize = -1  # head and body in one write: two would wake the other side twice
 
     def run_wsgi(self) -> None:
         environ = self.make_environ()
@@ -116,19 +137,20 @@ class _Handler(WSGIRequestHandler):
         size = -1 if chunked else int(environ.get("CONTENT_LENGTH") or 0)
         # Read whole, so that the next request on this connection begins where it should.
         environ["wsgi.input"] = BytesIO(environ["wsgi.input"].read(size))
-        response = Response.from_app(self.server.app, environ, buffered=True)
-        if response.status_code == CUT:
+        body, status, headers = run_wsgi_app(self.server.app, environ, buffered=True)
+        code, _, reason = status.partition(" ")
+        if int(code) == CUT:
             # Closing a socket that lingers for 0 s sends a reset in place of an orderly end.
             linger = struct.pack("ii", 1, 0)
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
             self.connection.close()
             self.close_connection = True
             return
-        self.send_response(response.status_code)
-        for name, value in response.headers:
+        self.send_response(int(code), reason)
+        for name, value in headers:
             self.send_header(name, value)
         self.end_headers()
-        self.wfile.write(response.get_data())
+        self.wfile.write(b"".join(body))
 
     def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
         pass

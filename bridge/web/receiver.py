@@ -71,9 +71,7 @@ class Receiver:
         except HTTPException as error:
             answer = _as_response(*as_json(error))
         except StorageError as problem:
-            log.error(
-                "nothing was stored: %s; answered 503, so that the sender tries again", problem
-            )
+            log.error("not accepted: %s; answered 503, so that the sender tries again", problem)
             body = {"error": "nothing was stored, please send it again"}
             answer = _as_response(body, 503, {"Retry-After": "5"})
         except Exception:
