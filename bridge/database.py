@@ -121,8 +121,9 @@ class Connection:
 
     def close(self) -> None:
         """Let go; what was not committed is undone."""
-        with suppress(Exception):
-            self.driver.close()
+        for part in (self._pipeline, self.driver):
+            with suppress(Exception):
+                part.close()
 
 
 Job = Callable[[Connection], T]
