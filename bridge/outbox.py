@@ -103,8 +103,8 @@ class Outbox:
     ) -> tuple[list[Accepted], list[Attempt]]:
         """As `accept`, and claim at once for the `idle` bots, in the same transaction.
 
-        Returns what became of the events, and the attempts that the caller must make, but not
-        before it has called `database.sync`: until then the machine's end may undo it all.
+        Returns what became of the events, and the attempts that the caller must make. Until it has
+        called `database.sync`, the machine's end may undo it all, and nobody may be told of a 200.
         """
         if idle and self._is_overdue(self._clock()):
             idle = ()  # what has expired must be settled first
