@@ -3,11 +3,13 @@
 import base64
 import hashlib
 import re
+import socket
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 import pytest
 import requests
@@ -617,6 +619,18 @@ def test_a_chunked_body_is_read_whole(client: Client) -> None:
     body = iter([b'{"msgtype": "text", ', b'"text": {"content": "hi"}}'])
     assert client.reply(client.post(SEND, data=body))["errcode"] == 0
     assert client.send()["errcode"] == 0
+
+
+def test_a_client_that_asks_for_it_is_told_to_go_on_and_disconnected(client: Client) -> None:
+    body, place = b'{"msgtype": "text", "text": {"content": "hi"}}', urlsplit(client.url)
+    head = f"POST {SEND}?key={KEY} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n"
+    with socket.create_connection((place.hostname, place.port), timeout=30) as connection:
+        asked = f"{head}Connection: close\r\nExpect: 100-continue\r\n\r\n"
+        connection.sendall(asked.encode())
+        assert connection.recv(4096).startswith(b"HTTP/1.1 100 ")
+        connection.sendall(body)
+        with connection.makefile("rb") as answer:
+            assert b'"errcode": 0' in answer.read()  # to the end of the connection
 
 
 def test_a_port_in_use_is_an_os_error_and_one_line_for_the_command(client: Client) -> None:
