@@ -159,7 +159,8 @@ class Dispatcher:
             return float("inf")  # a sender that finishes wakes the loop
         claimed: list[Attempt] = []
         try:
-            claimed = self._outbox.claim(len(calls))
+            telling = {name for name, until in self._busy.copy().items() if until == float("inf")}
+            claimed = self._outbox.claim(len(calls), besides=telling)
         finally:
             self._begin(claimed, calls)
         if len(claimed) == len(calls):
@@ -214,8 +215,6 @@ class Dispatcher:
             outcome = Outcome(Verdict.PARK, "internal_error", "see the bridge's log")
         try:
             rest_until = self._outbox.settle(attempt, outcome, told, unfinished)
-            # Whatever is stored for it from here on is worth a look at once.
-            self._busy.pop(bot.name, None)
         except StorageError as error:
             log.error(
                 "%s → bot %s: %s, but it could not be recorded (%s); it is sent again",
@@ -225,6 +224,9 @@ class Dispatcher:
                 error,
             )
             return
+        finally:
+            # Whatever is stored for it from here on is worth a look at once.
+            self._busy.pop(bot.name, None)
         self._log(attempt, outcome, told, rest_until)
         if rest_until is not None:
             self._count(attempt.bot, outcome, told, unfinished)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from bridge.database import Connection, Database, Record
+from bridge.leases import LEASE
 from bridge.model import Bot, Event, Target
 from bridge.rows import SHOWN, target_of
 
@@ -61,7 +62,7 @@ class DeliveryLine:
 
 @dataclass(frozen=True)
 class AttemptLine:
-    """One HTTP call to WeCom; `verdict` is '' while it is under way."""
+    """One HTTP call to WeCom; while it is under way `verdict` is '' and `id` 0."""
 
     id: int
     started_at: float
@@ -155,8 +156,9 @@ class History:
                 "SELECT delivery_id, attempts.* FROM attempt_deliveries "
                 "JOIN attempts ON attempts.id = attempt_id "
                 "WHERE delivery_id IN :told ORDER BY attempts.id",
-                {"told": [line.id for line in told]},
+                these := {"told": [line.id for line in told]},
             )
+            calls += connection.execute(_UNDER_WAY, these)
         return [_with_attempts(line, calls) for line in told]
 
     def delivery_ids(self, state: str, since: float, bot: str = "") -> list[int]:
@@ -261,6 +263,11 @@ class History:
         return max(len(old), len(stale))
 
 
+# A bot that is told something now has a lease; the attempt is recorded when it has ended.
+_UNDER_WAY = f"""
+    SELECT telling AS delivery_id, 0 AS id, lease_until - {LEASE} AS started_at, 0.0 AS ended_at,
+        '' AS verdict, '' AS reason, '' AS detail, NULL AS errcode
+    FROM bots WHERE lease != '' AND telling IN :told"""
 # What may go is settled, and was before the moment; what is pending never goes.
 _SETTLED = """NOT EXISTS (SELECT 1 FROM deliveries
     WHERE event_id = events.id AND (state = 'pending' OR settled_at > :before))"""

@@ -1,7 +1,9 @@
-"""Who may tell what now: a bot's lease is taken with an attempt, and given back when it has ended.
+"""Who may tell what now: a bot's lease is taken for an attempt, and given back when it has ended.
 
-One sender per bot at any time, over all processes: the row in `bots` holds its lease, and settling
-checks it. The rate is counted from the attempts themselves, so that it holds over restarts.
+One sender per bot at any time, over all processes: the row in `bots` holds its lease, with what is
+told under it, and settling checks it. An attempt is recorded when it has ended, one whose process
+died as interrupted by whoever finds its lease. The rate is counted from the attempts, so that it
+holds over restarts.
 """
 
 import json
@@ -25,16 +27,17 @@ MAX_BUNDLE = 3000  # deliveries in one digest
 MAX_SINGLES = 500  # a minute; where more may go, nobody counts what waits
 MEDIA_FRESH = 3600.0  # seconds; WeCom keeps a file for 3 days
 MEDIA_GONE = "invalid_media_id"
+INTERRUPTED = "interrupted"
 
 # A delivery that waits and is not held by quiet hours. The state is written out rather than bound:
 # SQLite uses a partial index only where it sees the very words of its condition.
 WAITS = "state = 'pending' AND held_until <= :now"
 # Asked for each bot: PostgreSQL would turn EXISTS into a join, and read all that waits.
 _FREE = f"""
-    SELECT name, lease FROM bots
+    SELECT name, lease, lease_until, telling FROM bots
     WHERE lease_until <= :now AND rest_until <= :now AND name IN :names
         AND (SELECT id FROM deliveries WHERE bot = bots.name AND {WAITS} LIMIT 1) IS NOT NULL
-    LIMIT :limit"""
+    ORDER BY name LIMIT :limit"""
 # How bots stand: the calls that count, and of what waits for each no more than could matter.
 _QUEUE = f"FROM deliveries WHERE bot = name AND {WAITS} ORDER BY id LIMIT"
 _STANDING = f"""
@@ -45,7 +48,7 @@ _STANDING = f"""
         (SELECT count(*) FROM (SELECT 1 {_QUEUE} :most) AS queue) AS due,
         (SELECT count(*) FROM (SELECT held_until {_QUEUE} :most) AS queue
             WHERE held_until > 0) AS held
-    FROM bots WHERE name IN :names"""
+    FROM bots WHERE name IN :names ORDER BY name"""
 _OLDEST_OF = """
     SELECT ended_at FROM attempts WHERE bot = :name AND ended_at > :since
     ORDER BY ended_at DESC LIMIT 1 OFFSET :before"""
@@ -57,20 +60,21 @@ _BUNDLE = f"""
     FROM deliveries JOIN events ON events.id = event_id
     WHERE bot = :name AND {WAITS} AND step = 0 AND held_until >= :held
     ORDER BY deliveries.id LIMIT {MAX_BUNDLE}"""
-_LEASE = "UPDATE bots SET lease = :lease, lease_until = :until WHERE name IN :names"
-_INTERRUPT = f"""
-    UPDATE attempts SET verdict = '{Verdict.RETRY}', reason = 'interrupted'
-    WHERE bot IN :names AND ended_at > :since AND verdict = ''"""
+_LEASE = f"""
+    UPDATE bots SET lease = :lease, lease_until = :until, telling = (SELECT id {_QUEUE} 1)
+    WHERE name IN :names"""
+_GIVE_BACK = "UPDATE bots SET lease = '', telling = 0 WHERE name IN :names"
+# What was told may have been deleted meanwhile.
+_LINK_TELLING = """
+    INSERT INTO attempt_deliveries (attempt_id, delivery_id)
+    SELECT :attempt, id FROM deliveries WHERE id = :telling"""
 # In order, so that two transactions cannot wait for one another.
 _HOLDERS = "SELECT * FROM bots WHERE name IN :names ORDER BY name"
 _END_LEASES = """
-    UPDATE bots SET lease = '', lease_until = 0, rest_until = :rest_until, failures = :failures,
-        stopped = :stopped, last_errcode = :errcode, last_reason = :reason, last_at = :now
+    UPDATE bots SET lease = '', lease_until = 0, telling = 0, rest_until = :rest_until,
+        failures = :failures, stopped = :stopped, last_errcode = :errcode, last_reason = :reason,
+        last_at = :now
     WHERE name IN :these"""
-_END_ATTEMPTS = """
-    UPDATE attempts SET ended_at = :now, verdict = :verdict, reason = :reason, detail = :detail,
-        errcode = :errcode
-    WHERE id IN :these"""
 
 
 @dataclass(frozen=True)
@@ -116,46 +120,34 @@ class Leases:
     def claim(
         self, connection: Connection, names: Sequence[str], limit: int, now: float
     ) -> list[Claim]:
-        """Take the leases of at most `limit` of the bots that something waits for."""
+        """Take the leases of at most `limit` of the bots that something waits for, by name."""
         # The lock comes first and the count in a statement of its own: at READ COMMITTED one
         # statement would count what stood there before the lock was granted.
         lock = " FOR UPDATE SKIP LOCKED" if connection.is_postgres else ""
         wanted = {"now": now, "names": names, "limit": limit}
-        free = {row["name"]: row["lease"] for row in connection.execute(_FREE + lock, wanted)}
+        free = connection.execute(_FREE + lock, wanted)
         if not free:
             return []
+        # A lease that has ended and was not given back: whoever held it died on the way.
+        if died := [bot for bot in free if bot["lease"]]:
+            _interrupt(connection, died)
         window = {"now": now, "since": now - WINDOW, "most": self._most}
         ready = []
-        for bot in connection.execute(_STANDING, {**window, "names": list(free)}):
+        for bot in connection.execute(_STANDING, {**window, "names": [b["name"] for b in free]}):
             if bot["recent"] >= self._rate:
                 self._let_rest(connection, bot["name"], now)
             elif bot["head"] is not None:
                 ready.append(bot)
         if not ready:
             return []
-        # A lease that has ended and was not given back: whoever held it died on the way.
-        if died := [bot["name"] for bot in ready if free[bot["name"]]]:
-            connection.execute(_INTERRUPT, {"names": died, "since": now - WINDOW - LEASE})
         # One token for all: with the bot's name it tells one claim from another.
         lease, until = secrets.token_hex(8), now + LEASE
         taken = {"names": [bot["name"] for bot in ready], "lease": lease, "until": until}
-        connection.execute(_LEASE, taken)
-        ids = new_ids(connection, "attempts", len(ready))
-        claims = [
-            Claim(Attempt(next(ids), bot["name"], lease, now, ()), bot["head"], self._digest(bot))
+        connection.execute(_LEASE, {**taken, "now": now})
+        return [
+            Claim(Attempt(bot["name"], lease, now, ()), bot["head"], self._digest(bot))
             for bot in ready
         ]
-        under_way = {
-            "started_at": now,
-            "ended_at": until,
-            "verdict": "",
-            "reason": "",
-            "detail": "",
-        }
-        begun = [{"id": c.attempt.id, "bot": c.attempt.bot, **under_way} for c in claims]
-        connection.insert("attempts", begun)
-        _link(connection, [(claim.attempt.id, claim.first) for claim in claims])
-        return claims
 
     def _let_rest(self, connection: Connection, name: str, now: float) -> None:
         """Let a bot rest until the window has room for one more call."""
@@ -186,8 +178,8 @@ class Leases:
         names = {"names": [ending.attempt.bot for ending in endings]}
         bots = {row["name"]: row for row in connection.execute(_HOLDERS + lock, names)}
         rests: list[float | None] = []
-        leases, attempts, deliveries = _Changes(), _Changes(), _Changes()
-        links: list[tuple[int, int]] = []
+        leases, deliveries = _Changes(), _Changes()
+        ended: list[Ending] = []
         stopped: list[tuple[Record, Outcome]] = []
         for ending in endings:
             attempt, outcome, bot = ending.attempt, ending.outcome, bots.get(ending.attempt.bot)
@@ -198,32 +190,22 @@ class Leases:
             standing = self._standing(bot, outcome, now)
             rests.append(standing["rest_until"])
             leases.add([attempt.bot], errcode=outcome.errcode, reason=outcome.reason, **standing)
-            attempts.add(
-                [attempt.id],
-                verdict=outcome.verdict.value,
-                reason=outcome.reason,
-                detail=outcome.detail,
-                errcode=outcome.errcode,
-            )
+            ended.append(ending)
             for more in (False, True):
                 these = [d.id for d in ending.told if (d.id in ending.unfinished) is more]
                 if these:
                     values = _progress(ending.told[0], outcome, more, now)
                     deliveries.add(these, sent=outcome.verdict is Verdict.SENT, **values)
-            first = attempt.deliveries[0].id
-            links += [(attempt.id, d.id) for d in ending.told if d.id != first]
             if outcome.verdict is Verdict.STOP:
                 stopped.append((bot, outcome))
         for values, these in leases:
             connection.execute(_END_LEASES, {**values, "now": now, "these": these})
-        for values, these in attempts:
-            connection.execute(_END_ATTEMPTS, {**values, "now": now, "these": these})
         for values, these in deliveries:
             # One that grew too old during its call was told all the same.
             states = ["pending", "expired"] if values.pop("sent") else ["pending"]
             change = changing_deliveries(states, values, "tries = tries + 1")
             connection.execute(change, {**values, "these": these})
-        _link(connection, links)
+        _record(connection, ended, now)
         for bot, outcome in stopped:
             self._notices.stopped(connection, bot, outcome, now)
         return rests
@@ -268,20 +250,52 @@ def with_deliveries(connection: Connection, claims: Sequence[Claim], now: float)
         if claim.held is not None:
             bundle = {"name": claim.attempt.bot, "now": now, "held": claim.held}
             rows = connection.execute(_BUNDLE, bundle)
-            told[claim.attempt.id] = tuple(delivery_of(row, _shown(row)) for row in rows)
+            told[claim.first] = tuple(delivery_of(row, _shown(row)) for row in rows)
     # One alone is told in full; so is what is left of a digest where others have settled the rest.
-    numbers = [c.first for c in claims if len(told.get(c.attempt.id, ())) < 2]
+    numbers = [c.first for c in claims if len(told.get(c.first, ())) < 2]
     alone = {
         row["id"]: (delivery_of(row, json.loads(row["payload"])),)
         for row in connection.execute(_WHOLE, {"numbers": numbers})
     }
-    return [replace(c.attempt, deliveries=alone.get(c.first) or told[c.attempt.id]) for c in claims]
+    return [replace(c.attempt, deliveries=alone.get(c.first) or told[c.first]) for c in claims]
 
 
-def _link(connection: Connection, told: Sequence[tuple[int, int]]) -> None:
-    """Record which attempt tells which delivery."""
-    links = [{"attempt_id": attempt, "delivery_id": delivery} for attempt, delivery in told]
+def _interrupt(connection: Connection, died: Sequence[Record]) -> None:
+    """Record the attempts of leases that nobody gave back: nobody knows how they ended."""
+    ids = new_ids(connection, "attempts", len(died))
+    for bot, number in zip(died, ids, strict=False):
+        span = bot["lease_until"] - LEASE, bot["lease_until"]
+        row = _attempt_row(number, bot["name"], *span, Outcome(Verdict.RETRY, INTERRUPTED))
+        connection.insert("attempts", [row])
+        connection.execute(_LINK_TELLING, {"attempt": number, "telling": bot["telling"]})
+    connection.execute(_GIVE_BACK, {"names": [bot["name"] for bot in died]})
+
+
+def _record(connection: Connection, ended: Sequence[Ending], now: float) -> None:
+    """Record attempts that have ended, and what they told."""
+    ids = new_ids(connection, "attempts", len(ended)) if ended else iter(())
+    attempts, links = [], []
+    for ending, number in zip(ended, ids, strict=False):
+        bot, began = ending.attempt.bot, ending.attempt.started_at
+        attempts.append(_attempt_row(number, bot, began, now, ending.outcome))
+        links += [{"attempt_id": number, "delivery_id": d.id} for d in ending.told]
+    connection.insert("attempts", attempts)
     connection.insert("attempt_deliveries", links)
+
+
+def _attempt_row(
+    number: int, bot: str, started_at: float, ended_at: float, outcome: Outcome
+) -> dict[str, Any]:
+    return {
+        "id": number,
+        "bot": bot,
+        "started_at": started_at,
+        "ended_at": ended_at,
+        "verdict": outcome.verdict.value,
+        "reason": outcome.reason,
+        "detail": outcome.detail,
+        "errcode": outcome.errcode,
+    }
 
 
 def _shown(row: Record) -> dict[str, Any]:

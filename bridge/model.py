@@ -211,12 +211,11 @@ class Delivery:
 
 @dataclass(frozen=True)
 class Attempt:
-    """The right to make one HTTP call for a bot, already on record; `lease` fences it.
+    """The right to make one HTTP call for a bot; `lease`, which is on record, fences it.
 
     Several deliveries are to be told in one digest; their events then hold only what it shows.
     """
 
-    id: int
     bot: str
     lease: str
     started_at: float

@@ -12,12 +12,13 @@ from typing import Any
 
 from bridge import notices
 from bridge.database import Connection, Database
-from bridge.leases import WAITS, Ending, Leases, with_deliveries
+from bridge.leases import WAITS, Claim, Ending, Leases, with_deliveries
 from bridge.model import Attempt, Bot, Delivery, Event, Outcome, Target
 from bridge.rows import add_deliveries, event_row, new_bot, new_ids, set_bot
 
 log = logging.getLogger(__name__)
 
+LOOK = 64  # bots that a claim looks at first
 _WAITING = f"""
     SELECT name, lease_until, rest_until,
         (SELECT min(id) FROM deliveries WHERE bot = bots.name AND {WAITS}) AS head
@@ -58,7 +59,8 @@ class Outbox:
         jitter: Callable[[], float] = random.random,
     ) -> None:
         self._known = known
-        self._names = list(known)
+        self._names = sorted(known)
+        self._turn = 0  # the place in them of the bot that is to be claimed for next
         self._max_age = max_age
         self._notices = notices.Notices(known, max_age)
         self._leases = Leases(rate, self._notices, jitter)
@@ -173,10 +175,12 @@ class Outbox:
         )
         return {row["digest"]: row["id"] for row in same}
 
-    def claim(self, limit: int) -> list[Attempt]:
+    def claim(self, limit: int, besides: Collection[str] = ()) -> list[Attempt]:
         """Return attempts that the caller must make now, one per bot and at most `limit`.
 
-        Each is already on record and holds its bot's lease for LEASE seconds.
+        It need not look at the bots `besides`, which the caller tells already.
+
+        Each holds its bot's lease, which is on record, for LEASE seconds.
         """
         now = self._clock()
         if self._is_overdue(now):
@@ -185,14 +189,26 @@ class Outbox:
             return []
         # Lost with the machine, a claim is made again; settling it is what must last.
         claims = self.database.write(
-            lambda connection: self._leases.claim(connection, self._names, limit, now),
-            durable=False,
+            lambda connection: self._claim(connection, limit, besides, now), durable=False
         )
         if not claims:
             return []
+        self._turn = self._names.index(claims[-1].attempt.bot) + 1
         # Read only now, while others may write: a digest's deliveries can be thousands.
         with self.database.read() as connection:
             return with_deliveries(connection, claims, now)
+
+    def _claim(
+        self, connection: Connection, limit: int, besides: Collection[str], now: float
+    ) -> list[Claim]:
+        """Claim for the bots whose turn it is; with a backlog that is found after a short look."""
+        after, before = self._names[self._turn :], self._names[: self._turn]
+        claims: list[Claim] = []
+        for some in (after[:LOOK], after[LOOK:], before):
+            names = [name for name in some if name not in besides]
+            if names and len(claims) < limit:
+                claims += self._leases.claim(connection, names, limit - len(claims), now)
+        return claims
 
     def outlook(self) -> tuple[float, dict[str, float]]:
         """Return when something may be due, and until when each bot that is not free has to wait.

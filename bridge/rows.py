@@ -120,6 +120,7 @@ def new_bot(bot: Bot) -> dict[str, Any]:
         "fingerprint": bot.fingerprint,
         "lease": "",
         "lease_until": 0.0,
+        "telling": 0,
         "rest_until": 0.0,
         "failures": 0,
         "stopped": "",

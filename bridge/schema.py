@@ -11,7 +11,7 @@ from pathlib import Path
 
 from bridge.errors import SchemaError, StorageError
 
-VERSION = "0001"  # the newest migration
+VERSION = "0002"  # the newest migration
 _MIGRATIONS = Path(__file__).parent / "migrations"
 
 

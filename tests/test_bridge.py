@@ -289,11 +289,11 @@ def test_a_bot_that_hangs_holds_up_nobody_else(
     box.fault(DEV, "hang", always=True)
     bridge = deploy(api).start()
     bridge.post(new_version(), "/dev")
-    until(lambda: rows(tmp_path, "select verdict from attempts") == [("",)])
+    until(lambda: rows(tmp_path, "select name from bots where lease != ''") == [("dev",)])
     for n in range(5):
         bridge.post(new_version(n), "/default")
     until(lambda: len(box.messages(DEFAULT)) == 5)
-    assert rows(tmp_path, "select verdict from attempts where bot = 'dev'") == [("",)]
+    assert rows(tmp_path, "select name from bots where lease != ''") == [("dev",)]
 
 
 def test_order_is_kept_per_bot(sandbox: Served, deploy: Deploy) -> None:
@@ -315,7 +315,7 @@ def test_sigterm_finishes_what_is_in_flight(
     box.latency = 1.5
     bridge = deploy(api).start()
     bridge.post(new_version())
-    until(lambda: rows(tmp_path, "select count(*) from attempts") == [(1,)])
+    until(lambda: rows(tmp_path, "select count(*) from bots where lease != ''") == [(1,)])
     began = time.monotonic()
     assert bridge.stop() == 0
     assert time.monotonic() - began < 10
@@ -329,7 +329,7 @@ def test_sigterm_does_not_wait_for_a_wecom_that_hangs(
     box.fault(DEFAULT, "hang", always=True)
     bridge = deploy(api).start()
     bridge.post(new_version())
-    until(lambda: rows(tmp_path, "select count(*) from attempts") == [(1,)])
+    until(lambda: rows(tmp_path, "select count(*) from bots where lease != ''") == [(1,)])
     began = time.monotonic()
     bridge.stop()
     assert time.monotonic() - began < 10

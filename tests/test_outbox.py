@@ -3,16 +3,18 @@
 import errno
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from conftest import Clock, event, until
 
+from bridge import outbox as outboxes
 from bridge.database import Connection, Database
 from bridge.errors import StorageError
-from bridge.history import HOLD, History
+from bridge.history import HOLD, AttemptLine, History
 from bridge.leases import LEASE, REST, STOPPED_RETRY, WINDOW, backoff
 from bridge.model import Attempt, Bot, Event, Outcome, Secret, Target, Verdict
 from bridge.outbox import Outbox
@@ -53,6 +55,11 @@ def rows(outbox: Outbox, table: str = "deliveries") -> list[dict[str, object]]:
 
 def history(outbox: Outbox) -> History:
     return History(outbox.database, outbox._known)
+
+
+def attempts(outbox: Outbox, number: int) -> Sequence[AttemptLine]:
+    [delivery] = history(outbox).deliveries(number)
+    return delivery.attempts
 
 
 def states(outbox: Outbox) -> list[object]:
@@ -223,14 +230,15 @@ def test_a_refused_message_is_parked_with_its_reason(outbox: Outbox, clock: Cloc
 
 
 def test_every_attempt_is_on_record_with_its_outcome(outbox: Outbox, clock: Clock) -> None:
-    put(outbox, clock)
+    number, began = put(outbox, clock), clock()
     attempt = claim_one(outbox)
-    [under_way] = rows(outbox, "attempts")
-    assert (under_way["verdict"], under_way["started_at"]) == ("", clock())
     clock.advance(1)
+    [under_way] = attempts(outbox, number)
+    assert (under_way.verdict, under_way.started_at) == ("", began)
     outbox.settle(attempt, BUSY)
-    [done] = rows(outbox, "attempts")
-    assert (done["verdict"], done["errcode"], done["ended_at"]) == ("retry", -1, clock())
+    [done] = attempts(outbox, number)
+    assert (done.verdict, done.errcode) == ("retry", -1)
+    assert (done.started_at, done.ended_at) == (began, clock())
 
 
 def test_back_off_doubles_from_two_seconds_to_ten_minutes() -> None:
@@ -285,14 +293,47 @@ def test_over_the_rate_only_that_bot_rests(outbox: Outbox, clock: Clock) -> None
 def test_what_a_dead_process_held_is_taken_over_when_its_lease_ends(
     outbox: Outbox, clock: Clock
 ) -> None:
-    put(outbox, clock)
+    number, began = put(outbox, clock), clock()
     dead = claim_one(outbox)
     clock.advance(LEASE - 1)
     assert claim(outbox) == []
-    clock.advance(1)
+    clock.advance(2)
     heir = claim_one(outbox)
     assert heir.deliveries == dead.deliveries
-    assert [row["reason"] for row in rows(outbox, "attempts")] == ["interrupted", ""]
+    interrupted, under_way = attempts(outbox, number)
+    assert (interrupted.verdict, interrupted.reason) == ("retry", "interrupted")
+    assert (interrupted.started_at, interrupted.ended_at) == (began, began + LEASE)
+    assert (under_way.verdict, under_way.started_at) == ("", clock())
+
+
+def test_a_call_that_was_cut_off_counts_for_the_rate_and_only_once(
+    outbox: Outbox, clock: Clock
+) -> None:
+    began = clock()
+    for n in range(18):
+        put(outbox, clock, n=n)
+        attempt = claim_one(outbox)
+        if n < 17:
+            outbox.settle(attempt, SENT)
+    clock.advance(LEASE)
+    assert claim(outbox) == []
+    assert due(outbox) == began + WINDOW
+    clock.now = began + WINDOW
+    assert len(claim(outbox)) == 1
+    assert [row["reason"] for row in rows(outbox, "attempts")].count("interrupted") == 1
+
+
+def test_what_a_dead_process_was_telling_may_be_gone(outbox: Outbox, clock: Clock) -> None:
+    put(outbox, clock)
+    claim_one(outbox)
+    clock.advance(LEASE)
+    for table in ("deliveries", "events"):
+        outbox.database.write(lambda c, table=table: c.execute(f"DELETE FROM {table}"))  # type: ignore[misc]
+    number = put(outbox, clock, n=2)
+    [attempt] = claim(outbox)
+    assert attempt.deliveries[0].event.id == number
+    assert [row["reason"] for row in rows(outbox, "attempts")] == ["interrupted"]
+    assert rows(outbox, "attempt_deliveries") == []
 
 
 def test_whoever_lost_the_lease_changes_nothing(outbox: Outbox, clock: Clock) -> None:
@@ -306,6 +347,37 @@ def test_whoever_lost_the_lease_changes_nothing(outbox: Outbox, clock: Clock) ->
     assert states(outbox) == ["sent"]
     assert outbox.settle(slow, REFUSED) is None
     assert states(outbox) == ["sent"]
+
+
+# Turns
+
+
+def test_bots_are_told_in_turns_however_little_is_looked_at(
+    database_url: str, bots: dict[str, Bot], clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outboxes, "LOOK", 2)
+    names = [f"b{n}" for n in range(7)]
+    known = {name: replace(bots["default"], name=name) for name in names}
+    outbox = Outbox(database_url, known, rate=18, max_age=86400.0, dedupe=0.0, clock=clock)
+    for n in range(3):
+        put(outbox, clock, *map(Target, names), n=n)
+    told = []
+    for limit in (1, 2, 3) * 3:
+        claimed = claim(outbox, limit)
+        assert len(claimed) == limit
+        for attempt in claimed:
+            outbox.settle(attempt, SENT)
+        told += [attempt.bot for attempt in claimed]
+    assert told == (names * 3)[:18]
+    assert [attempt.bot for attempt in claim(outbox, 9)] == [*names[4:], *names[:4]][:3]
+    outbox.database.close()
+
+
+def test_a_bot_that_the_caller_tells_already_is_not_looked_at(outbox: Outbox, clock: Clock) -> None:
+    put(outbox, clock, DEFAULT, DEV)
+    assert [attempt.bot for attempt in outbox.claim(10, besides={"default"})] == ["dev"]
+    assert outbox.claim(10, besides={"default", "dev"}) == []
+    assert [attempt.bot for attempt in outbox.claim(10)] == ["default"]
 
 
 # Rate
@@ -768,8 +840,9 @@ def test_what_a_digest_had_no_room_for_stays(outbox: Outbox, clock: Clock) -> No
     outbox.settle(attempt, SENT, told=attempt.deliveries[:10])
     assert states(outbox) == ["sent"] * 11 + ["pending"] * 19
     assert claim_one(outbox).deliveries[0].id == attempt.deliveries[10].id
+    digest = max(row["id"] for row in rows(outbox, "attempts"))
     links = rows(outbox, "attempt_deliveries")
-    assert [row["delivery_id"] for row in links if row["attempt_id"] == attempt.id] == [
+    assert [row["delivery_id"] for row in links if row["attempt_id"] == digest] == [
         delivery.id for delivery in attempt.deliveries[:10]
     ]
 

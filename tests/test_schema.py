@@ -66,6 +66,24 @@ def test_a_newer_schema_is_refused_and_left_as_it_is(database_url: str) -> None:
     database.close()
 
 
+def test_attempts_under_way_when_the_schema_changed_are_interrupted(database_url: str) -> None:
+    older = Database(database_url)
+    begun = {"bot": "dev", "started_at": 1.0, "ended_at": 13.0, "reason": "", "detail": ""}
+    ended = {**begun, "reason": "ok", "errcode": 0}
+    older.write(lambda c: c.insert("attempts", [{**begun, "verdict": "", "errcode": None}]))
+    older.write(lambda c: c.insert("attempts", [{**ended, "verdict": "sent"}]))
+    older.write(lambda c: c.execute("ALTER TABLE bots DROP COLUMN telling"))
+    older.write(lambda c: c.execute("UPDATE alembic_version SET version_num = '0001'"))
+    older.close()
+    newer = Database(database_url)
+    with newer.read() as connection:
+        rows = connection.execute("SELECT verdict, reason FROM attempts ORDER BY id")
+        assert connection.execute("SELECT telling FROM bots") == []
+    assert [(r["verdict"], r["reason"]) for r in rows] == [("retry", "interrupted"), ("sent", "ok")]
+    assert versions(newer) == [VERSION]
+    newer.close()
+
+
 def test_a_database_that_cannot_be_migrated_says_why(tmp_path: Path) -> None:
     (tmp_path / "x.db").write_bytes(b"this is no database" * 100)
     with pytest.raises(StorageError, match="brought up to date: file is not a database"):
