@@ -152,11 +152,12 @@ class History:
         """Return an event's deliveries with all their attempts."""
         with self._database.read() as connection:
             told = _deliveries(connection, [event_id])
+            these = {"told": [line.id for line in told]}
             calls = connection.execute(
                 "SELECT delivery_id, attempts.* FROM attempt_deliveries "
                 "JOIN attempts ON attempts.id = attempt_id "
                 "WHERE delivery_id IN :told ORDER BY attempts.id",
-                these := {"told": [line.id for line in told]},
+                these,
             )
             calls += connection.execute(_UNDER_WAY, these)
         return [_with_attempts(line, calls) for line in told]
@@ -263,11 +264,12 @@ class History:
         return max(len(old), len(stale))
 
 
-# A bot that is told something now has a lease; the attempt is recorded when it has ended.
+# What a bot is told now stands in its lease; the attempt is recorded when it has ended.
 _UNDER_WAY = f"""
     SELECT telling AS delivery_id, 0 AS id, lease_until - {LEASE} AS started_at, 0.0 AS ended_at,
         '' AS verdict, '' AS reason, '' AS detail, NULL AS errcode
-    FROM bots WHERE lease != '' AND telling IN :told"""
+    FROM bots JOIN deliveries ON deliveries.id = telling
+    WHERE lease != '' AND telling IN :told AND state = 'pending'"""
 # What may go is settled, and was before the moment; what is pending never goes.
 _SETTLED = """NOT EXISTS (SELECT 1 FROM deliveries
     WHERE event_id = events.id AND (state = 'pending' OR settled_at > :before))"""
