@@ -41,12 +41,17 @@ _GONE = {"connect_timeout": 5, "keepalives_idle": 10, "tcp_user_timeout": 10_000
 # Each of our statements has one good plan, by an index. To plan some took longer than to run them,
 # and what was planned while a table was small read all of it when it had grown. Where there is no
 # index, a plan that is not wanted counts as so dear that PostgreSQL would compile it.
-_PLANS = ("plan_cache_mode TO force_generic_plan", "enable_seqscan TO off", "jit TO off")
+_PLANS = (
+    "plan_cache_mode TO force_generic_plan",
+    "enable_seqscan TO off",
+    "enable_bitmapscan TO off",
+    "jit TO off",
+)
 
 _sync = getattr(os, "fdatasync", os.fsync)  # macOS has only the latter
 
 _LIST = re.compile(r"\bIN :(\w+)")
-_ASKS = re.compile(r"\s*(SELECT|EXPLAIN)\b|.*\bRETURNING\b", re.DOTALL)
+_ASKS = re.compile(r"\s*(SELECT|WITH|EXPLAIN)\b|.*\bRETURNING\b", re.DOTALL)
 _VALUE = re.compile(r"(?<!:):(\w+)")
 
 

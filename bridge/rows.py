@@ -38,8 +38,10 @@ def new_ids(connection: Connection, table: str, count: int) -> Iterator[int]:
     """Take ids for new rows beforehand, which lets many be inserted by one statement."""
     if connection.is_postgres:
         taken = connection.execute(
-            "SELECT nextval(pg_get_serial_sequence(:table, 'id')) AS id "
-            "FROM generate_series(1, :count)",
+            # By name a sequence would be looked up for each id.
+            "WITH own AS MATERIALIZED "
+            "(SELECT pg_get_serial_sequence(:table, 'id')::regclass AS sequence) "
+            "SELECT nextval(sequence) AS id FROM own, generate_series(1, :count)",
             {"table": table, "count": count},
         )
         return iter([row["id"] for row in taken])
