@@ -61,15 +61,19 @@ _BUNDLE = f"""
     WHERE bot = :name AND {WAITS} AND step = 0 AND held_until >= :held
     ORDER BY deliveries.id LIMIT {MAX_BUNDLE}"""
 _LEASE = f"""
-    UPDATE bots SET lease = :lease, lease_until = :until, telling = (SELECT id {_QUEUE} 1)
+    UPDATE bots
+    SET lease = :lease, lease_until = :until, telling = coalesce((SELECT id {_QUEUE} 1), 0)
     WHERE name IN :names"""
 _GIVE_BACK = "UPDATE bots SET lease = '', telling = 0 WHERE name IN :names"
 # What was told may have been deleted meanwhile.
 _LINK_TELLING = """
     INSERT INTO attempt_deliveries (attempt_id, delivery_id)
     SELECT :attempt, id FROM deliveries WHERE id = :telling"""
-# In order, so that two transactions cannot wait for one another.
-_HOLDERS = "SELECT * FROM bots WHERE name IN :names ORDER BY name"
+# In order, so that two transactions cannot wait for one another. By the columns' names: a statement
+# for all of them fails once where a newer schema has more of them.
+_HOLDERS = """
+    SELECT name, lease, failures, stopped, alarmed_at FROM bots
+    WHERE name IN :names ORDER BY name"""
 _END_LEASES = """
     UPDATE bots SET lease = '', lease_until = 0, telling = 0, rest_until = :rest_until,
         failures = :failures, stopped = :stopped, last_errcode = :errcode, last_reason = :reason,
