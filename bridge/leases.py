@@ -265,9 +265,12 @@ def with_deliveries(connection: Connection, claims: Sequence[Claim], now: float)
 
 
 def _interrupt(connection: Connection, died: Sequence[Record]) -> None:
-    """Record the attempts of leases that nobody gave back: nobody knows how they ended."""
-    ids = new_ids(connection, "attempts", len(died))
-    for bot, number in zip(died, ids, strict=False):
+    """Record the attempts of leases that nobody gave back: nobody knows how they ended.
+
+    A lease from before the schema said what is told under it is on record already.
+    """
+    for bot in (bot for bot in died if bot["telling"]):
+        number = next(new_ids(connection, "attempts", 1))
         span = bot["lease_until"] - LEASE, bot["lease_until"]
         row = _attempt_row(number, bot["name"], *span, Outcome(Verdict.RETRY, INTERRUPTED))
         connection.insert("attempts", [row])

@@ -349,6 +349,17 @@ def test_whoever_lost_the_lease_changes_nothing(outbox: Outbox, clock: Clock) ->
     assert states(outbox) == ["sent"]
 
 
+def test_a_lease_of_an_older_version_is_recorded_only_by_the_migration(
+    outbox: Outbox, clock: Clock
+) -> None:
+    put(outbox, clock)
+    claim_one(outbox)
+    outbox.database.write(lambda connection: connection.execute("UPDATE bots SET telling = 0"))
+    clock.advance(LEASE)
+    assert len(claim(outbox)) == 1
+    assert rows(outbox, "attempts") == []
+
+
 # Turns
 
 
