@@ -322,7 +322,7 @@ def test_odd_payloads_fit_and_say_what_was_left_out(payload: dict[str, object]) 
 def test_a_mebibyte_is_rendered_in_no_time() -> None:
     made = event(type="crashlog", title="T", notes=LONG * (1 << 15))
     target = Target("default")
-    assert min(_timed(lambda: SHIPPED_RENDERER.messages(made, target)) for _ in range(5)) < 0.05
+    assert min(_timed(lambda: SHIPPED_RENDERER.messages(made, target)) for _ in range(5)) < 0.2
 
 
 def _timed(work: object) -> float:
