@@ -14,14 +14,15 @@ from bridge.errors import StorageError
 from bridge.history import History
 from bridge.mentions import needs_list
 from bridge.model import Attempt, Bot, Delivery, Event, Message, Outcome, Target, Verdict
-from bridge.outbox import Accepted, Outbox
+from bridge.outbox import Accepted, Outbox, Settled
 from bridge.rendering import Renderer
 from bridge.wecom import Client
 
 log = logging.getLogger(__name__)
 
 POLL = 1.0  # seconds between two looks for what other processes have stored
-TROUBLE = 2.0  # seconds to wait when the database cannot be read
+TROUBLE = 2.0  # seconds to wait when the database cannot be used
+RECORD_TRIES = 4  # for an outcome, TROUBLE apart: its lease does not last for many more
 PRUNE_EVERY = 600.0  # seconds
 MAX_SENDERS = 64  # calls under way at once
 FEW_SENDERS = 4  # the same while events come in: who receives is not to be crowded out
@@ -180,15 +181,21 @@ class Dispatcher:
 
     def _take_calls(self, most: int) -> list["_Call"]:
         """Reserve so many calls, or as many as there are senders for."""
-        now, senders = time.monotonic(), self._most
         with self._calling:
-            if now - self._received_at < COMING:
-                slow = sum(now - call.since > SLOW for call in self._calls)
-                senders = min(FEW_SENDERS + slow, self._most)
-            free = max(0, senders - len(self._calls))
-            calls = [_Call() for _ in range(min(free, most))]
+            calls = [_Call() for _ in range(min(self._free(), most))]
             self._calls.update(calls)
         return calls
+
+    def _free(self) -> int:
+        """Return how many more senders may work now, below 0 where there are too many.
+
+        To be asked while holding `_calling`.
+        """
+        now, senders = time.monotonic(), self._most
+        if now - self._received_at < COMING:
+            slow = sum(now - call.since > SLOW for call in self._calls)
+            senders = min(FEW_SENDERS + slow, self._most)
+        return senders - len(self._calls)
 
     def _finished(self, call: "_Call", _: Future[None]) -> None:
         with self._calling:
@@ -196,7 +203,17 @@ class Dispatcher:
         self._wake.set()
 
     def tell(self, attempt: Attempt, call: "_Call | None" = None) -> None:
-        """Make one attempt and settle it; whatever goes wrong is logged, never raised."""
+        """Make an attempt, and then whatever is due, one after the other, as long as it may.
+
+        Whatever goes wrong is logged, never raised.
+        """
+        following: Attempt | None = attempt
+        while following:
+            self._busy[following.bot] = float("inf")
+            following = self._tell_one(following, call or _Call())
+
+    def _tell_one(self, attempt: Attempt, call: "_Call") -> Attempt | None:
+        """Make one attempt and settle it; return the next, which was claimed with that."""
         bot = self._bots[attempt.bot]
         told: Sequence[Delivery] = attempt.deliveries
         unfinished: Collection[int] = ()
@@ -207,29 +224,54 @@ class Dispatcher:
                     unfinished = _one_for_each_call(told)
                 else:
                     message, unfinished = self._next_message(told[0])
-            if call:
-                call.since = time.monotonic()
+            call.since = time.monotonic()
             outcome = self._client.send(bot, message)
         except Exception:
             log.exception("%s → bot %s: our own mistake", _events(attempt.deliveries), bot.name)
             outcome = Outcome(Verdict.PARK, "internal_error", "see the bridge's log")
+        call.since = float("inf")
         try:
-            rest_until = self._outbox.settle(attempt, outcome, told, unfinished)
-        except StorageError as error:
-            log.error(
-                "%s → bot %s: %s, but it could not be recorded (%s); it is sent again",
-                _events(told),
-                bot.name,
-                outcome.reason,
-                error,
-            )
-            return
+            settled = self._settle(attempt, outcome, told, unfinished)
         finally:
             # Whatever is stored for it from here on is worth a look at once.
             self._busy.pop(bot.name, None)
-        self._log(attempt, outcome, told, rest_until)
-        if rest_until is not None:
+        if not settled:
+            return None
+        self._log(attempt, outcome, told, settled.rest_until)
+        if settled.rest_until is not None:
             self._count(attempt.bot, outcome, told, unfinished)
+        return settled.following
+
+    def _settle(
+        self,
+        attempt: Attempt,
+        outcome: Outcome,
+        told: Sequence[Delivery],
+        unfinished: Collection[int],
+    ) -> Settled | None:
+        """Record an outcome, and claim what is next unless there are too many senders."""
+        with self._calling:
+            free = self._free()
+        go_on = free >= 0 and not self._stopping.is_set()
+        for left in reversed(range(RECORD_TRIES)):
+            try:
+                settled = self._outbox.settle(attempt, outcome, told, unfinished, go_on=go_on)
+                if settled.following and free:
+                    self._wake.set()  # there may be more than one can tell
+                return settled
+            except Exception as error:  # of ours too: unrecorded it would be told for ever
+                log.error(
+                    "%s → bot %s: %s, but it could not be recorded (%s); %s",
+                    _events(told),
+                    attempt.bot,
+                    outcome.reason,
+                    error if isinstance(error, StorageError) else repr(error),
+                    f"recorded again in {TROUBLE:.0f} s" if left else "it is sent again",
+                )
+                go_on = False  # the claim may be what fails
+                if left:
+                    self._stopping.wait(TROUBLE)
+        return None
 
     def _count(
         self,

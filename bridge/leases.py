@@ -257,10 +257,8 @@ def with_deliveries(connection: Connection, claims: Sequence[Claim], now: float)
             told[claim.first] = tuple(delivery_of(row, _shown(row)) for row in rows)
     # One alone is told in full; so is what is left of a digest where others have settled the rest.
     numbers = [c.first for c in claims if len(told.get(c.first, ())) < 2]
-    alone = {
-        row["id"]: (delivery_of(row, json.loads(row["payload"])),)
-        for row in connection.execute(_WHOLE, {"numbers": numbers})
-    }
+    rows = connection.execute(_WHOLE, {"numbers": numbers}) if numbers else []
+    alone = {row["id"]: (delivery_of(row, json.loads(row["payload"])),) for row in rows}
     return [replace(c.attempt, deliveries=alone.get(c.first) or told[c.first]) for c in claims]
 
 

@@ -5,14 +5,15 @@ Every change of state is one transaction and a compare-and-set; who may tell wha
 
 import logging
 import random
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
 from bridge import notices
 from bridge.database import Connection, Database
-from bridge.leases import WAITS, Claim, Ending, Leases, with_deliveries
+from bridge.errors import StorageError
+from bridge.leases import LEASE, WAITS, Claim, Ending, Leases, with_deliveries
 from bridge.model import Attempt, Bot, Delivery, Event, Outcome, Target
 from bridge.rows import add_deliveries, event_row, new_bot, new_ids, set_bot
 
@@ -35,6 +36,18 @@ class Accepted:
 
     event: int
     duplicate: bool
+
+
+@dataclass(frozen=True)
+class Settled:
+    """What follows from an attempt's end: until when (epoch s) its bot rests, and what is next.
+
+    The bot need not rest where that is 0. Where it is None the lease was lost meanwhile and
+    another has the deliveries: nothing was changed then.
+    """
+
+    rest_until: float | None
+    following: Attempt | None = None
 
 
 # The events of one body by their rows, each with whom it is told to; and the bots that are idle.
@@ -108,8 +121,7 @@ class Outbox:
         Returns what became of the events, and the attempts that the caller must make. Until it has
         called `database.sync`, the machine's end may undo it all, and nobody may be told of a 200.
         """
-        if idle and self._is_overdue(self._clock()):
-            idle = ()  # what has expired must be settled first
+        idle = idle if idle and self._may_claim() else ()
         rows = [(event_row(event, named), targets) for event, targets in told]
         durable = self.database.is_postgres  # which knows no later moment to wait for
         return self.database.write_together(self._accept_merged, (rows, idle), durable=durable)
@@ -178,9 +190,8 @@ class Outbox:
     def claim(self, limit: int, besides: Collection[str] = ()) -> list[Attempt]:
         """Return attempts that the caller must make now, one per bot and at most `limit`.
 
-        It need not look at the bots `besides`, which the caller tells already.
-
-        Each holds its bot's lease, which is on record, for LEASE seconds.
+        Each holds its bot's lease, which is on record, for LEASE seconds. Not looked at are the
+        bots `besides`, which the caller tells already.
         """
         now = self._clock()
         if self._is_overdue(now):
@@ -191,10 +202,15 @@ class Outbox:
         claims = self.database.write(
             lambda connection: self._claim(connection, limit, besides, now), durable=False
         )
+        return self._read(claims, now)
+
+    def _read(self, claims: Sequence[Claim], now: float) -> list[Attempt]:
+        """Return the claimed attempts with what they tell.
+
+        Read after the claim, while others may write: a digest's deliveries can be thousands.
+        """
         if not claims:
             return []
-        self._turn = self._names.index(claims[-1].attempt.bot) + 1
-        # Read only now, while others may write: a digest's deliveries can be thousands.
         with self.database.read() as connection:
             return with_deliveries(connection, claims, now)
 
@@ -208,6 +224,9 @@ class Outbox:
             names = [name for name in some if name not in besides]
             if names and len(claims) < limit:
                 claims += self._leases.claim(connection, names, limit - len(claims), now)
+        if claims:
+            # Where it is all undone and done again, others come first; that harms nobody.
+            self._turn = self._names.index(claims[-1].attempt.bot) + 1
         return claims
 
     def outlook(self) -> tuple[float, dict[str, float]]:
@@ -225,6 +244,13 @@ class Outbox:
         }
         later = {name: moment for name, moment in due.items() if moment > now}
         return min([*due.values(), *self._moments(now)], default=float("inf")), later
+
+    def _may_claim(self) -> bool:
+        """Tell whether a claim may go with another write: what has expired is settled first."""
+        try:
+            return not self._is_overdue(self._clock())
+        except StorageError:  # the write must not fail for it
+            return False
 
     def _is_overdue(self, now: float) -> bool:
         return any(moment <= now for moment in self._moments(now))
@@ -249,19 +275,51 @@ class Outbox:
         outcome: Outcome,
         told: Sequence[Delivery] | None = None,
         unfinished: Collection[int] = (),
-    ) -> float | None:
+        *,
+        go_on: bool = False,
+    ) -> Settled:
         """Record how an attempt ended, for the deliveries that it told (by default all of its).
 
-        The `unfinished` ones of these, by id, have a further message and stay pending. Returns
-        the epoch time until which the bot rests, 0 where it need not; None where the lease was
-        lost meanwhile and another has the deliveries: nothing is changed then.
+        The `unfinished` ones of these, by id, have a further message and stay pending. Who means
+        to `go_on` is given another attempt with it, of whichever bot's turn it is, as by `claim`.
         """
         told = attempt.deliveries if told is None else told
         ending = Ending(attempt, outcome, told, unfinished)
-        return self.database.write_together(self._settle_merged, ending)
+        go_on = go_on and self._may_claim()
+        rest_until, claim = self.database.write_together(self._settle_merged, (ending, go_on))
+        if not isinstance(claim, Claim):
+            return Settled(rest_until, claim)
+        try:
+            [following] = self._read([claim], self._clock())
+        except StorageError as error:
+            log.error(
+                "bot %s: what it is told next could not be read (%s); tried again in %.0f s",
+                claim.attempt.bot,
+                error,
+                LEASE,
+            )
+            return Settled(rest_until)
+        return Settled(rest_until, following)
 
-    def _settle(self, connection: Connection, endings: Sequence[Ending]) -> list[float | None]:
-        return self._leases.settle(connection, endings, self._clock())
+    def _settle(
+        self, connection: Connection, endings: Sequence[tuple[Ending, bool]]
+    ) -> list[tuple[float | None, Attempt | Claim | None]]:
+        """Settle many attempts, and claim one for each that is to go on.
+
+        That saves a transaction, and the loop its being woken. A digest is read later.
+        """
+        now = self._clock()
+        rests = self._leases.settle(connection, [ending for ending, _ in endings], now)
+        claims = self._claim(connection, sum(go_on for _, go_on in endings), (), now)
+        alone = [claim for claim in claims if claim.held is None]
+        digests = [claim for claim in claims if claim.held is not None]
+        following: Iterator[Attempt | Claim] = iter(
+            [*with_deliveries(connection, alone, now), *digests]
+        )
+        return [
+            (rest_until, next(following, None) if go_on else None)
+            for rest_until, (_, go_on) in zip(rests, endings, strict=True)
+        ]
 
     def resume(self, name: str) -> bool:
         """Try a stopped or resting bot again now; False where there is no such bot."""

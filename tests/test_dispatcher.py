@@ -1,7 +1,9 @@
 """The dispatcher's loop where something inside the bridge itself goes wrong."""
 
 import threading
+import time
 from collections.abc import Callable, Iterator
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -9,11 +11,13 @@ from conftest import ROOT, Clock, event, until
 from prometheus_client import REGISTRY
 from test_outbox import put, rows, states
 
-from bridge.dispatcher import PRUNE_EVERY, Dispatcher
+from bridge import dispatcher as dispatchers
+from bridge.dispatcher import PRUNE_EVERY, RECORD_TRIES, Dispatcher
 from bridge.errors import StorageError
 from bridge.history import History
+from bridge.leases import LEASE
 from bridge.model import Bot, Message, Outcome, Target, Verdict
-from bridge.outbox import Outbox
+from bridge.outbox import Outbox, Settled
 from bridge.rendering import Renderer
 from bridge.wecom import Client
 
@@ -104,7 +108,45 @@ def test_the_loop_goes_on_after_whatever_it_stumbles_over(
     assert "stumbled" in caplog.text
 
 
-def test_an_outcome_that_cannot_be_recorded_is_said_and_sent_again(
+class Recording:
+    """Fails as told where an outcome is to be recorded, and counts what is asked for."""
+
+    def __init__(self, outbox: Outbox, troubles: list[Exception]) -> None:
+        self._settle, self._troubles = outbox.settle, troubles
+        self.asked: list[bool] = []  # whether the sender meant to go on
+
+    def __call__(self, *what: Any, go_on: bool) -> Settled:
+        self.asked.append(go_on)
+        if self._troubles:
+            raise self._troubles.pop(0)
+        return self._settle(*what, go_on=go_on)
+
+
+@pytest.mark.parametrize("trouble", [StorageError("disk full"), KeyError("disk full")], ids=repr)
+def test_an_outcome_that_cannot_be_recorded_is_tried_again_without_a_claim(
+    dispatcher: Dispatcher,
+    outbox: Outbox,
+    client: FakeClient,
+    clock: Clock,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    trouble: Exception,
+) -> None:
+    monkeypatch.setattr(dispatchers, "TROUBLE", 0.001)
+    put(outbox, clock)
+    [attempt] = outbox.claim(1)
+    recording = Recording(outbox, [trouble])
+    monkeypatch.setattr(outbox, "settle", recording)
+    dispatcher.tell(attempt)
+    assert states(outbox) == ["sent"]
+    assert recording.asked == [True, False]
+    assert len(client.sent) == 1
+    assert "disk full" in caplog.text
+    assert "could not be recorded" in caplog.text
+    assert "; recorded again in" in caplog.text
+
+
+def test_an_outcome_that_cannot_be_recorded_at_all_is_said_and_sent_again(
     dispatcher: Dispatcher,
     outbox: Outbox,
     client: FakeClient,
@@ -112,16 +154,57 @@ def test_an_outcome_that_cannot_be_recorded_is_said_and_sent_again(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
+    monkeypatch.setattr(dispatchers, "TROUBLE", 0.001)
     put(outbox, clock)
     [attempt] = outbox.claim(1)
-
-    def broken(*_: object) -> None:
-        raise StorageError("disk full")
-
-    monkeypatch.setattr(outbox, "settle", broken)
+    recording = Recording(outbox, [StorageError("disk full") for _ in range(RECORD_TRIES)])
+    monkeypatch.setattr(outbox, "settle", recording)
     dispatcher.tell(attempt)
-    assert "could not be recorded (disk full)" in caplog.text
+    assert "ok, but it could not be recorded (disk full); it is sent again" in caplog.text
     assert states(outbox) == ["pending"]
+    clock.advance(LEASE)
+    dispatcher.run_once()
+    until(lambda: states(outbox) == ["sent"])
+    assert len(client.sent) == 2
+
+
+def test_a_sender_goes_on_with_what_is_due_without_the_loop(
+    dispatcher: Dispatcher, outbox: Outbox, client: FakeClient, clock: Clock
+) -> None:
+    for n in range(3):
+        put(outbox, clock, Target("default"), Target("dev"), n=n)
+    [attempt] = outbox.claim(1)
+    dispatcher.tell(attempt)
+    assert states(outbox) == ["sent"] * 6
+    assert [name for name, _ in client.sent] == ["default", "dev"] * 3
+    assert dispatcher._wake.is_set()  # there were senders that might have helped
+
+
+def test_a_sender_leaves_what_is_due_where_it_is_to_stop(
+    dispatcher: Dispatcher, outbox: Outbox, client: FakeClient, clock: Clock
+) -> None:
+    put(outbox, clock, Target("default"), Target("dev"))
+    [attempt] = outbox.claim(1)
+    dispatcher.stop_soon()
+    dispatcher.tell(attempt)
+    assert states(outbox) == ["sent", "pending"]
+    assert [attempt.bot for attempt in outbox.claim(9)] == ["dev"]
+
+
+def test_a_sender_too_many_leaves_what_is_due_while_events_come_in(
+    dispatcher: Dispatcher,
+    outbox: Outbox,
+    clock: Clock,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(dispatchers, "FEW_SENDERS", 1)
+    monkeypatch.setattr(dispatchers, "COMING", float("inf"))
+    put(outbox, clock, Target("default"), Target("dev"))
+    [attempt] = outbox.claim(1)
+    calls = dispatcher._take_calls(2)
+    monkeypatch.setattr(dispatcher, "_received_at", time.monotonic())
+    dispatcher.tell(attempt, calls[0])
+    assert states(outbox) == ["sent", "pending"]
 
 
 def test_a_lost_lease_is_said(
@@ -208,10 +291,10 @@ def test_a_delivery_is_counted_as_sent_once_and_its_upload_not_at_all(
     client.answer = lambda: Outcome(Verdict.SENT, "ok", errcode=0, media_id=next(answers))
     put(outbox, clock, Target("default", attach=("log",)), notes="x" * 9999)
     before, observed = counted("sent"), REGISTRY.get_sample_value("bridge_delivered_seconds_count")
-    for _ in range(3):
-        [attempt] = outbox.claim(1)
-        dispatcher.tell(attempt)
+    [attempt] = outbox.claim(1)
+    dispatcher.tell(attempt)
     assert states(outbox) == ["sent"]
+    assert len(client.sent) == 3
     assert counted("sent") == before + 1
     assert REGISTRY.get_sample_value("bridge_delivered_seconds_count") == (observed or 0.0) + 1
 

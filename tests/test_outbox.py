@@ -256,7 +256,7 @@ def test_failures_in_a_row_wait_longer_and_success_forgets_them(
     put(outbox, clock)
     waits = []
     for _ in range(3):
-        rest_until = outbox.settle(claim_one(outbox), BUSY)
+        rest_until = outbox.settle(claim_one(outbox), BUSY).rest_until
         assert rest_until is not None
         waits.append(rest_until - clock())
         assert claim(outbox) == []
@@ -264,23 +264,23 @@ def test_failures_in_a_row_wait_longer_and_success_forgets_them(
     assert waits == [2, 4, 8]
     outbox.settle(claim_one(outbox), SENT)
     put(outbox, clock, n=2)
-    assert outbox.settle(claim_one(outbox), BUSY) == clock() + 2
+    assert outbox.settle(claim_one(outbox), BUSY).rest_until == clock() + 2
 
 
 def test_wecom_may_ask_for_a_longer_wait_but_not_for_ever(outbox: Outbox, clock: Clock) -> None:
     put(outbox, clock)
     asked = Outcome(Verdict.RETRY, "http_429", retry_after=30.0)
-    assert outbox.settle(claim_one(outbox), asked) == clock() + 30
+    assert outbox.settle(claim_one(outbox), asked).rest_until == clock() + 30
     clock.advance(30)
     endless = Outcome(Verdict.RETRY, "http_429", retry_after=1e9)
-    assert outbox.settle(claim_one(outbox), endless) == clock() + 600
+    assert outbox.settle(claim_one(outbox), endless).rest_until == clock() + 600
 
 
 def test_over_the_rate_only_that_bot_rests(outbox: Outbox, clock: Clock) -> None:
     put(outbox, clock, DEFAULT, DEV)
     put(outbox, clock, DEFAULT, DEV, n=2)
     by_bot = {a.bot: a for a in claim(outbox)}
-    assert outbox.settle(by_bot["default"], RATED) == clock() + REST
+    assert outbox.settle(by_bot["default"], RATED).rest_until == clock() + REST
     outbox.settle(by_bot["dev"], SENT)
     assert [a.bot for a in claim(outbox)] == ["dev"]
     clock.advance(REST)
@@ -341,11 +341,11 @@ def test_whoever_lost_the_lease_changes_nothing(outbox: Outbox, clock: Clock) ->
     slow = claim_one(outbox)
     clock.advance(LEASE)
     heir = claim_one(outbox)
-    assert outbox.settle(slow, REFUSED) is None
+    assert outbox.settle(slow, REFUSED).rest_until is None
     assert states(outbox) == ["pending"]
     outbox.settle(heir, SENT)
     assert states(outbox) == ["sent"]
-    assert outbox.settle(slow, REFUSED) is None
+    assert outbox.settle(slow, REFUSED).rest_until is None
     assert states(outbox) == ["sent"]
 
 
@@ -389,6 +389,95 @@ def test_a_bot_that_the_caller_tells_already_is_not_looked_at(outbox: Outbox, cl
     assert [attempt.bot for attempt in outbox.claim(10, besides={"default"})] == ["dev"]
     assert outbox.claim(10, besides={"default", "dev"}) == []
     assert [attempt.bot for attempt in outbox.claim(10)] == ["default"]
+
+
+def test_who_goes_on_is_given_what_is_next_with_the_settlement(
+    outbox: Outbox, clock: Clock
+) -> None:
+    for n in range(2):
+        put(outbox, clock, DEFAULT, DEV, n=n)
+    [attempt] = claim(outbox, 1)
+    told = []
+    following: Attempt | None = attempt
+    while following:
+        told.append((following.bot, following.deliveries[0].event.payload["n"]))
+        following = outbox.settle(following, SENT, go_on=True).following
+    assert told == [("default", 0), ("dev", 0), ("default", 1), ("dev", 1)]
+    assert states(outbox) == ["sent"] * 4
+
+
+def test_of_those_who_settle_together_each_that_goes_on_is_given_another(
+    database_url: str, bots: dict[str, Bot], clock: Clock
+) -> None:
+    known = {f"b{n}": replace(bots["default"], name=f"b{n}") for n in range(9)}
+    outbox = Outbox(database_url, known, rate=18, max_age=86400.0, dedupe=0.0, clock=clock)
+    put(outbox, clock, *map(Target, known))
+    first = claim(outbox, 6)
+    blocked, go = threading.Event(), threading.Event()
+
+    def block(connection: Connection) -> None:
+        blocked.set()
+        go.wait(30)
+
+    with ThreadPoolExecutor(9) as pool:
+        held = pool.submit(outbox.database.write, block)
+        assert blocked.wait(30)
+        settled = [
+            pool.submit(outbox.settle, attempt, SENT, go_on=n % 3 > 0)
+            for n, attempt in enumerate(first)
+        ]
+        until(lambda: len(outbox.database._waiting) == 6)
+        go.set()
+        held.result()
+        following = [one.result().following for one in settled]
+    assert [one is None for one in following[::3]] == [True, True]
+    given = [one for one in following if one]
+    assert sorted(one.bot for one in given) == ["b6", "b7", "b8"]
+    assert {len(one.deliveries) for one in given} == {1}
+    outbox.database.close()
+
+
+def test_who_goes_on_is_given_nothing_while_something_has_expired(
+    outbox: Outbox, clock: Clock
+) -> None:
+    put(outbox, clock, DEFAULT)
+    clock.advance(86_400 - 2)
+    put(outbox, clock, DEV)
+    attempt = next(one for one in claim(outbox) if one.bot == "dev")
+    put(outbox, clock, DEV, n=2)
+    clock.advance(2)
+    settled = outbox.settle(attempt, SENT, go_on=True)
+    assert settled.following is None
+    assert states(outbox) == ["pending", "sent", "pending"]
+
+
+def test_a_digest_is_next_too_and_where_it_cannot_be_read_it_comes_again(
+    outbox: Outbox,
+    clock: Clock,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    put(outbox, clock, DEFAULT)
+    first = claim_one(outbox)
+    waiting(outbox, clock, 3, Target("dev", held_until=clock() + 5))
+    clock.advance(5)
+    digest = outbox.settle(first, SENT, go_on=True).following
+    assert digest
+    assert len(digest.deliveries) == 3
+    outbox.settle(digest, BUSY)
+    put(outbox, clock, DEFAULT, n=9)
+    second = claim_one(outbox)
+    clock.advance(backoff(1, 0.5))
+
+    def broken(*_: object) -> list[Attempt]:
+        raise StorageError("too many clients")
+
+    with monkeypatch.context() as meanwhile:
+        meanwhile.setattr(outbox, "_read", broken)
+        assert outbox.settle(second, SENT, go_on=True) == outboxes.Settled(0.0)
+    assert "bot dev: what it is told next could not be read (too many clients)" in caplog.text
+    clock.advance(LEASE)
+    assert len(claim_one(outbox).deliveries) == 3
 
 
 # Rate
@@ -480,7 +569,7 @@ def test_a_stopped_bot_keeps_its_deliveries_and_default_hears_of_it(
     outbox: Outbox, clock: Clock
 ) -> None:
     put(outbox, clock, DEV)
-    assert outbox.settle(claim_one(outbox), STOPPED) == clock() + STOPPED_RETRY
+    assert outbox.settle(claim_one(outbox), STOPPED).rest_until == clock() + STOPPED_RETRY
     alarm = claim_one(outbox)
     assert alarm.bot == "default"
     assert alarm.deliveries[0].event.type == "botStopped"
