@@ -223,6 +223,33 @@ def test_a_call_without_any_key_is_refused(client: Client) -> None:
     assert core(client.reply(response)) == (93000, "invalid webhook url")
 
 
+@pytest.mark.parametrize(
+    ("query", "errcode"),
+    [
+        (f"key={KEY}", 0),
+        (f"debug=1&key={KEY}", 0),
+        (f"key={KEY}&key=other", 0),
+        (f"key=other&key={KEY}", 93000),
+        (f"key=%{ord(KEY[0]):x}{KEY[1:]}", 0),
+        ("key=%ff", 93000),
+        (f"KEY={KEY}", 93000),
+    ],
+)
+def test_the_first_key_of_a_query_counts(client: Client, query: str, errcode: int) -> None:
+    body = {"msgtype": "text", "text": {"content": "hi"}}
+    response = client.http.post(f"{client.url}{SEND}?{query}", json=body, timeout=5)
+    assert client.reply(response)["errcode"] == errcode
+    assert client.send()["errcode"] == 0  # the connection is still in step
+
+
+def test_a_query_of_other_bytes_than_ascii_is_an_unknown_key(client: Client) -> None:
+    place = urlsplit(client.url)
+    with socket.create_connection((place.hostname, place.port), timeout=30) as connection:
+        head = b"POST %s?key=\xff HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}"
+        connection.sendall(head % SEND.encode())
+        assert b'"errcode": 93000' in connection.recv(4096)
+
+
 def test_without_keys_every_key_is_a_robot_unless_it_begins_with_unknown() -> None:
     sandbox = Sandbox()
     with served(sandbox) as client:
@@ -277,7 +304,9 @@ def test_an_upload_without_a_plain_media_part_is_refused(client: Client, disposi
     assert core(reply) == (44001, "empty media data")
 
 
-@pytest.mark.parametrize("path", ["/cgi-bin/webhook/sendx", "/cgi-bin/gettoken", "/other"])
+@pytest.mark.parametrize(
+    "path", ["/cgi-bin/webhook/sendx", SEND.upper(), "/cgi-bin/gettoken", "/other"]
+)
 def test_any_other_path_is_an_html_404(client: Client, path: str) -> None:
     response = client.post(path, json={"msgtype": "text"})
     assert response.status_code == 404

@@ -11,7 +11,6 @@ from http.client import responses
 from io import BufferedReader, BytesIO
 from threading import Thread
 from typing import Any
-from urllib.parse import parse_qsl
 from weakref import WeakSet
 from zoneinfo import ZoneInfo
 
@@ -33,9 +32,8 @@ _Answer = tuple[str, int, dict[str, str]]  # body, HTTP status, headers
 
 # The head of a request that sends a message as most do, and what makes it another kind.
 _MESSAGE = re.compile(
-    rb"POST %s\?(?P<query>\S*) HTTP/1\.1\r\n(.*\r\n)*?content-length: *(?P<size>\d+)(\r\n|$)"
-    % SEND.encode(),
-    re.IGNORECASE,
+    rb"POST %s\?key=(?P<key>[\w-]+) HTTP/1\.1\r\n"
+    rb"(.*\r\n)*?(?i:content-length): *(?P<size>\d+)(\r\n|$)" % SEND.encode()
 )
 _UNUSUAL = re.compile(rb"\r\n(transfer-encoding|expect|connection: *close)", re.IGNORECASE)
 
@@ -138,9 +136,7 @@ class _Handler(WSGIRequestHandler):
             return
         self.rfile.read(len(head + end))
         raw = self.rfile.read(int(found["size"]))
-        call = self.server.sandbox.send(
-            dict(parse_qsl(found["query"].decode())).get("key", ""), raw
-        )
+        call = self.server.sandbox.send(found["key"].decode(), raw)
         text, status, headers = _answer(self.server.sandbox, call)
         body, self.close_connection = text.encode(), False
         headers["Content-Length"] = str(len(body))
