@@ -160,8 +160,7 @@ class Dispatcher:
             return float("inf")  # a sender that finishes wakes the loop
         claimed: list[Attempt] = []
         try:
-            telling = {name for name, until in self._busy.copy().items() if until == float("inf")}
-            claimed = self._outbox.claim(len(calls), besides=telling)
+            claimed = self._outbox.claim(len(calls))
         finally:
             self._begin(claimed, calls)
         if len(claimed) == len(calls):

@@ -32,12 +32,24 @@ INTERRUPTED = "interrupted"
 # A delivery that waits and is not held by quiet hours. The state is written out rather than bound:
 # SQLite uses a partial index only where it sees the very words of its condition.
 WAITS = "state = 'pending' AND held_until <= :now"
+# The bots that something waits for, by name from the one after `:after`. Each costs one look into
+# the index, however much waits for it, and the others cost none.
+WAITING = """
+    WITH RECURSIVE waiting (bot) AS (
+        SELECT (SELECT bot FROM deliveries WHERE state = 'pending' AND bot > :after
+            ORDER BY bot LIMIT 1)
+        UNION ALL
+        SELECT (SELECT bot FROM deliveries WHERE state = 'pending' AND bot > waiting.bot
+            ORDER BY bot LIMIT 1)
+        FROM waiting WHERE waiting.bot IS NOT NULL)"""
 # Asked for each bot: PostgreSQL would turn EXISTS into a join, and read all that waits.
-_FREE = f"""
-    SELECT name, lease, lease_until, telling FROM bots
-    WHERE lease_until <= :now AND rest_until <= :now AND name IN :names
-        AND (SELECT id FROM deliveries WHERE bot = bots.name AND {WAITS} LIMIT 1) IS NOT NULL
-    ORDER BY name LIMIT :limit"""
+IS_DUE = f"(SELECT id FROM deliveries WHERE bot = name AND {WAITS} LIMIT 1) IS NOT NULL"
+_FREE = f"lease_until <= :now AND rest_until <= :now AND {IS_DUE}"
+_THESE = f"SELECT name, lease, lease_until, telling FROM bots WHERE name IN :names AND {_FREE}"
+# CROSS: SQLite looks at them one by one then, and at no more than it is asked for.
+_NEXT = f"""{WAITING}
+    SELECT name, lease, lease_until, telling FROM waiting CROSS JOIN bots
+    WHERE name = waiting.bot AND {_FREE} LIMIT :limit"""
 # How bots stand: the calls that count, and of what waits for each no more than could matter.
 _QUEUE = f"FROM deliveries WHERE bot = name AND {WAITS} ORDER BY id LIMIT"
 _STANDING = f"""
@@ -121,15 +133,24 @@ class Leases:
         # Of what waits for a bot: more than the rate are a digest, and so are two that were held.
         self._most = rate + 1 if rate <= MAX_SINGLES else 2
 
-    def claim(
-        self, connection: Connection, names: Sequence[str], limit: int, now: float
-    ) -> list[Claim]:
-        """Take the leases of at most `limit` of the bots that something waits for, by name."""
-        # The lock comes first and the count in a statement of its own: at READ COMMITTED one
+    def free(self, connection: Connection, names: Sequence[str], now: float) -> list[Record]:
+        """Return those of these bots that something waits for and that nobody tells, locked."""
+        return self._locked(connection, _THESE, {"now": now, "names": names})
+
+    def free_after(
+        self, connection: Connection, after: str, limit: int, now: float
+    ) -> list[Record]:
+        """Return the first `limit` of all such bots by name, from the one after `after`."""
+        return self._locked(connection, _NEXT, {"now": now, "after": after, "limit": limit})
+
+    def _locked(self, connection: Connection, sql: str, values: dict[str, Any]) -> list[Record]:
+        lock = " FOR UPDATE OF bots SKIP LOCKED" if connection.is_postgres else ""
+        return connection.execute(sql + lock, values)
+
+    def claim(self, connection: Connection, free: Sequence[Record], now: float) -> list[Claim]:
+        """Take the leases of bots that are free and locked, but for those at their rate."""
+        # The lock came first and the count in a statement of its own: at READ COMMITTED one
         # statement would count what stood there before the lock was granted.
-        lock = " FOR UPDATE SKIP LOCKED" if connection.is_postgres else ""
-        wanted = {"now": now, "names": names, "limit": limit}
-        free = connection.execute(_FREE + lock, wanted)
         if not free:
             return []
         # A lease that has ended and was not given back: whoever held it died on the way.

@@ -13,17 +13,15 @@ from typing import Any
 from bridge import notices
 from bridge.database import Connection, Database
 from bridge.errors import StorageError
-from bridge.leases import LEASE, WAITS, Claim, Ending, Leases, with_deliveries
+from bridge.leases import IS_DUE, LEASE, WAITING, Claim, Ending, Leases, with_deliveries
 from bridge.model import Attempt, Bot, Delivery, Event, Outcome, Target
 from bridge.rows import add_deliveries, event_row, new_bot, new_ids, set_bot
 
 log = logging.getLogger(__name__)
 
-LOOK = 64  # bots that a claim looks at first
-_WAITING = f"""
-    SELECT name, lease_until, rest_until,
-        (SELECT min(id) FROM deliveries WHERE bot = bots.name AND {WAITS}) AS head
-    FROM bots"""
+_DUE = f"""{WAITING}
+    SELECT name, lease_until, rest_until FROM waiting CROSS JOIN bots
+    WHERE name = waiting.bot AND {IS_DUE}"""
 _EXPIRING = "SELECT min(expires_at) AS moment FROM deliveries WHERE state = 'pending'"
 _HELD_UNTIL = """
     SELECT min(held_until) AS moment FROM deliveries
@@ -72,8 +70,7 @@ class Outbox:
         jitter: Callable[[], float] = random.random,
     ) -> None:
         self._known = known
-        self._names = sorted(known)
-        self._turn = 0  # the place in them of the bot that is to be claimed for next
+        self._turn = ""  # the bot that was claimed for last
         self._max_age = max_age
         self._notices = notices.Notices(known, max_age)
         self._leases = Leases(rate, self._notices, jitter)
@@ -165,7 +162,8 @@ class Outbox:
                 asked.setdefault(name, place)
         claimed: list[list[Attempt]] = [[] for _ in bodies]
         if asked:
-            claims = self._leases.claim(connection, list(asked), len(asked), now)
+            free = self._leases.free(connection, list(asked), now)
+            claims = self._leases.claim(connection, free, now)
             for attempt in with_deliveries(connection, claims, now):
                 claimed[asked[attempt.bot]].append(attempt)
         return claimed
@@ -187,11 +185,10 @@ class Outbox:
         )
         return {row["digest"]: row["id"] for row in same}
 
-    def claim(self, limit: int, besides: Collection[str] = ()) -> list[Attempt]:
+    def claim(self, limit: int) -> list[Attempt]:
         """Return attempts that the caller must make now, one per bot and at most `limit`.
 
-        Each holds its bot's lease, which is on record, for LEASE seconds. Not looked at are the
-        bots `besides`, which the caller tells already.
+        Each holds its bot's lease, which is on record, for LEASE seconds.
         """
         now = self._clock()
         if self._is_overdue(now):
@@ -200,7 +197,7 @@ class Outbox:
             return []
         # Lost with the machine, a claim is made again; settling it is what must last.
         claims = self.database.write(
-            lambda connection: self._claim(connection, limit, besides, now), durable=False
+            lambda connection: self._claim(connection, limit, now), durable=False
         )
         return self._read(claims, now)
 
@@ -214,19 +211,23 @@ class Outbox:
         with self.database.read() as connection:
             return with_deliveries(connection, claims, now)
 
-    def _claim(
-        self, connection: Connection, limit: int, besides: Collection[str], now: float
-    ) -> list[Claim]:
-        """Claim for the bots whose turn it is; with a backlog that is found after a short look."""
-        after, before = self._names[self._turn :], self._names[: self._turn]
+    def _claim(self, connection: Connection, limit: int, now: float) -> list[Claim]:
+        """Claim for the bots whose turn it is, from the one after the last claimed, and around."""
         claims: list[Claim] = []
-        for some in (after[:LOOK], after[LOOK:], before):
-            names = [name for name in some if name not in besides]
-            if names and len(claims) < limit:
-                claims += self._leases.claim(connection, names, limit - len(claims), now)
+        after, most, around = self._turn, limit, False
+        while len(claims) < limit:
+            free = self._leases.free_after(connection, after, most, now)
+            known = [bot for bot in free if bot["name"] in self._known]
+            claims += self._leases.claim(connection, known[: limit - len(claims)], now)
+            if len(free) == most:
+                after, most = free[-1]["name"], 2 * most  # some are for others to tell
+            elif around:
+                break
+            else:
+                after, around = "", True
         if claims:
             # Where it is all undone and done again, others come first; that harms nobody.
-            self._turn = self._names.index(claims[-1].attempt.bot) + 1
+            self._turn = claims[-1].attempt.bot
         return claims
 
     def outlook(self) -> tuple[float, dict[str, float]]:
@@ -236,11 +237,11 @@ class Outbox:
         """
         now = self._clock()
         with self.database.read() as connection:
-            waiting = connection.execute(_WAITING, {"now": now})
+            waiting = connection.execute(_DUE, {"now": now, "after": ""})
         due = {
             row["name"]: max(row["lease_until"], row["rest_until"], now)
             for row in waiting
-            if row["head"] is not None and row["name"] in self._known
+            if row["name"] in self._known
         }
         later = {name: moment for name, moment in due.items() if moment > now}
         return min([*due.values(), *self._moments(now)], default=float("inf")), later
@@ -310,7 +311,7 @@ class Outbox:
         """
         now = self._clock()
         rests = self._leases.settle(connection, [ending for ending, _ in endings], now)
-        claims = self._claim(connection, sum(go_on for _, go_on in endings), (), now)
+        claims = self._claim(connection, sum(go_on for _, go_on in endings), now)
         alone = [claim for claim in claims if claim.held is None]
         digests = [claim for claim in claims if claim.held is not None]
         following: Iterator[Attempt | Claim] = iter(

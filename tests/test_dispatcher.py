@@ -93,10 +93,10 @@ def test_the_loop_goes_on_after_whatever_it_stumbles_over(
     claim = outbox.claim
     troubles = iter([StorageError("disk full"), ZeroDivisionError()])
 
-    def stumbling(limit: int, besides: set[str]) -> object:
+    def stumbling(limit: int) -> object:
         for trouble in troubles:
             raise trouble
-        return claim(limit, besides)
+        return claim(limit)
 
     monkeypatch.setattr(outbox, "claim", stumbling)
     put(outbox, clock)

@@ -363,10 +363,7 @@ def test_a_lease_of_an_older_version_is_recorded_only_by_the_migration(
 # Turns
 
 
-def test_bots_are_told_in_turns_however_little_is_looked_at(
-    database_url: str, bots: dict[str, Bot], clock: Clock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(outboxes, "LOOK", 2)
+def test_bots_are_told_in_turns(database_url: str, bots: dict[str, Bot], clock: Clock) -> None:
     names = [f"b{n}" for n in range(7)]
     known = {name: replace(bots["default"], name=name) for name in names}
     outbox = Outbox(database_url, known, rate=18, max_age=86400.0, dedupe=0.0, clock=clock)
@@ -384,11 +381,20 @@ def test_bots_are_told_in_turns_however_little_is_looked_at(
     outbox.database.close()
 
 
-def test_a_bot_that_the_caller_tells_already_is_not_looked_at(outbox: Outbox, clock: Clock) -> None:
-    put(outbox, clock, DEFAULT, DEV)
-    assert [attempt.bot for attempt in outbox.claim(10, besides={"default"})] == ["dev"]
-    assert outbox.claim(10, besides={"default", "dev"}) == []
-    assert [attempt.bot for attempt in outbox.claim(10)] == ["default"]
+def test_bots_that_only_others_know_do_not_hide_those_that_are_known_here(
+    database_url: str, bots: dict[str, Bot], clock: Clock
+) -> None:
+    known = {name: replace(bots["default"], name=name) for name in "abcdefghij"}
+    every = Outbox(database_url, known, rate=18, max_age=86400.0, dedupe=0.0, clock=clock)
+    put(every, clock, *map(Target, known))
+    few = {name: known[name] for name in "ehj"}
+    outbox = Outbox(database_url, few, rate=18, max_age=86400.0, dedupe=0.0, clock=clock)
+    assert [attempt.bot for attempt in claim(outbox, 1)] == ["e"]
+    assert [attempt.bot for attempt in claim(outbox, 9)] == ["h", "j"]
+    assert claim(outbox, 9) == []
+    assert [attempt.bot for attempt in claim(every, 9)] == list("abcdfgi")
+    outbox.database.close()
+    every.database.close()
 
 
 def test_who_goes_on_is_given_what_is_next_with_the_settlement(
