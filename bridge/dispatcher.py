@@ -25,9 +25,11 @@ TROUBLE = 2.0  # seconds to wait when the database cannot be used
 RECORD_TRIES = 4  # for an outcome, TROUBLE apart: its lease does not last for many more
 PRUNE_EVERY = 600.0  # seconds
 MAX_SENDERS = 64  # calls under way at once
-FEW_SENDERS = 4  # the same while events come in: who receives is not to be crowded out
+# The same while events come in, so that who receives is not crowded out: for what has just come,
+# and for what waits.
+NEW_SENDERS, BACKLOG_SENDERS = 4, 1
 COMING = 0.05  # seconds for which events count as coming in after the last one
-SLOW = 0.05  # seconds after which a call only waits for WeCom, and does not count as one of a few
+SLOW = 0.02  # seconds after which a call only waits for WeCom, and does not count as one of a few
 
 
 class Dispatcher:
@@ -89,7 +91,7 @@ class Dispatcher:
         bots = list(dict.fromkeys(target.bot for _, targets in told for target in targets))
         runs = self._thread.is_alive() and not self._stopping.is_set()
         idle = self._idle(bots) if runs else []
-        calls = self._take_calls(len(idle))
+        calls = self._take_calls(len(idle), NEW_SENDERS)
         if calls:
             claimed: list[Attempt] = []
             try:
@@ -155,7 +157,7 @@ class Dispatcher:
 
     def run_once(self) -> float:
         """Start whatever is due and a sender is free for; return when to look again (epoch s)."""
-        calls = self._take_calls(self._most)
+        calls = self._take_calls(self._most, BACKLOG_SENDERS)
         if not calls:
             return float("inf")  # a sender that finishes wakes the loop
         claimed: list[Attempt] = []
@@ -178,22 +180,22 @@ class Dispatcher:
         with self._calling:
             self._calls.difference_update(calls[len(attempts) :])
 
-    def _take_calls(self, most: int) -> list["_Call"]:
+    def _take_calls(self, most: int, few: int) -> list["_Call"]:
         """Reserve so many calls, or as many as there are senders for."""
         with self._calling:
-            calls = [_Call() for _ in range(min(self._free(), most))]
+            calls = [_Call() for _ in range(min(self._free(few), most))]
             self._calls.update(calls)
         return calls
 
-    def _free(self) -> int:
+    def _free(self, few: int) -> int:
         """Return how many more senders may work now, below 0 where there are too many.
 
-        To be asked while holding `_calling`.
+        While events come in that is up to a `few`. To be asked while holding `_calling`.
         """
         now, senders = time.monotonic(), self._most
         if now - self._received_at < COMING:
             slow = sum(now - call.since > SLOW for call in self._calls)
-            senders = min(FEW_SENDERS + slow, self._most)
+            senders = min(few + slow, self._most)
         return senders - len(self._calls)
 
     def _finished(self, call: "_Call", _: Future[None]) -> None:
@@ -250,7 +252,7 @@ class Dispatcher:
     ) -> Settled | None:
         """Record an outcome, and claim what is next unless there are too many senders."""
         with self._calling:
-            free = self._free()
+            free = self._free(BACKLOG_SENDERS)
         go_on = free >= 0 and not self._stopping.is_set()
         for left in reversed(range(RECORD_TRIES)):
             try:

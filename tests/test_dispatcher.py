@@ -197,11 +197,10 @@ def test_a_sender_too_many_leaves_what_is_due_while_events_come_in(
     clock: Clock,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(dispatchers, "FEW_SENDERS", 1)
     monkeypatch.setattr(dispatchers, "COMING", float("inf"))
     put(outbox, clock, Target("default"), Target("dev"))
     [attempt] = outbox.claim(1)
-    calls = dispatcher._take_calls(2)
+    calls = dispatcher._take_calls(2, 2)
     monkeypatch.setattr(dispatcher, "_received_at", time.monotonic())
     dispatcher.tell(attempt, calls[0])
     assert states(outbox) == ["sent", "pending"]
