@@ -24,6 +24,7 @@ POLL = 1.0  # seconds between two looks for what other processes have stored
 TROUBLE = 2.0  # seconds to wait when the database cannot be used
 RECORD_TRIES = 4  # for an outcome, TROUBLE apart: its lease does not last for many more
 PRUNE_EVERY = 600.0  # seconds
+NAMED = 20  # bots in one line of the log
 MAX_SENDERS = 64  # calls under way at once
 # The same while events come in, so that who receives is not crowded out: for what has just come,
 # and for what waits.
@@ -132,7 +133,9 @@ class Dispatcher:
         self._pool.shutdown(wait=True)
 
     def _run(self) -> None:
-        log.info("dispatching for %s", ", ".join(sorted(self._bots)))
+        names = sorted(self._bots)
+        more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+        log.info("dispatching for %s%s", ", ".join(names[:NAMED]), more)
         while not self._stopping.is_set():
             try:
                 pause = self.run_once() - self._clock()

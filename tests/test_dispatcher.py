@@ -60,6 +60,15 @@ def test_a_new_event_is_told_at_once(
     assert [name for name, _ in client.sent] == ["default"]
 
 
+def test_the_log_names_no_more_bots_than_one_can_read(
+    dispatcher: Dispatcher, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(dispatchers, "NAMED", 1)
+    caplog.set_level("INFO")
+    dispatcher.start()
+    until(lambda: "dispatching for default and 1 more" in caplog.text)
+
+
 def test_a_mistake_of_ours_parks_the_delivery_and_the_next_goes_on(
     dispatcher: Dispatcher,
     outbox: Outbox,
