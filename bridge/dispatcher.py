@@ -138,7 +138,7 @@ class Dispatcher:
         log.info("dispatching for %s%s", ", ".join(names[:NAMED]), more)
         while not self._stopping.is_set():
             try:
-                pause = self.run_once() - self._clock()
+                pause = min(self.run_once() - self._clock(), POLL)
                 self._prune()
             except StorageError as error:
                 log.error("the outbox cannot be used: %s; next try in %.0f s", error, TROUBLE)
@@ -146,7 +146,7 @@ class Dispatcher:
             except Exception:  # a mistake of ours must not end the loop that keeps the promise
                 log.exception("the dispatcher stumbled; it goes on in %.0f s", TROUBLE)
                 pause = TROUBLE
-            self._wake.wait(max(0.0, min(pause, POLL)))
+            self._wake.wait(max(0.0, pause))
             self._wake.clear()
 
     def _listen(self) -> None:

@@ -203,3 +203,34 @@ def test_a_worker_whose_port_is_taken_tells_all_the_same(
     bridge.post(new_version(1))
     until(lambda: len(box.messages()) == 1)
     assert f"no /metrics of this worker: PORT {bridge.port}" in workers.log.read_text()
+
+
+def worker_on(url: str) -> subprocess.Popen[str]:
+    environ = {"PATH": os.environ["PATH"], "WECOM_BOT_KEY": DEFAULT, "BRIDGE_TOKEN": TOKEN}
+    return subprocess.Popen(
+        [sys.executable, "-m", "bridge", "worker"], cwd=ROOT, text=True,
+        env=environ | {"DATABASE_URL": url}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    )  # fmt: skip
+
+
+def test_a_worker_refuses_the_database_of_a_newer_bridge(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/newer.db"
+    database = Database(url)
+    database.write(lambda c: c.execute("UPDATE alembic_version SET version_num = '9999'"))
+    database.close()
+    process = worker_on(url)
+    said, _ = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "its schema is '9999'" in said
+    assert "dispatching" not in said
+
+
+def test_a_worker_waits_for_a_database_that_is_away() -> None:
+    with worker_on(f"postgresql://bridge@127.0.0.1:{free_port()}/bridge") as process:
+        assert process.stdout
+        said = [process.stdout.readline() for _ in range(3)]
+        process.terminate()
+        assert process.wait(60) == 0
+    assert "the database cannot be used yet" in said[0]
+    assert "dispatching for default" in said[1]
+    assert "; next try in 2 s" in said[2] or "not woken by others for 2 s" in said[2]

@@ -10,6 +10,7 @@ import click
 from werkzeug.serving import make_server
 
 from bridge import configure, logs
+from bridge.errors import SchemaError, StorageError
 from bridge.parts import Bridge, create_bridge
 from bridge.schema import VERSION
 from bridge.web.app import create_ops_app
@@ -31,12 +32,23 @@ def worker() -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())
     try:
+        _open(bridge)
         if "PORT" in os.environ:
             _serve_ops(bridge)
         bridge.dispatcher.start()
         stopping.wait()
     finally:
         bridge.close()
+
+
+def _open(bridge: Bridge) -> None:
+    """Open the database, or leave that to the loop where it is away; a newer schema is an error."""
+    try:
+        bridge.outbox.open()
+    except SchemaError:
+        raise
+    except StorageError as error:
+        log.error("the database cannot be used yet: %s; the dispatcher goes on trying", error)
 
 
 def _serve_ops(bridge: Bridge) -> None:
