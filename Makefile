@@ -18,10 +18,10 @@ bench: .venv/dev  ## Measure beside a bare Flask endpoint, and write bench/RESUL
 	$(BIN)/python bench/run.py $(ARGS)
 
 golden: .venv/dev  ## Write the golden renderings anew, for you to read and commit
-	GOLDEN=write $(BIN)/python -m pytest --no-cov -q tests/test_rendering.py -k golden
+	GOLDEN=write $(BIN)/python -m pytest --no-cov -q tests/messages/test_renderer.py -k golden
 
 pictures: .venv/dev  ## Take the README's pictures anew with the browser tests
-	PICTURES=write $(BIN)/python -m pytest --no-cov -q tests/test_browser.py
+	PICTURES=write $(BIN)/python -m pytest --no-cov -q tests/console/test_browser.py
 
 browser:  ## Install what the browser tests need by apt-get, where it is missing and we are root
 	@if [ ! -x /usr/bin/chromium ] || ! fc-list 2>/dev/null | grep -q wqy; then \

@@ -30,7 +30,7 @@ sys.path.insert(0, str(ROOT / "tests"))
 
 import postgres  # noqa: E402  # the tests' own server
 import requests  # noqa: E402
-from conftest import free_port  # noqa: E402
+from support import free_port  # noqa: E402
 
 TOKEN = "a-token-that-is-only-for-the-bench"
 GUNICORN = [sys.executable, "-m", "gunicorn"]
@@ -446,11 +446,11 @@ class Bench:
 
     def _retention(self, url: str) -> None:
         """Delete old events while others write; the row is how long the slowest had to wait."""
-        from bridge.database import Database
-        from bridge.history import History
+        from bridge.storage.database import Database
+        from bridge.storage.queries import Queries
 
         database, waited = Database(url), [0.0]
-        history, end = History(database, {}), time.monotonic() + self.seconds * self.rounds
+        history, end = Queries(database, {}), time.monotonic() + self.seconds * self.rounds
         deleting = threading.Event()
 
         def write() -> None:
@@ -474,7 +474,7 @@ class Bench:
     def _claims(self, url: str) -> float:
         """Return the median seconds of claiming and settling one delivery."""
         from bridge.model import Bot, Event, Outcome, Secret, Target, Verdict
-        from bridge.outbox import Outbox
+        from bridge.storage.outbox import Outbox
 
         bot = Bot("claimer", Secret("http://127.0.0.1:9/send?key=c"))
         outbox = Outbox(url, {"claimer": bot}, rate=10**6, max_age=86400.0, dedupe=600.0)

@@ -3,9 +3,10 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from bridge import routing, settings
+from bridge import settings
 from bridge.errors import SettingsError
 from bridge.model import Route
+from bridge.receiving import routing
 from bridge.settings import Settings
 
 if TYPE_CHECKING:
@@ -29,8 +30,8 @@ def configure(environ: Mapping[str, str]) -> tuple[Settings, list[Route]]:
 
 
 def create_app(environ: Mapping[str, str] | None = None) -> "Flask":
-    """Return the WSGI app, as `bridge.web.app.create_app` does."""
+    """Return the WSGI app, as `bridge.app.create_app` does."""
     # Imported here: gunicorn's master reads the settings, and need not hold all the rest.
-    from bridge.web import app
+    from bridge import app
 
     return app.create_app(environ)

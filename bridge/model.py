@@ -134,14 +134,14 @@ class Route:
     template: str = ""
     attach: tuple[str, ...] | None = None
     quiet: tuple[int, int] | None = None
-    goes_on: bool = False
+    continues: bool = False
 
 
 @dataclass(frozen=True)
 class Target:
     """One bot that an event is to be told to, and how.
 
-    `attach` names what follows the message: `qrcode`, `log`. Not before `held_until` (epoch
+    `attach` names what follows the message: `qrcode`, `log`. Not before `not_before` (epoch
     seconds, 0: at once).
     """
 
@@ -149,7 +149,7 @@ class Target:
     mention: tuple[str, ...] = ()
     template: str = ""
     attach: tuple[str, ...] = ()
-    held_until: float = 0.0
+    not_before: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -196,7 +196,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Delivery:
-    """The duty to tell one event to one bot; `step` counts its messages already told.
+    """The duty to tell one event to one bot; `messages_sent` counts those it has sent already.
 
     `media_id` is what WeCom called its uploaded file, at the epoch time `media_at`.
     """
@@ -204,7 +204,7 @@ class Delivery:
     id: int
     event: Event
     target: Target
-    step: int = 0
+    messages_sent: int = 0
     media_id: str = ""
     media_at: float = 0.0
 

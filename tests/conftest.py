@@ -1,137 +1,22 @@
-"""What the tests share: a clock that stands still, a sandbox, real deployments of the bridge."""
+"""Fixtures that the tests share."""
 
 import os
 import secrets
-import signal
-import socket
-import subprocess
-import sys
-import tempfile
-import time
 from collections.abc import Callable, Iterator
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import postgres
 import pytest
-import requests
 from click.testing import CliRunner, Result
+from support import Clock, Deployment, environment, new_sqlite
 
-from bridge import schema
 from bridge.cli import commands
-from bridge.database import Database
-from bridge.model import Bot, Event, Secret
-from bridge.outbox import Outbox
+from bridge.model import Bot, Secret
 from bridge.sandbox import Sandbox, serve
-
-ROOT = Path(__file__).parent.parent
-TOKEN = "a-token-that-nobody-guesses"
-PATIENCE = 30.0  # seconds; a safety limit, never what a test is about
-
-
-class Clock:
-    """Epoch seconds that pass only when a test says so."""
-
-    def __init__(self, now: float = 1_800_000_000.0) -> None:
-        self.now = now
-
-    def __call__(self) -> float:
-        return self.now
-
-    def advance(self, seconds: float) -> None:
-        self.now += seconds
-
-
-def until(
-    condition: Callable[[], bool], what: str = "it happened", patience: float = PATIENCE
-) -> None:
-    """Wait for what another thread or process does; fail where it does not come about."""
-    deadline = time.monotonic() + patience
-    while not condition():
-        assert time.monotonic() < deadline, f"waited {patience:.0f} s in vain until {what}"
-        time.sleep(0.01)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-class Deployment:
-    """The bridge as a platform runs it: `gunicorn --config gunicorn.conf.py` and an environment."""
-
-    def __init__(self, folder: Path, environ: dict[str, str]) -> None:
-        self.port = free_port()
-        self.url = f"http://127.0.0.1:{self.port}"
-        self.hook = f"{self.url}/pgyer/{TOKEN}"
-        self.log = folder / "bridge.log"
-        self.environ = {"PORT": str(self.port), **environ}
-        self.folder = folder
-        self.process: subprocess.Popen[bytes] | None = None
-
-    def start(self, *, wait: bool = True) -> "Deployment":
-        command = [sys.executable, "-m", "gunicorn", "--config", str(ROOT / "gunicorn.conf.py")]
-        command += ["--bind", f"127.0.0.1:{self.port}"]
-        with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
-                command,
-                cwd=self.folder,
-                env={"PATH": os.environ["PATH"], **self.environ},
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
-        if wait:
-            until(self.serves, f"the bridge serves; its log:\n{self.log.read_text()}")
-        return self
-
-    def serves(self) -> bool:
-        assert self.process and self.process.poll() is None, self.log.read_text()
-        try:
-            return requests.get(f"{self.url}/healthz", timeout=5).ok
-        except requests.ConnectionError:
-            return False
-
-    def post(self, body: bytes | str, path: str = "", **more: object) -> requests.Response:
-        data = body.encode() if isinstance(body, str) else body
-        return requests.post(self.hook + path, data=data, timeout=60, **more)  # type: ignore[arg-type]
-
-    def kill(self) -> None:
-        """End every process of the bridge at once, as kill -9 or a lost machine would."""
-        assert self.process
-        os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait()
-
-    def stop(self) -> int:
-        """End it as a platform does; return the exit code."""
-        assert self.process
-        self.process.terminate()
-        return self.process.wait(PATIENCE)
-
-
-@cache
-def new_sqlite() -> bytes:
-    """A database that has the schema and nothing else; to make it takes its time, so only once."""
-    with tempfile.TemporaryDirectory() as folder:
-        schema.upgrade(f"sqlite:///{folder}/new.db")
-        return Path(folder, "new.db").read_bytes()
-
-
-def environment(folder: Path, **more: str) -> dict[str, str]:
-    """The variables of a bridge with two bots, whose database is in a folder."""
-    if not (folder / "bridge.db").exists():
-        (folder / "bridge.db").write_bytes(new_sqlite())
-    return {
-        "WECOM_BOT_KEY": "key-of-default",
-        "WECOM_BOT_KEY_DEV": "key-of-dev",
-        "BRIDGE_TOKEN": TOKEN,
-        "BRIDGE_TEMPLATES": str(ROOT / "templates"),
-        "DATABASE_URL": f"sqlite:///{folder}/bridge.db",
-        **more,
-    }
+from bridge.storage import schema
+from bridge.storage.database import Database
+from bridge.storage.outbox import Outbox
 
 
 @pytest.fixture
@@ -233,12 +118,6 @@ def outbox(database_url: str, bots: dict[str, Bot], clock: Clock) -> Iterator[Ou
     )
     yield box
     box.database.close()
-
-
-def event(clock: Clock, **payload: object) -> Event:
-    """An event of a new version, with these fields."""
-    fields = {"type": "updateVersion", "title": "OooPlay", **payload}
-    return Event(str(fields["type"]), fields, clock())
 
 
 @pytest.fixture

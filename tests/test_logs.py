@@ -40,7 +40,7 @@ SECRETS = settings().secrets
 
 
 def record(message: str, *args: object, **more: object) -> logging.LogRecord:
-    made = logging.LogRecord("bridge.web", logging.INFO, __file__, 1, message, args, None)
+    made = logging.LogRecord("bridge.console", logging.INFO, __file__, 1, message, args, None)
     made.created, made.msecs = 1_800_000_000.042, 42
     made.__dict__.update(more)
     return made
@@ -80,7 +80,7 @@ def clean(text: str) -> bool:
 
 def test_a_text_line_has_a_time_a_level_a_name_and_a_message() -> None:
     assert line("text", "event %s accepted", 7) == (
-        "2027-01-15T08:00:00.042Z INFO    bridge.web: event 7 accepted"
+        "2027-01-15T08:00:00.042Z INFO    bridge.console: event 7 accepted"
     )
 
 
@@ -103,7 +103,7 @@ def test_a_json_line_holds_the_same_and_the_facts() -> None:
     assert json.loads(text) == {
         "time": "2027-01-15T08:00:00.042Z",
         "level": "INFO",
-        "logger": "bridge.web",
+        "logger": "bridge.console",
         "message": "event 7 → 研发",
         "event": 7,
         "type": "反馈",
@@ -117,7 +117,7 @@ def test_a_json_line_takes_any_fact() -> None:
 
 def test_a_text_line_is_followed_by_its_traceback() -> None:
     first, *rest = line("text", "stumbled", exc_info=raised("boom")).splitlines()
-    assert first.endswith(" bridge.web: stumbled")
+    assert first.endswith(" bridge.console: stumbled")
     assert rest[0] == "Traceback (most recent call last):"
     assert rest[-1] == "ValueError: because of 'boom'"
 
@@ -131,7 +131,7 @@ def test_a_json_line_holds_its_traceback() -> None:
 
 @pytest.mark.parametrize("style", STYLES)
 def test_nobody_can_write_a_line_of_his_own_into_the_log(style: str) -> None:
-    forged = "x\n2027-01-15T08:00:00.042Z INFO    bridge.web: all is well\r\nand so on"
+    forged = "x\n2027-01-15T08:00:00.042Z INFO    bridge.console: all is well\r\nand so on"
     assert len(line(style, "event 7 (%s) accepted", forged).splitlines()) == 1
 
 

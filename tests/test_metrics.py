@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 import requests
-from conftest import ROOT, Deployment, until
 from flask import Flask
+from support import ROOT, Deployment, until
 
 from bridge import create_app
 from bridge.errors import StorageError
@@ -79,7 +79,7 @@ def test_metrics_are_behind_the_admin_password(app: Flask) -> None:
 
 
 def test_gauges_are_read_from_the_store(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
-    client, history = app.test_client(), app.extensions["bridge"].history
+    client, history = app.test_client(), app.extensions["bridge"].queries
     client.post("/pgyer/a-token-that-nobody-guesses", data=b'{"type": "feedback"}')
     found = scraped(client.get("/metrics", auth=("x", PASSWORD)).get_data(as_text=True))
     assert found['bridge_pending_deliveries{bot="default"}'] == 1

@@ -7,15 +7,7 @@ from typing import Any
 
 import click
 
-from bridge.cli.addresses import url
-from bridge.cli.checking import check
-from bridge.cli.looking import events, show
-from bridge.cli.previewing import preview
-from bridge.cli.repairing import retry
-from bridge.cli.routing import routes
-from bridge.cli.running import demo, sandbox
-from bridge.cli.sending import send
-from bridge.cli.working import db, worker
+from bridge.cli import check, events, preview, retry, routes, sandbox, send, url, worker
 from bridge.errors import SettingsError, StorageError
 
 
@@ -46,7 +38,10 @@ def commands() -> None:
 
 
 _QUIET = logging.NullHandler()
-for _command in (check, url, preview, send, events, show, retry, routes, sandbox, demo, worker, db):
+for _command in (
+    check.check, url.url, preview.preview, send.send, events.events, events.show, retry.retry,
+    routes.routes, sandbox.sandbox, sandbox.demo, worker.worker, worker.db,
+):  # fmt: skip
     commands.add_command(_command)
 
 

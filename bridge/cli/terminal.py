@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import click
 
 from bridge.logs import forms, redact
-from bridge.markdown import plain
+from bridge.messages.markdown import plain
 
 T = TypeVar("T")
 

@@ -19,8 +19,8 @@ from markupsafe import Markup
 from werkzeug.serving import LISTEN_QUEUE, ThreadedWSGIServer, WSGIRequestHandler
 from werkzeug.test import run_wsgi_app
 
+from bridge.messages.html import to_html
 from bridge.model import Message
-from bridge.preview import to_html
 from bridge.sandbox.rules import MINUTE, SEND, UPLOAD, tail
 from bridge.sandbox.state import CUT, FAULTS, Call, Robot, Sandbox
 

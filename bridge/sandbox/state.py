@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from werkzeug.datastructures import FileStorage
 
-from bridge.preview import pick
+from bridge.messages.html import pick
 from bridge.sandbox import rules
 from bridge.sandbox.rules import MINUTE, SEND, UPLOAD, Reply
 

@@ -1,0 +1,105 @@
+"""What several commands need: the bridge's parts, durations, bodies, and names of bots."""
+
+import os
+import re
+import sys
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from bridge import configure
+from bridge.cli.terminal import Terminal
+from bridge.errors import StorageError
+from bridge.receiving.decoding import MAX_BODY
+from bridge.samples import samples
+from bridge.settings import Settings
+from bridge.wiring import Bridge, create_bridge
+
+F = TypeVar("F", bound=Callable[..., Any] | click.Command)
+
+EVENT_ID = click.IntRange(1, 2**63 - 1)  # more is no number of a database
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+
+
+def seconds(ctx: click.Context, param: click.Parameter, value: str | None) -> float | None:
+    """Return an option's span of time, such as 90s, 30m, 2h, 7d or 2w, in seconds."""
+    if value is None:
+        return None
+    found = re.fullmatch(r"(\d{1,6})([smhdw])", value.strip().lower(), re.ASCII)
+    if not found or not int(found[1]):
+        raise click.BadParameter(f"{value!r}: 请写成 write it like 90s, 30m, 2h, 7d", ctx, param)
+    return float(found[1]) * _UNITS[found[2]]
+
+
+def since_option(command: F) -> F:
+    """Add `--since` to a command: how many seconds ago, None where it is not given."""
+    said = "最近这么久收到的，如 90s 2h 7d · Received within this time, e.g. 90s, 2h, 7d."
+    return click.option("--since", metavar="TIME", callback=seconds, help=said)(command)
+
+
+def json_option(command: F) -> F:
+    """Add `--json` to a command, as `as_json`."""
+    flag = click.option("--json", "as_json", is_flag=True, help="给脚本用 · For scripts.")
+    return flag(command)
+
+
+def bots_option(command: F) -> F:
+    """Add `--bot`, as often as there are bots, to a command, as `bots`."""
+    text = "给这些机器人，不按路由 · To these bots, as if the URL named them."
+    return click.option("--bot", "bots", metavar="BOT", multiple=True, help=text)(command)
+
+
+@contextmanager
+def opened() -> Iterator[tuple[Bridge, Terminal]]:
+    """Give the parts of the bridge, of which none runs, and the terminal that hides its secrets.
+
+    Raises SettingsError, StorageError. The database is only opened once it is used.
+    """
+    bridge = create_bridge(*configure(os.environ))
+    terminal = Terminal(bridge.settings.secrets)
+    try:
+        yield bridge, terminal
+    except StorageError as error:
+        raise StorageError(terminal.clean(str(error))) from None
+    finally:
+        bridge.close()
+
+
+def database_name(settings: Settings) -> str:
+    """Return which database is used, without the password."""
+    kind, _, rest = settings.database_url.reveal().partition("://")
+    return rest[1:] if kind == "sqlite" else rest.partition("?")[0].rpartition("@")[2]
+
+
+def body_of(name: str) -> bytes:
+    """Return the bytes of a file, of standard input for `-`, or of a bundled sample."""
+    bundled = samples()
+    try:
+        if name == "-":
+            body = sys.stdin.buffer.read(MAX_BODY + 1)
+        elif name in bundled and not Path(name).is_file():
+            body = bundled[name]
+        else:
+            with Path(name).open("rb") as file:
+                body = file.read(MAX_BODY + 1)
+    except OSError as error:
+        known = ", ".join(bundled)
+        problem = f"读不了 cannot read {name!r}: {error.strerror} (示例 samples: {known})"
+        raise click.UsageError(problem) from None
+    if len(body) > MAX_BODY:
+        raise click.ClickException(f"超过 over {MAX_BODY} 字节 bytes: {name!r}")
+    return body
+
+
+def bot_names(given: Sequence[str], known: Collection[str]) -> list[str]:
+    """Return the bots that options name, `a,b` being two; a wrong one is wrong use."""
+    words = (word.strip().lower() for option in given for word in option.split(","))
+    names = list(dict.fromkeys(word for word in words if word))
+    for name in names:
+        if name not in known:
+            there = ", ".join(sorted(known))
+            raise click.UsageError(f"没有机器人 · there is no bot {name!r}; there are: {there}")
+    return names

@@ -1,0 +1,125 @@
+"""What a template's text gives away before it meets an event: a linter for WeCom's dialects; pure.
+
+What each msgtype shows is that of WeCom document 91770.
+"""
+
+import difflib
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from jinja2 import Environment, TemplateSyntaxError, meta, nodes
+
+from bridge.console.i18n import N_
+from bridge.model import FIELDS, Event, Message
+
+_KNOWN = {*FIELDS, "payload", "event", "mention"}
+_KNOWN_DIGEST = {"total", "groups", "console", "mention"}
+_MAX_FINDINGS = 20
+_VALUE = "\ufffc"  # stands where a `{{ }}` will put a value
+
+_LISTS = (r"^\s*(?:[-+*]|\d+[.)])\s+\S", N_("a list: WeCom shows its marks as typed"))
+_PICTURES = (r"!\[[^\]\n]*\]\([^)\n]*\)", N_("a picture: only markdown_v2 shows one in the text"))
+_TABLES = (r"^\s*\|.*\|\s*$", N_("a table: only markdown_v2 shows one"))
+_FENCES = (r"^\s*```", N_("a block of code: only markdown_v2 shows one"))
+_ITALICS = (
+    r"(?<![*\w])\*[^*\s](?:[^*\n]*[^*\s])?\*(?!\*)",
+    N_("italics: only markdown_v2 has them"),
+)
+_RULES = (r"^\s*(?:-{3,}|\*{3,}|_{3,})\s*$", N_("a rule: only markdown_v2 shows one"))
+_COLOURS = (r"</?font\b", N_("a colour: only markdown shows one"))
+_MENTIONS = (r"<@", N_("a mention: markdown_v2 calls nobody; use {{ mention }}"))
+_MARKUP = (
+    r"\*\*\S|`[^`\n]+`|^#{1,6} |^> |\[[^\]\n]+\]\([^)\n]+\)|</?font\b|^\s*```|!\[",
+    N_("markup: text shows it as typed"),
+)
+_NOT_SHOWN = {
+    "markdown": (_LISTS, _PICTURES, _TABLES, _FENCES, _ITALICS, _RULES),
+    "markdown_v2": (_COLOURS, _MENTIONS),
+    "text": (_MARKUP,),
+}
+_USELESS_FILTERS = {"markdown_v2": {"color"}, "text": {"color", "quote"}}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something to tell the template's author; `level` is error, warning or note, line 0 none."""
+
+    level: str
+    text: str
+    line: int = 0
+    values: dict[str, Any] = field(default_factory=dict)
+
+
+def lint(environment: Environment, source: str, msgtype: str, name: str) -> list[Finding]:
+    """Return what is wrong with a template's text, by line; a syntax error comes alone."""
+    try:
+        tree = environment.parse(source)
+        found = [
+            *_unknown(environment, tree, _KNOWN_DIGEST if name == "digest" else _KNOWN),
+            *_not_shown(_skeleton(environment, source), msgtype),
+            *_useless(tree, msgtype),
+        ]
+    except TemplateSyntaxError as error:
+        return [Finding("error", "%(problem)s", error.lineno, {"problem": error.message})]
+    return sorted(found, key=lambda finding: finding.line)[:_MAX_FINDINGS]
+
+
+def lint_message(event: Event, message: Message, was_cut: bool) -> list[Finding]:
+    """Return what a rendered message lacks."""
+    found = []
+    if was_cut:
+        found.append(Finding("note", N_("long values were shortened so that the message fits")))
+    link = event.fields["link"]
+    if link and link not in _texts(message.body):
+        found.append(Finding("warning", N_("there is no link to the app's page: use link")))
+    return found
+
+
+def _texts(value: Any) -> str:
+    if isinstance(value, dict):
+        return "\n".join(map(_texts, value.values()))
+    if isinstance(value, list):
+        return "\n".join(map(_texts, value))
+    return str(value)
+
+
+def _skeleton(environment: Environment, source: str) -> str:
+    """Return the template's own text, with its lines, and a mark in the place of every value."""
+    text = ""
+    for line, kind, value in environment.lex(source):
+        text += "\n" * (line - 1 - text.count("\n"))  # the lexer drops what `-` strips
+        text += value if kind == "data" else _VALUE if kind == "variable_begin" else ""
+    return text
+
+
+def _not_shown(skeleton: str, msgtype: str) -> Iterator[Finding]:
+    for pattern, text in _NOT_SHOWN.get(msgtype, ()):
+        for match in re.finditer(pattern, skeleton, re.MULTILINE):
+            at = match.end() - len(match[0].lstrip())
+            yield Finding("warning", text, skeleton.count("\n", 0, at) + 1)
+
+
+def _unknown(environment: Environment, tree: nodes.Template, known: set[str]) -> Iterator[Finding]:
+    unknown = meta.find_undeclared_variables(tree) - known - environment.globals.keys()
+    lines: dict[str, int] = {}
+    for node in tree.find_all(nodes.Name):
+        if node.name in unknown:
+            lines.setdefault(node.name, node.lineno)
+    for name in sorted(unknown):
+        close = difflib.get_close_matches(name, known, 1)
+        text = N_("%(name)s is no variable: it will be empty")
+        if close:
+            text = N_("%(name)s is no variable: did you mean %(close)s?")
+        values = {"name": name, "close": close[0] if close else ""}
+        yield Finding("warning", text, lines.get(name, 0), values)
+
+
+def _useless(tree: nodes.Template, msgtype: str) -> Iterator[Finding]:
+    for node in tree.find_all(nodes.Filter):
+        if node.name in _USELESS_FILTERS.get(msgtype, ()):
+            text = N_("the filter %(name)s does nothing in this msgtype")
+            if node.name == "quote":
+                text = N_("the filter %(name)s shows as typed in this msgtype")
+            yield Finding("note", text, node.lineno, {"name": node.name})

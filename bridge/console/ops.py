@@ -1,0 +1,97 @@
+"""What a platform asks: does the process serve, and is all well with the bridge."""
+
+import hmac
+import math
+from collections.abc import Callable, Iterator
+
+from flask import Blueprint, Response, abort, request
+from flask.typing import ResponseReturnValue
+from prometheus_client.core import GaugeMetricFamily, Metric
+
+from bridge import metrics
+from bridge.console.throttle import Brake
+from bridge.delivery.dispatcher import Dispatcher
+from bridge.errors import StorageError
+from bridge.messages.renderer import Renderer
+from bridge.model import Secret
+from bridge.storage.queries import Queries
+
+LATE = 600.0  # seconds that a delivery may wait before it counts as trouble
+
+
+def create_ops(
+    password: Secret | None,
+    brake: Brake,
+    history: Queries,
+    dispatcher: Dispatcher | None,
+    renderer: Renderer,
+    clock: Callable[[], float],
+) -> Blueprint:
+    """Return `/healthz`, `/readyz` and, behind the admin password, `/metrics`.
+
+    `dispatcher` is None where other processes dispatch.
+    """
+    ops = Blueprint("ops", __name__)
+
+    @ops.get("/healthz")
+    def healthz() -> ResponseReturnValue:
+        return {"status": "ok"}
+
+    @ops.get("/readyz")
+    def readyz() -> ResponseReturnValue:
+        wrong, pending, age = [], None, None
+        try:
+            health = history.health()
+            pending = health.pending
+            age = max(0.0, round(clock() - health.oldest, 1)) if health.oldest else 0.0
+            if age > LATE:
+                wrong.append(f"the oldest of {pending} pending deliveries waits for {age:.0f} s")
+            wrong += [f"bot {name} is stopped: {why}" for name, why in health.stopped.items()]
+        except StorageError as error:
+            wrong.append(f"database: {error}")
+        if dispatcher and not dispatcher.alive:
+            wrong.append("the dispatcher does not run: start the bridge by gunicorn.conf.py")
+        wrong += [f"template {problem}" for problem in renderer.problems]
+        body = {"pending": pending, "oldest_pending_seconds": age, "problems": wrong}
+        return {"status": "not ready" if wrong else "ready", **body}, 503 if wrong else 200
+
+    @ops.get("/metrics")
+    def scrape() -> ResponseReturnValue:
+        if password is None:
+            abort(404)
+        given = request.authorization.password if request.authorization else None
+        asked = Response("", 401, {"WWW-Authenticate": 'Basic realm="bridge"'})
+        if given is None:
+            return asked
+        if wait := math.ceil(brake.enter(request.remote_addr or "")):
+            return Response("", 429, {"Retry-After": str(wait)})
+        if not hmac.compare_digest(given.encode(), password.reveal().encode()):
+            return asked
+        brake.forget(request.remote_addr or "")
+        text = metrics.exposition(_now(history, renderer, clock()))
+        return Response(text, mimetype="text/plain; version=0.0.4; charset=utf-8")
+
+    return ops
+
+
+def _now(history: Queries, renderer: Renderer, now: float) -> Iterator[Metric]:
+    """Yield the metrics that are read from the store, the same whichever worker is asked."""
+    yield GaugeMetricFamily("bridge_template_errors", "Broken templates.", len(renderer.problems))
+    build = GaugeMetricFamily("bridge_build_info", "The bridge's version.", labels=["version"])
+    build.add_metric([metrics.build()], 1)
+    yield build
+    try:
+        health, bots = history.health(), history.bots(now)
+    except StorageError:
+        yield GaugeMetricFamily("bridge_database_up", "Whether the database answers.", 0)
+        return
+    yield GaugeMetricFamily("bridge_database_up", "Whether the database answers.", 1)
+    age = max(0.0, now - health.oldest) if health.oldest else 0.0
+    yield GaugeMetricFamily("bridge_oldest_pending_seconds", "Age of the oldest that waits.", age)
+    waiting = GaugeMetricFamily("bridge_pending_deliveries", "What waits.", labels=["bot"])
+    stopped = GaugeMetricFamily("bridge_bot_stopped", "Whether a bot is stopped.", labels=["bot"])
+    for bot in bots:
+        waiting.add_metric([bot.name], bot.waiting)
+        stopped.add_metric([bot.name], bool(bot.stopped))
+    yield waiting
+    yield stopped

@@ -1,0 +1,149 @@
+"""Who may see the console: its sign-in and sessions, and the headers of every page."""
+
+import hashlib
+import hmac
+import math
+from collections.abc import Sequence
+from urllib.parse import urlsplit
+
+from flask import (
+    Blueprint,
+    Flask,
+    Response,
+    flash,
+    g,
+    redirect,
+    render_template,
+    request,
+    session,
+    url_for,
+)
+from flask.sessions import SecureCookieSessionInterface
+from flask.typing import ResponseReturnValue
+from flask_wtf.csrf import CSRFProtect
+from werkzeug.middleware.proxy_fix import ProxyFix
+
+from bridge.console.i18n import LANGUAGES, choose_language
+from bridge.console.i18n import gettext as _
+from bridge.console.throttle import Brake
+from bridge.model import Secret
+
+SIGNED_IN = 7 * 86400  # seconds since the last page
+_OPEN = {"console.sign_in", "console.static", "console.language"}
+
+_POLICY = (
+    "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:{pictures}; "
+    "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+
+
+class _Sessions(SecureCookieSessionInterface):
+    """Flask's signed cookie, `Secure` whenever the request came by https."""
+
+    def get_cookie_secure(self, app: Flask) -> bool:
+        return request.is_secure
+
+
+def session_key(password: Secret, tokens: Sequence[Secret]) -> bytes:
+    """Return the key that signs sessions: the same in all workers and after a restart.
+
+    A changed password signs everybody out. The tokens are in it so that nobody who has seen a
+    cookie can try passwords against it.
+    """
+    known = "\n".join(["console session", *(token.reveal() for token in tokens)])
+    return hmac.new(password.reveal().encode(), known.encode(), hashlib.sha256).digest()
+
+
+def prepare(app: Flask, key: bytes) -> CSRFProtect:
+    """Give the app its sessions, and the address and scheme that the one proxy hop saw."""
+    # A PaaS puts one router in front, which appends to or sets each of these headers.
+    app.wsgi_app = ProxyFix(  # type: ignore[method-assign]
+        app.wsgi_app, x_for=1, x_proto=1, x_host=1
+    )
+    app.secret_key = key
+    app.session_interface = _Sessions()
+    app.config.update(
+        SESSION_COOKIE_NAME="bridge_console",
+        SESSION_COOKIE_PATH="/console",
+        SESSION_COOKIE_HTTPONLY=True,
+        SESSION_COOKIE_SAMESITE="Lax",
+        PERMANENT_SESSION_LIFETIME=SIGNED_IN,
+        WTF_CSRF_CHECK_DEFAULT=False,  # the receiver's callers have no session
+        WTF_CSRF_TIME_LIMIT=None,  # as long as the session: a page may stay open over night
+        WTF_CSRF_SSL_STRICT=False,  # it wants the Referer that our Referrer-Policy withholds
+    )
+    return CSRFProtect(app)
+
+
+def add_guard(console: Blueprint, password: Secret, csrf: CSRFProtect, brake: Brake) -> None:
+    """Let nobody in without the password, and no POST without the page that it belongs to."""
+
+    @console.before_request
+    def guard() -> ResponseReturnValue | None:
+        choose_language()
+        if request.endpoint == "console.static":
+            return None
+        if request.endpoint not in _OPEN and not session.get("signed_in"):
+            if request.method == "POST":
+                return redirect(url_for("console.sign_in"), 303)
+            return redirect(url_for("console.sign_in", next=request.full_path.rstrip("?")), 303)
+        csrf.protect()
+        return None
+
+    @console.after_request
+    def headers(response: Response) -> Response:
+        pictures = " https:" if g.get("shows_pictures") else ""
+        response.headers["Content-Security-Policy"] = _POLICY.format(pictures=pictures)
+        response.headers["X-Content-Type-Options"] = "nosniff"
+        response.headers["Referrer-Policy"] = "no-referrer"
+        if request.endpoint != "console.static":
+            response.headers["Cache-Control"] = "no-store"
+        return response
+
+    @console.route("/sign-in", methods=["GET", "POST"])
+    def sign_in() -> ResponseReturnValue:
+        if request.method == "GET":
+            return render_template("console/sign_in.html")
+        address = request.remote_addr or ""
+        if wait := math.ceil(brake.enter(address)):
+            problem = _(
+                "Too many wrong passwords from your address. Try again in %(wait)s seconds.",
+                wait=wait,
+            )
+            page = render_template("console/sign_in.html", problem=problem)
+            return page, 429, {"Retry-After": str(wait)}
+        given = request.form.get("password", "").strip()
+        if not hmac.compare_digest(given.encode(), password.reveal().encode()):
+            problem = _("This is not the password. It is the value of BRIDGE_ADMIN_PASSWORD.")
+            return render_template("console/sign_in.html", problem=problem), 401
+        brake.forget(address)
+        language = session.get("language")
+        session.clear()
+        session.permanent = True
+        session.update(signed_in=True, **({"language": language} if language else {}))
+        return redirect(inside(request.form.get("next", "")), 303)
+
+    @console.post("/sign-out")
+    def sign_out() -> ResponseReturnValue:
+        language = session.get("language")
+        session.clear()
+        if language:
+            session["language"] = language
+        flash(_("You are signed out."))
+        return redirect(url_for("console.sign_in"), 303)
+
+    @console.post("/language")
+    def language() -> ResponseReturnValue:
+        if request.form.get("language") in LANGUAGES:
+            session["language"] = request.form["language"]
+        return redirect(inside(request.form.get("next", "")), 303)
+
+
+def inside(address: str) -> str:
+    """Return an address if it is one of the console's pages, else the console's first page."""
+    try:
+        parts = urlsplit(address)
+    except ValueError:
+        parts = urlsplit("")
+    ours = not parts.scheme and not parts.netloc and parts.path.startswith("/console/")
+    return address if ours and "\\" not in address else url_for("console.overview")

@@ -1,0 +1,1 @@
+"""From a due delivery to WeCom's answer."""

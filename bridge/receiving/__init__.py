@@ -1,0 +1,1 @@
+"""From Pgyer's request to stored deliveries."""

@@ -1,0 +1,215 @@
+"""routes.toml → Routes; Event → Targets: which bots hear of an event, how and when; pure."""
+
+import difflib
+import re
+import tomllib
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta, tzinfo
+from fnmatch import fnmatchcase
+from typing import Any, TypeVar
+
+from bridge.model import Event, Route, Target
+
+T = TypeVar("T")
+
+# A condition's name in a rule → the event's field that it looks at.
+CONDITIONS = {
+    "type": "type",
+    "app": "title",
+    "device": "device_type",
+    "version": "os_version",
+    "action": "action",
+}
+_KEYS = (*CONDITIONS, "bots", "mention", "template", "attach", "quiet", "continue")
+ATTACHMENTS = ("qrcode", "log")
+_EVERYTHING = Route(rule=0, bots=("default",))
+
+
+def parse(text: str, file: str, bots: Collection[str]) -> tuple[list[Route], list[str]]:
+    """Return the rules of a routes file and every problem in it, with file and line or rule."""
+    try:
+        document = tomllib.loads(text)
+    except (ValueError, RecursionError) as error:
+        return [], [f"{file}: {error}"]
+    problems = [
+        f"{file}: unknown key {key!r}: rules stand under [[route]]"
+        for key in document
+        if key != "route"
+    ]
+    tables = document.get("route", [])
+    if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
+        return [], [*problems, f"{file}: write each rule under [[route]], with two brackets"]
+    lines = [
+        n for n, line in enumerate(text.split("\n"), 1) if re.match(r"\s*\[\[\s*route\s*]]", line)
+    ]
+    routes = []
+    for number, table in enumerate(tables, 1):
+        line = f":{lines[number - 1]}" if len(lines) == len(tables) else ""
+        rule = _Rule(table, f"{file}{line} (rule {number})")
+        routes.append(rule.route(number, bots))
+        problems += rule.problems
+    return routes, problems
+
+
+class _Rule:
+    """Takes one rule's values out of its table and gathers what is wrong with them."""
+
+    def __init__(self, table: dict[str, Any], where: str) -> None:
+        self.table, self.where = table, where
+        self.problems: list[str] = []
+
+    def route(self, number: int, bots: Collection[str]) -> Route:
+        for key in sorted(self.table.keys() - set(_KEYS)):
+            self._problem(f"unknown key {key!r}{_hint(key, _KEYS)}")
+        names = tuple(name.lower() for name in self.words("bots", empty=True) or ())
+        for name in names:
+            if name not in bots:
+                known = ", ".join(sorted(bots))
+                self._problem(f"unknown bot {name!r}{_hint(name, bots)} (there are: {known})")
+        template = self.value("template", str, "text", "")
+        if template and not re.fullmatch(r"[\w.-]+", template):
+            self._problem(f"template must be a name such as crashlog-short, not {template!r}")
+        conditions = {key: self.words(key) for key in CONDITIONS if key in self.table}
+        return Route(
+            rule=number,
+            bots=names if "bots" in self.table else ("default",),
+            conditions=conditions,
+            mention=self.words("mention", empty=True),
+            template=template.removesuffix(".j2"),
+            attach=self.attachments(),
+            quiet=self.hours(),
+            continues=self.value("continue", bool, "true or false", False),
+        )
+
+    def attachments(self) -> tuple[str, ...] | None:
+        """Return what a rule attaches, None where it does not say."""
+        if "attach" not in self.table:
+            return None
+        names = self.words("attach", empty=True)
+        for name in names:
+            if name not in ATTACHMENTS:
+                self._problem(f"attach knows {' and '.join(ATTACHMENTS)}, not {name!r}")
+        return names
+
+    def hours(self) -> tuple[int, int] | None:
+        """Return a rule's quiet hours as minutes of the day, None where it has none."""
+        value = self.value("quiet", str, "a text", "")
+        if "quiet" not in self.table:
+            return None
+        found = re.fullmatch(
+            r"\s*([01]?\d|2[0-3]):([0-5]\d)\s*-\s*([01]?\d|2[0-3]):([0-5]\d)\s*", value
+        )
+        if not found:
+            self._problem(f"quiet must be two times such as 22:00-08:00, not {value!r}")
+            return None
+        hours = [int(part) for part in found.groups()]
+        begin, end = hours[0] * 60 + hours[1], hours[2] * 60 + hours[3]
+        if begin == end:
+            self._problem("quiet begins when it ends: to mute for good, write bots = []")
+        return begin, end
+
+    def words(self, key: str, empty: bool = False) -> tuple[str, ...]:
+        """Return a text or a list of texts as a tuple."""
+        value = self.table.get(key, [])
+        words = [value] if isinstance(value, str) else value
+        good = isinstance(words, list) and all(isinstance(w, str) and w.strip() for w in words)
+        if not good or (not words and not empty and key in self.table):
+            self._problem(f"{key} must be a text or a list of texts, not {value!r}")
+            return ()
+        return tuple(word.strip() for word in words)
+
+    def value(self, key: str, kind: type[T], what: str, default: T) -> T:
+        value = self.table.get(key, default)
+        if isinstance(value, kind):
+            return value
+        self._problem(f"{key} must be {what}, not {value!r}")
+        return default
+
+    def _problem(self, text: str) -> None:
+        self.problems.append(f"{self.where}: {text}")
+
+
+def _hint(word: str, known: Iterable[str]) -> str:
+    close = difflib.get_close_matches(word, list(known), 1)
+    return f", did you mean {close[0]!r}?" if close else ""
+
+
+def targets(
+    event: Event, routes: Sequence[Route], zone: tzinfo, bots: Sequence[str] = ()
+) -> list[Target]:
+    """Return whom an event is told to: by the routes, or else to `bots`, named in the URL.
+
+    First match wins, unless a rule goes on to the ones below it; what matches nothing goes to
+    `default`. A bot that several rules name is told once, with the mentions and attachments of
+    them all, and at once if one of them has no quiet hours now (in `zone`). For bots named in the
+    URL the rules that match still choose all but the bots.
+    """
+    matched = matching(event, routes)
+    if bots:
+        matched = [replace(route, bots=tuple(bots)) for route in matched]
+    usual = ("log",) if event.type == "crashlog" else ()
+    found: dict[str, Target] = {}
+    for route in matched:
+        not_before = quiet_end(route.quiet, event.received_at, zone)
+        attach = usual if route.attach is None else route.attach
+        for bot in route.bots:
+            known = found.get(bot, Target(bot, not_before=not_before))
+            found[bot] = Target(
+                bot,
+                tuple(dict.fromkeys((*known.mention, *route.mention))),
+                known.template or route.template,
+                tuple(dict.fromkeys((*known.attach, *attach))),
+                min(known.not_before, not_before),
+            )
+    return list(found.values())
+
+
+def quiet_end(quiet: tuple[int, int] | None, now: float, zone: tzinfo) -> float:
+    """Return the epoch time at which quiet hours end, 0 where there are none now.
+
+    They may reach across midnight: `22:00-08:00` are those before it and those after it.
+    """
+    if quiet is None:
+        return 0.0
+    begin, end = quiet
+    moment = datetime.fromtimestamp(now, zone)
+    minute = moment.hour * 60 + moment.minute
+    inside = begin <= minute < end if begin < end else minute >= begin or minute < end
+    if not inside:
+        return 0.0
+    day = moment.date() + timedelta(days=1 if begin > end and minute >= begin else 0)
+    ends = datetime(day.year, day.month, day.day, end // 60, end % 60, tzinfo=zone)
+    return ends.timestamp()
+
+
+def matching(event: Event, routes: Sequence[Route]) -> list[Route]:
+    """Return the rules that apply to an event; without any, the one that goes to `default`."""
+    matched = []
+    for route in routes:
+        if not failing(event, route):
+            matched.append(route)
+            if not route.continues:
+                break
+    return matched or [_EVERYTHING]
+
+
+def failing(event: Event, route: Route) -> list[str]:
+    """Return the names of a rule's conditions that an event does not meet: none, it matches."""
+    return [
+        name
+        for name, globs in route.conditions.items()
+        if not any(_like(value, glob) for value in looked_at(event, name) for glob in globs)
+    ]
+
+
+def looked_at(event: Event, condition: str) -> tuple[str, ...]:
+    """Return what a condition looks at; the type both as it came and as the bridge names it."""
+    value = event.fields[CONDITIONS[condition]]
+    return (event.type, value) if condition == "type" else (value,)
+
+
+def _like(value: str, glob: str) -> bool:
+    """Compare without regard to case; a name with brackets in it also matches itself."""
+    value, glob = value.casefold(), glob.casefold()
+    return value == glob or fnmatchcase(value, glob)

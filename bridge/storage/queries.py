@@ -1,0 +1,369 @@
+"""What has been: events with their deliveries and attempts, how the bots stand, what is too old.
+
+Pages stay quick with any number of events: lists go back in steps of SCAN events at the most, and
+every other query has an index.
+"""
+
+import json
+import re
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from bridge.model import Bot, Event, Target
+from bridge.storage.claims import LEASE
+from bridge.storage.database import Connection, Database, Record
+from bridge.storage.tables import SHOWN, target_of
+
+FIRST_BATCH, MAX_BATCH = 20, 500  # rows that retention deletes at once
+HOLD = 0.008  # seconds for which it would like to keep others from writing
+SCAN = 10_000  # events that one page of a filtered list looks at
+MINUTE = 60.0  # seconds
+HOUR = 3600.0
+
+
+@dataclass(frozen=True)
+class Health:
+    """How the outbox stands: what waits, since when (epoch seconds), which bots are stopped."""
+
+    pending: int
+    oldest: float | None
+    stopped: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which events a list is to show; '' and 0 ask for nothing. `state` is a delivery's."""
+
+    app: str = ""
+    type: str = ""
+    bot: str = ""
+    state: str = ""
+    text: str = ""
+    since: float = 0.0  # epoch seconds
+
+
+@dataclass(frozen=True)
+class DeliveryLine:
+    """A delivery with its attempts, oldest first; times are epoch seconds, 0 is never."""
+
+    id: int
+    event: int
+    target: Target
+    state: str
+    reason: str
+    tries: int
+    created_at: float
+    expires_at: float
+    settled_at: float
+    attempts: Sequence["AttemptLine"] = ()
+
+
+@dataclass(frozen=True)
+class AttemptLine:
+    """One HTTP call to WeCom; while it is under way `verdict` is '' and `id` 0."""
+
+    id: int
+    started_at: float
+    ended_at: float
+    verdict: str
+    reason: str
+    detail: str
+    errcode: int | None
+
+
+@dataclass(frozen=True)
+class EventLine:
+    """An event in a list: the fields that tell what it is, and its deliveries."""
+
+    id: int
+    received_at: float
+    type: str
+    error: str
+    fields: Mapping[str, str]  # title, device_type, os_version, build_version, link
+    brief: str
+    deliveries: Sequence[DeliveryLine]
+
+
+@dataclass(frozen=True)
+class EventPage:
+    """A page of a list, newest first; `older` is the `before` of the next page, None at the end."""
+
+    events: Sequence[EventLine]
+    older: int | None
+
+
+@dataclass(frozen=True)
+class BotLine:
+    """How a bot stands: what waits for it, and how many calls of the last minute count."""
+
+    name: str
+    stopped: str  # why, '' if it is not
+    rest_until: float
+    failures: int
+    waiting: int
+    last_minute: int
+    last_errcode: int | None
+    last_reason: str
+    last_at: float
+
+
+class Queries:
+    """Reads and prunes what the outbox has written; raises StorageError where it cannot."""
+
+    def __init__(self, database: Database, known: Mapping[str, Bot]) -> None:
+        self._database = database
+        self._known = known
+        self._batch = FIRST_BATCH
+
+    def events(self, wanted: Wanted, before: int | None = None, limit: int = 50) -> EventPage:
+        """Return a page of events, newest first, of those with an id below `before`.
+
+        A page may be short, or even empty, and still have older ones to offer: it looks at SCAN
+        events at the most.
+        """
+        with self._database.read() as connection:
+            newest = _newest(connection)
+            top = min(before or newest + 1, newest + 1)
+            conditions, values = _conditions(wanted)
+            rows = connection.execute(
+                f"SELECT id, received_at, type, error, brief, {', '.join(SHOWN)} FROM events "
+                f"WHERE id < :top AND id >= :bottom {conditions} ORDER BY id DESC LIMIT :limit",
+                {**values, "top": top, "bottom": top - SCAN, "limit": limit},
+            )
+            lowest = rows[-1]["id"] if len(rows) == limit else max(top - SCAN, 0)
+            left = "SELECT 1 FROM events WHERE id < :lowest LIMIT 1"
+            older = lowest if connection.execute(left, {"lowest": lowest}) else None
+            told = _deliveries(connection, [row["id"] for row in rows])
+        return EventPage([_event_line(row, told) for row in rows], older)
+
+    def event(self, event_id: int) -> Event | None:
+        """Return an event whole, with its raw body; None where there is none."""
+        with self._database.read() as connection:
+            rows = connection.execute("SELECT * FROM events WHERE id = :id", {"id": event_id})
+        if not rows:
+            return None
+        [row] = rows
+        payload = json.loads(row["payload"])
+        return Event(row["type"], payload, row["received_at"], row["raw"], row["error"], row["id"])
+
+    def deliveries(self, event_id: int) -> list[DeliveryLine]:
+        """Return an event's deliveries with all their attempts."""
+        with self._database.read() as connection:
+            told = _deliveries(connection, [event_id])
+            these = {"told": [line.id for line in told]}
+            calls = connection.execute(
+                "SELECT delivery_id, attempts.* FROM attempt_deliveries "
+                "JOIN attempts ON attempts.id = attempt_id "
+                "WHERE delivery_id IN :told ORDER BY attempts.id",
+                these,
+            )
+            calls += connection.execute(_UNDER_WAY, these)
+        return [_with_attempts(line, calls) for line in told]
+
+    def delivery_ids(self, state: str, since: float, bot: str = "") -> list[int]:
+        """Return the deliveries in a state that were made since a moment, oldest first."""
+        query = (
+            "SELECT deliveries.id FROM deliveries JOIN events ON events.id = event_id "
+            f"WHERE received_at >= :since AND state = :state {'AND bot = :bot' if bot else ''} "
+            "ORDER BY deliveries.id"
+        )
+        with self._database.read() as connection:
+            rows = connection.execute(query, {"since": since, "state": state, "bot": bot})
+            return [row["id"] for row in rows]
+
+    def untold(self, since: float) -> dict[str, int]:
+        """Return how many deliveries of the events since a moment are parked, how many expired.
+
+        What was marked as done by hand does not count.
+        """
+        query = (
+            "SELECT state, count(*) AS count FROM deliveries JOIN events ON events.id = event_id "
+            "WHERE received_at >= :since AND state IN ('parked', 'expired') "
+            "AND reason != 'done_by_hand' GROUP BY state"
+        )
+        with self._database.read() as connection:
+            return {r["state"]: r["count"] for r in connection.execute(query, {"since": since})}
+
+    def bots(self, now: float) -> list[BotLine]:
+        """Return how every configured bot stands."""
+        query = """
+            SELECT bots.*,
+                (SELECT count(*) FROM deliveries WHERE bot = name AND state = 'pending') AS waiting,
+                (SELECT count(*) FROM attempts WHERE bot = name AND ended_at > :since) AS recent
+            FROM bots ORDER BY name"""
+        with self._database.read() as connection:
+            rows = connection.execute(query, {"since": now - MINUTE})
+        return [
+            BotLine(
+                row["name"],
+                row["stopped"],
+                row["rest_until"],
+                row["failures"],
+                row["waiting"],
+                row["recent"],
+                row["last_errcode"],
+                row["last_reason"],
+                row["last_at"],
+            )
+            for row in rows
+            if row["name"] in self._known
+        ]
+
+    def per_hour(self, now: float, hours: int = 24) -> list[tuple[float, int]]:
+        """Return the beginning of each of the last hours (epoch s) with its number of events."""
+        first = now - now % HOUR - (hours - 1) * HOUR
+        query = (
+            "SELECT count(*) AS count FROM events "
+            "WHERE received_at >= :begin AND received_at < :end"
+        )
+        counts = []
+        with self._database.read() as connection:
+            for begin in (first + n * HOUR for n in range(hours)):
+                [row] = connection.execute(query, {"begin": begin, "end": begin + HOUR})
+                counts.append((begin, row["count"]))
+        return counts
+
+    def types(self) -> list[str]:
+        """Return the types of the latest SCAN events, for a filter to offer."""
+        query = "SELECT DISTINCT type FROM events WHERE id > :bottom AND type != ''"
+        with self._database.read() as connection:
+            rows = connection.execute(query, {"bottom": _newest(connection) - SCAN})
+            return sorted(row["type"] for row in rows)
+
+    def health(self) -> Health:
+        """Return how the outbox stands; raises StorageError where it cannot be read."""
+        # What quiet hours hold does not wait: it is due at their end.
+        query = """
+            SELECT count(*) AS count,
+                min(CASE WHEN held_until > 0 THEN held_until ELSE created_at END) AS oldest
+            FROM deliveries WHERE state = 'pending'"""
+        with self._database.read() as connection:
+            [row] = connection.execute(query)
+            stopped = connection.execute("SELECT name, stopped FROM bots WHERE stopped != ''")
+        names = {bot["name"]: bot["stopped"] for bot in stopped if bot["name"] in self._known}
+        return Health(row["count"], row["oldest"], names)
+
+    def prune(self, before: float) -> int:
+        """Delete a batch of what was settled before a moment; returns how many rows at the most.
+
+        What is old is looked for while others may write, and a batch is as large as they can
+        wait for: an event of a megabyte takes as long as hundreds of usual ones.
+        """
+        limit = {"before": before, "limit": self._batch}
+        with self._database.read() as connection:
+            old, stale = connection.execute(_OLD, limit), connection.execute(_STALE, limit)
+        ids = {"before": before, "ids": [r["id"] for r in old], "stale": [r["id"] for r in stale]}
+        if not old and not stale:
+            return 0
+        # Lost with the machine, it is done again.
+        took = self._database.write(lambda connection: _delete(connection, ids), durable=False)
+        self._database.checkpoint()
+        self._batch = min(max(int(self._batch * HOLD / max(took, HOLD / 2)), 1), MAX_BATCH)
+        return max(len(old), len(stale))
+
+
+# What a bot is told now stands in its lease; the attempt is recorded when it has ended.
+_UNDER_WAY = f"""
+    SELECT telling AS delivery_id, 0 AS id, lease_until - {LEASE} AS started_at, 0.0 AS ended_at,
+        '' AS verdict, '' AS reason, '' AS detail, NULL AS errcode
+    FROM bots JOIN deliveries ON deliveries.id = telling
+    WHERE lease != '' AND telling IN :told AND state = 'pending'"""
+# What may go is settled, and was before the moment; what is pending never goes.
+_SETTLED = """NOT EXISTS (SELECT 1 FROM deliveries
+    WHERE event_id = events.id AND (state = 'pending' OR settled_at > :before))"""
+_OLD = f"SELECT id FROM events WHERE received_at < :before AND {_SETTLED} LIMIT :limit"
+_STALE = """
+    SELECT id FROM attempts WHERE ended_at < :before
+        AND NOT EXISTS (SELECT 1 FROM attempt_deliveries WHERE attempt_id = attempts.id)
+    LIMIT :limit"""
+
+
+def _delete(connection: Connection, ids: Mapping[str, Any]) -> float:
+    """Delete events and attempts; returns the seconds it took."""
+    began = time.perf_counter()
+    still = connection.execute(f"SELECT id FROM events WHERE id IN :ids AND {_SETTLED}", ids)
+    these = {"ids": [row["id"] for row in still]}
+    told = "delivery_id IN (SELECT id FROM deliveries WHERE event_id IN :ids)"
+    connection.execute(f"DELETE FROM attempt_deliveries WHERE {told}", these)
+    connection.execute("DELETE FROM deliveries WHERE event_id IN :ids", these)
+    connection.execute("DELETE FROM events WHERE id IN :ids", these)
+    connection.execute("DELETE FROM attempts WHERE id IN :stale", ids)
+    return time.perf_counter() - began
+
+
+def _newest(connection: Connection) -> int:
+    [row] = connection.execute("SELECT max(id) AS newest FROM events")
+    return row["newest"] or 0
+
+
+def _conditions(wanted: Wanted) -> tuple[str, dict[str, Any]]:
+    """Return what a list wants as a part of its WHERE, with the values that it binds."""
+    found: list[str] = []
+    like = r"lower({}) LIKE lower(:{}) ESCAPE '\'"
+    if wanted.app:
+        found.append(like.format("title", "app"))
+    if wanted.type:
+        found.append("type = :type")
+    if wanted.since:
+        found.append("received_at >= :since")
+    if wanted.text:
+        places = ("title", "brief", "os_version", "type")
+        found.append(f"({' OR '.join(like.format(place, 'text') for place in places)})")
+    told = [f"{column} = :{column}" for column in ("bot", "state") if getattr(wanted, column)]
+    if told:
+        of_event = " AND ".join(["event_id = events.id", *told])
+        found.append(f"EXISTS (SELECT 1 FROM deliveries WHERE {of_event})")
+    values = {**vars(wanted), "app": _contained(wanted.app), "text": _contained(wanted.text)}
+    return "".join(f"AND {condition} " for condition in found), values
+
+
+def _contained(text: str) -> str:
+    """Return the pattern of a text that is contained somewhere."""
+    return "%" + re.sub(r"([\\%_])", r"\\\1", text) + "%"
+
+
+def _deliveries(connection: Connection, events: Sequence[int]) -> list[DeliveryLine]:
+    rows = connection.execute(
+        "SELECT * FROM deliveries WHERE event_id IN :events ORDER BY id", {"events": list(events)}
+    )
+    return [
+        DeliveryLine(
+            row["id"],
+            row["event_id"],
+            target_of(row),
+            row["state"],
+            row["reason"],
+            row["tries"],
+            row["created_at"],
+            row["expires_at"],
+            row["settled_at"],
+        )
+        for row in rows
+    ]
+
+
+def _event_line(row: Record, told: Sequence[DeliveryLine]) -> EventLine:
+    fields = {name: row[name] for name in SHOWN}
+    own = [line for line in told if line.event == row["id"]]
+    return EventLine(
+        row["id"], row["received_at"], row["type"], row["error"], fields, row["brief"], own
+    )
+
+
+def _with_attempts(line: DeliveryLine, calls: Sequence[Record]) -> DeliveryLine:
+    own = [
+        AttemptLine(
+            call["id"],
+            call["started_at"],
+            call["ended_at"],
+            call["verdict"],
+            call["reason"],
+            call["detail"],
+            call["errcode"],
+        )
+        for call in calls
+        if call["delivery_id"] == line.id
+    ]
+    return replace(line, attempts=own)

@@ -1,0 +1,201 @@
+"""`bridge check` and `bridge url`: is everything right, and what to paste."""
+
+import json
+import shutil
+import sqlite3
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import Result
+from support import ROOT, TOKEN
+
+from bridge.sandbox import Sandbox
+
+Cli = Callable[..., Result]
+Served = tuple[Sandbox, str]
+
+
+def findings(done: Result) -> list[str]:
+    """Return the lines that ask for something."""
+    lines = done.stdout.splitlines()
+    assert all(line.startswith(("ok ", "!! ")) for line in lines)
+    return [line for line in lines if line.startswith("!! ")]
+
+
+def test_all_is_well(cli: Cli) -> None:
+    done = cli("check")
+    assert (done.exit_code, findings(done), done.stderr) == (0, [], "")
+    for about in ("default, dev", "routes", "templates", "writable", "bot default", "bot dev"):
+        assert about in done.stdout
+
+
+def test_bad_settings_are_findings_a_line_each_and_exit_code_2(cli: Cli) -> None:
+    done = cli("check", WECOM_BOT_KEY="", BRIDGE_RATE="x")
+    assert done.exit_code == 2
+    assert [line.split(": ")[1].split()[0] for line in findings(done)] == [
+        "WECOM_BOT_KEY",
+        "BRIDGE_RATE",
+    ]
+    as_json = cli("check", "--json", BRIDGE_RATE="x")
+    assert as_json.exit_code == 2
+    assert [entry["ok"] for entry in json.loads(as_json.stdout)] == [False]
+
+
+def test_what_is_allowed_and_yet_likely_a_mistake_is_found(cli: Cli) -> None:
+    done = cli("check", WECOM_BOT_KEY_DEV="key-of-default", BRIDGE_TOKEN="short")
+    assert done.exit_code == 1
+    assert len(findings(done)) == 2
+
+
+def test_rules_that_cannot_work_are_found(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "routes.toml").write_text(
+        '[[route]]\ntype = "crashlog"\ntemplate = "crashlog-shrot"\n[[route]]\n'
+        '[[route]]\ntype = "feedback"\nbots = "dev"\n'
+    )
+    done = cli("check")
+    assert done.exit_code == 1
+    template, unreached = findings(done)
+    assert "rule 1" in template and "crashlog-shrot.<msgtype>.j2" in template
+    assert "rule 3" in unreached and "rule 2" in unreached
+
+
+def test_a_rule_that_goes_on_hides_none(cli: Cli, tmp_path: Path) -> None:
+    rules = '[[route]]\ncontinue = true\n[[route]]\nbots = "dev"\n'
+    (tmp_path / "routes.toml").write_text(rules)
+    assert cli("check").exit_code == 0
+
+
+def test_a_broken_template_is_named_with_file_and_line(cli: Cli, tmp_path: Path) -> None:
+    templates = tmp_path / "mine"
+    shutil.copytree(ROOT / "templates", templates)
+    (templates / "feedback.markdown.j2").write_text("fine\n{% if %}")
+    done = cli("check", BRIDGE_TEMPLATES=str(templates))
+    assert done.exit_code == 1
+    assert f"{templates}/feedback.markdown.j2:2" in findings(done)[0]
+    assert "bridge.messages.template_files" not in done.stderr  # said once, and not as a log line
+
+
+def test_a_database_that_cannot_be_opened_is_a_finding(cli: Cli, sandbox: Served) -> None:
+    box, api = sandbox
+    done = cli("check", "--send", DATABASE_URL="sqlite:////no/such/x.db", WECOM_API_URL=api)
+    assert done.exit_code == 1
+    assert "/no/such/x.db" in findings(done)[0] and "DATABASE_URL" in findings(done)[0]
+    assert len(findings(done)) == 1
+    assert len(box.messages()) == 2  # the bots are tried all the same
+
+
+def test_each_bot_gets_one_test_message(cli: Cli, sandbox: Served) -> None:
+    box, api = sandbox
+    done = cli("check", "--send", WECOM_API_URL=api)
+    assert (done.exit_code, findings(done)) == (0, [])
+    for name in ("default", "dev"):
+        [call] = box.messages(f"key-of-{name}")
+        assert "测试消息" in call.payload["markdown"]["content"]
+        assert f"bot {name}: 测试消息已送达" in done.stdout
+    assert cli("events").stdout == ""  # it went past the outbox
+
+
+@pytest.mark.parametrize(
+    ("fault", "words", "todo"),
+    [
+        ("93000", "93000 key 不对", "WECOM_BOT_KEY"),
+        ("93004", "93004 机器人被停用", "启用"),
+        ("45009", "45009 超过", "一分钟"),
+        ("40058", "40058 消息的内容", "test"),
+        ("502", "HTTP 502", "WECOM_API_URL"),
+        ("reset", "连接失败", "WECOM_API_URL"),
+    ],
+)
+def test_what_a_bot_answers_is_in_plain_words(
+    fault: str, words: str, todo: str, cli: Cli, sandbox: Served
+) -> None:
+    box, api = sandbox
+    box.fault("key-of-dev", fault)
+    done = cli("check", "--send", WECOM_API_URL=api)
+    [found] = findings(done)
+    assert done.exit_code == 1
+    assert "bot dev" in found and words in found and todo in found.split("→")[1]
+
+
+def test_a_warning_of_wecom_is_shown_though_all_is_well(cli: Cli, sandbox: Served) -> None:
+    box, api = sandbox
+    box.fault("key-of-dev", "warning")
+    done = cli("check", "--send", WECOM_API_URL=api)
+    assert done.exit_code == 0
+    line = next(line for line in done.stdout.splitlines() if "bot dev" in line)
+    assert line.endswith(")")
+
+
+def on_record(tmp_path: Path, statement: str, *values: object) -> None:
+    connection = sqlite3.connect(tmp_path / "bridge.db")
+    with connection:
+        connection.execute(statement, values)
+    connection.close()
+
+
+def test_a_stopped_bot_is_found_with_the_way_out(cli: Cli, tmp_path: Path, sandbox: Served) -> None:
+    environ = {"WECOM_API_URL": sandbox[1]}
+    cli("check", **environ)
+    on_record(tmp_path, "update bots set stopped = 'invalid_webhook' where name = 'dev'")
+    [found] = findings(cli("check", **environ))
+    assert "bot dev" in found and "key 不对" in found and "bridge retry --bot dev" in found
+    [found] = findings(cli("check", "--send", **environ))
+    assert "测试消息已送达" in found and "bridge retry --bot dev" in found
+
+
+def test_how_the_last_call_of_a_bot_went_is_shown(cli: Cli, tmp_path: Path) -> None:
+    cli("check")
+    update = "update bots set last_reason = ?, last_at = 1800000000.0 where name = ?"
+    on_record(tmp_path, update, "ok", "default")
+    on_record(tmp_path, update, "errcode_93017", "dev")
+    done = cli("check")
+    assert "bot default: 2027-01-15 16:00:00 企业微信已收下" in done.stdout
+    [found] = findings(done)
+    assert "93017" in found and "bridge check --send" in found
+
+
+def test_what_waits_too_long_and_what_was_parked_is_found(cli: Cli, tmp_path: Path) -> None:
+    cli("send", "feedback")
+    on_record(tmp_path, "update deliveries set created_at = ?", time.time() - 3600)
+    [found] = findings(cli("check"))
+    assert "does the bridge run" in found
+    on_record(tmp_path, "update deliveries set state = 'parked'")
+    [found] = findings(cli("check"))
+    assert "1 parked" in found and "bridge events --state parked" in found
+
+
+def test_the_check_as_json(cli: Cli) -> None:
+    found = json.loads(cli("check", "--json", BRIDGE_TOKEN="short").stdout)
+    assert [entry["ok"] for entry in found] == [True, False, True, True, True, True, True]
+    assert set(found[0]) == {"ok", "about", "text", "todo"}
+
+
+def test_the_addresses_to_paste(cli: Cli) -> None:
+    done = cli("url", BRIDGE_PUBLIC_URL="https://bridge.example.com/")
+    base = f"https://bridge.example.com/pgyer/{TOKEN}"
+    assert done.exit_code == 0
+    assert [line.split()[-1] for line in done.stdout.splitlines()] == [
+        base,
+        f"{base}/default",
+        f"{base}/dev",
+    ]
+    assert done.stderr.count("\n") == 1
+    for step in ("Webhook 设置", "其他指定URL", "选择订阅内容", "保存"):
+        assert step in done.stderr
+
+
+def test_without_a_public_address_a_placeholder_stands(cli: Cli) -> None:
+    done = cli("url", "--json")
+    assert json.loads(done.stdout) == {
+        "url": f"https://<your-app>/pgyer/{TOKEN}",
+        "bots": {name: f"https://<your-app>/pgyer/{TOKEN}/{name}" for name in ("default", "dev")},
+    }
+    assert "BRIDGE_PUBLIC_URL" in cli("url").stderr
+
+
+def test_during_a_rotation_the_new_token_is_the_one_to_paste(cli: Cli) -> None:
+    done = cli("url", BRIDGE_TOKEN="the-new-token-of-ours,the-old-token-of-ours")
+    assert "the-new-token-of-ours" in done.stdout
+    assert "the-old-token-of-ours" not in done.output

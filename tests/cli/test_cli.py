@@ -1,0 +1,214 @@
+"""The `bridge` command as its users type it."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import requests
+from click.testing import CliRunner
+from support import ROOT, Deployment, until
+
+from bridge import cli
+from bridge.cli import demo
+from bridge.cli import sandbox as running
+from bridge.sandbox import Sandbox
+
+
+def run(*args: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    """Run the command in a process of its own, with nothing but this environment."""
+    environ = {"PATH": os.environ["PATH"], "LANG": "C.UTF-8", **(env or {})}
+    return subprocess.run(
+        [str(Path(sys.executable).parent / "bridge"), *args],
+        env=environ,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+def test_help_names_every_command() -> None:
+    said = run("--help").stdout
+    for name in (
+        "check", "url", "preview", "send", "events", "show", "retry", "routes", "sandbox", "demo"
+    ):  # fmt: skip
+        assert name in said
+
+
+def test_wrong_use_is_exit_code_2() -> None:
+    assert run("no-such-command").returncode == 2
+
+
+def test_bad_settings_are_listed_without_a_traceback() -> None:
+    done = run("retry", "--bot", "dev", env={"BRIDGE_RATE": "x"})
+    assert done.returncode == 2
+    for name in ("BRIDGE_RATE", "BRIDGE_TOKEN", "WECOM_BOT_KEY"):
+        assert name in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_retry_makes_a_stopped_bot_work_at_once(
+    sandbox: tuple[Sandbox, str], deploy: Callable[..., Deployment], tmp_path: Path
+) -> None:
+    box, api = sandbox
+    box.fault("key-of-dev", 93000)
+    bridge = deploy(api).start()
+    bridge.post('{"type": "feedback"}', "/dev")
+    until(lambda: len(box.messages("key-of-default")) == 1)
+    assert box.messages("key-of-dev") == []
+    done = run("retry", "--bot", "dev", env=bridge.environ)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "dev" in done.stdout
+    until(lambda: len(box.messages("key-of-dev")) == 1)
+
+
+def test_retry_of_an_unknown_bot_names_the_known_ones(environ: dict[str, str]) -> None:
+    done = run("retry", "--bot", "devv", env=environ)
+    assert done.returncode == 2
+    assert "default, dev" in done.stderr
+
+
+def test_retry_without_a_database_says_so(environ: dict[str, str], tmp_path: Path) -> None:
+    done = run(
+        "retry", "--bot", "dev", env={**environ, "DATABASE_URL": f"sqlite:///{tmp_path}/no/x.db"}
+    )
+    assert done.returncode == 1
+    assert "database cannot be used" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_an_unreachable_server_is_named_without_its_password(environ: dict[str, str]) -> None:
+    url = "postgres://bridge:sesame@127.0.0.1:9/bridge"
+    for command in (("events",), ("check",)):
+        done = run(*command, env={**environ, "DATABASE_URL": url})
+        assert done.returncode == 1
+        said = done.stdout + done.stderr
+        assert "127.0.0.1" in said
+        assert "sesame" not in said and "Traceback" not in said
+
+
+def test_sandbox_serves_until_interrupted() -> None:
+    command = [str(Path(sys.executable).parent / "bridge"), "sandbox", "--port", "0"]
+    process = subprocess.Popen(
+        [*command, "--key", "mine"], stdout=subprocess.PIPE, text=True,
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+    )  # fmt: skip
+    assert process.stdout
+    url = re.search(r"http://\S+?(?=/?\s*$)", process.stdout.readline())
+    assert url
+    answer = requests.post(
+        f"{url.group()}/cgi-bin/webhook/send?key=mine",
+        json={"msgtype": "text", "text": {"content": "hi"}},
+        timeout=20,
+    )
+    assert answer.json()["errcode"] == 0
+    process.send_signal(signal.SIGINT)
+    assert process.wait(30) == 0
+    process.stdout.close()
+
+
+def test_make_demo_once_ends_by_itself_when_all_samples_have_arrived() -> None:
+    done = subprocess.run(
+        ["make", "--silent", "demo", "ARGS=--once"],
+        cwd=ROOT, capture_output=True, text=True, timeout=280,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    for name in demo.samples():
+        assert f"✓ {name}" in done.stdout
+    assert "/console/" in done.stdout and "curl -d" in done.stdout
+
+
+def test_the_demo_fails_if_a_sample_does_not_arrive(
+    monkeypatch: pytest.MonkeyPatch, restore_sigterm: None
+) -> None:
+    monkeypatch.setattr(demo, "PATIENCE", 5.0)
+    monkeypatch.setattr(demo, "_ROUTES", "[[route]]\ntype = 'feedback'\nbots = []\n")
+    done = CliRunner().invoke(cli.commands, ["demo", "--once"])
+    assert done.exit_code == 1
+    assert "✗ feedback" in done.output
+
+
+def test_the_demo_fails_if_the_bridge_does_not_start(
+    monkeypatch: pytest.MonkeyPatch, restore_sigterm: None
+) -> None:
+    monkeypatch.setattr(demo, "_ROUTES", "this is no TOML")
+    done = CliRunner().invoke(cli.commands, ["demo", "--once"])
+    assert done.exit_code == 1
+    assert "did not start" in done.output
+
+
+def test_the_demo_runs_until_it_is_told_to_end(restore_sigterm: None) -> None:
+    waited: list[bool] = []
+    assert demo.run_demo(False, lambda: waited.append(True)) == 0
+    assert waited == [True]
+
+
+def test_ctrl_c_ends_the_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(seconds: float) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(running.time, "sleep", interrupted)
+    running._until_interrupted()
+
+
+def test_what_is_sent_by_hand_is_told_by_the_running_bridge(
+    sandbox: tuple[Sandbox, str], deploy: Callable[..., Deployment]
+) -> None:
+    box, api = sandbox
+    bridge = deploy(api).start()
+    done = run("send", "crashlog", "--bot", "dev", env=bridge.environ)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == "事件 event 1 (crashlog) → dev\n"
+    until(lambda: len(box.messages("key-of-dev")) == 1)
+    assert box.messages("key-of-default") == []
+
+
+def test_a_parked_event_is_sent_again_by_the_running_bridge(
+    sandbox: tuple[Sandbox, str], deploy: Callable[..., Deployment]
+) -> None:
+    box, api = sandbox
+    box.fault("key-of-default", "40058")
+    bridge = deploy(api).start()
+    bridge.post('{"type": "feedback", "title": "OooPlay"}')
+    until(lambda: "parked" in run("events", "--state", "parked", env=bridge.environ).stdout)
+    done = run("retry", "--state", "parked", "--since", "2h", env=bridge.environ)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "retried: 1" in done.stdout
+    # WeCom has the message a moment before the bridge has it on record.
+    until(lambda: "default sent" in run("show", "1", env=bridge.environ).stdout)
+    assert "40058" in run("show", "1", env=bridge.environ).stdout
+    assert len(box.messages("key-of-default")) == 1
+
+
+def test_a_pipe_that_closes_early_is_no_traceback(environ: dict[str, str]) -> None:
+    for name in ("feedback", "crashlog"):
+        run("send", name, env=environ)
+    command = f"{Path(sys.executable).parent / 'bridge'} events --json | head -c 1"
+    done = subprocess.run(
+        ["bash", "-c", command],
+        env={"PATH": os.environ["PATH"], **environ}, capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert (done.stdout, done.stderr) == ("[", "")
+
+
+def test_a_terminal_without_chinese_is_no_traceback(environ: dict[str, str]) -> None:
+    run("send", "feedback", env=environ)
+    done = run("show", "1", env={**environ, "PYTHONIOENCODING": "ascii"})
+    assert done.returncode == 0, done.stderr
+    assert "OooPlay" in done.stdout
+
+
+@pytest.fixture
+def restore_sigterm() -> Iterator[None]:
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
+def test_the_curl_line_of_the_demo_posts_a_new_event_each_time() -> None:
+    line = demo._CURL.format(url="http://x")
+    assert "$(date +%s)" in line and line.endswith("http://x")

@@ -1,0 +1,276 @@
+"""`bridge preview` and `bridge routes test`: what would be said, and to whom."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import Result
+from support import ROOT
+
+from bridge.samples import samples
+
+Cli = Callable[..., Result]
+
+
+def messages(done: Result) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads(done.stdout)["messages"]
+    return found
+
+
+@pytest.mark.parametrize("kind", sorted(samples()))
+def test_every_type_has_a_preview(kind: str, cli: Cli) -> None:
+    done = cli("preview", kind)
+    assert (done.exit_code, done.stderr) == (0, "")
+    title, head, *content = done.stdout.splitlines()
+    assert title.startswith(f"{kind} · OooPlay")
+    used = len("\n".join(content).encode())
+    assert head == f"── 1/1  markdown  {used}/4096 字节 bytes"
+
+
+@pytest.mark.parametrize("name", ["botStopped", "expired", "test", "undecodable"])
+def test_what_the_bridge_itself_tells_has_a_preview_too(name: str, cli: Cli) -> None:
+    done = cli("preview", name)
+    assert (done.exit_code, done.stderr) == (0, "")
+    assert "**d" in done.stdout or "事件 1" in done.stdout  # the bot, or the event
+
+
+def test_a_digest_of_all_samples(cli: Cli) -> None:
+    done = cli("preview", "digest")
+    assert done.exit_code == 0
+    assert done.stdout.startswith("digest · 7/7\n")
+    assert "共 7 条" in done.stdout
+
+
+def test_no_preview_without_a_subject(cli: Cli) -> None:
+    for arguments in ([], ["--bot", "dev"], ["crashlog", "--event", "1", "--payload", "x"]):
+        assert cli("preview", *arguments).exit_code == 2
+    done = cli("preview", "crashlgo")
+    assert done.exit_code == 2
+    assert "crashlog" in done.stderr and "_macros" not in done.stderr
+
+
+def test_the_route_of_a_bot_applies_when_it_is_named(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "routes.toml").write_text(
+        '[[route]]\ntype = "feedback"\nbots = "dev"\nmention = ["wangqing", "@all"]\n'
+        'template = "crashlog"\nattach = "qrcode"\n'
+    )
+    assert [m["msgtype"] for m in messages(cli("preview", "feedback", "--json"))] == ["markdown"]
+    main, call, image = messages(cli("preview", "feedback", "--bot", "DEV", "--json"))
+    assert "崩溃日志" in main["body"]["content"] and "<@wangqing>" in main["body"]["content"]
+    assert call["body"]["mentioned_list"] == ["@all"]
+    assert (image["msgtype"], image["limit"]) == ("image", 2 << 20)
+    shown = cli("preview", "feedback", "--bot", "dev").stdout
+    for said in ("1/3  markdown", "2/3  text", "[mentioned_list: @all]", "二维码"):
+        assert said in shown
+    # A template that is named goes before the route's.
+    [text, *_] = messages(cli("preview", "updateVersion.markdown", "--bot", "dev", "--json"))
+    assert "新版本" in text["body"]["content"]
+    unrouted = messages(cli("preview", "feedback", "--bot", "default", "--json"))
+    assert "<@wangqing>" in unrouted[0]["body"]["content"]  # as if the URL named the bot
+    assert cli("preview", "feedback", "--bot", "devv").exit_code == 2
+
+
+def test_a_payload_from_a_file_or_standard_input(cli: Cli, tmp_path: Path) -> None:
+    body = json.dumps({"type": "crashlog", "title": "Mine", "notes": "x" * 9999})
+    (tmp_path / "body.json").write_text(body)
+    for arguments, given in ((["body.json"], None), (["-"], body)):
+        done = cli("preview", "--payload", *arguments, "--bot", "dev", given=given)
+        assert done.exit_code == 0
+        assert done.stdout.startswith("crashlog · Mine\n")
+        assert "4096 字节 bytes  已截断 cut" in done.stdout
+        assert "[文件 file Mine-crash.txt, 1 行 lines]" in done.stdout
+    [main, file] = messages(cli("preview", "--payload", "-", "--bot", "dev", "--json", given=body))
+    assert main["bytes"] == len(main["body"]["content"].encode()) <= 4096
+    assert main["cut"] and not file["cut"]
+    assert file["bytes"] == 9999
+
+
+def test_a_payload_with_the_template_of_another_type(cli: Cli) -> None:
+    done = cli("preview", "crashlog", "--payload", "-", given='{"type": "feedback"}')
+    assert "崩溃日志" in done.stdout
+
+
+def test_every_event_of_a_payload_is_shown(cli: Cli) -> None:
+    done = cli("preview", "--payload", "-", given='[{"title": "a"}, {"title": "b"}]')
+    assert "无类型 no type · a" in done.stdout and "· b" in done.stdout
+
+
+@pytest.mark.parametrize("body", ["<<", "", " \n"])
+def test_a_payload_without_an_event_is_exit_code_1(body: str, cli: Cli) -> None:
+    for command in (["preview", "--payload", "-"], ["routes", "test", "-"]):
+        done = cli(*command, given=body)
+        assert (done.exit_code, done.stdout) == (1, "")
+
+
+def test_a_file_that_cannot_be_read_is_wrong_use(cli: Cli, tmp_path: Path) -> None:
+    for name in ("nowhere.json", str(tmp_path), "x" * 300):
+        done = cli("preview", "--payload", name)
+        assert done.exit_code == 2
+        assert "crashlog" in done.stderr  # there are samples to begin with
+
+
+def test_a_stored_event(cli: Cli) -> None:
+    cli("send", "-", given='{"type": "feedback", "title": "Stored"}')
+    assert "Stored" in cli("preview", "--event", "1").stdout
+    assert "崩溃日志" in cli("preview", "crashlog", "--event", "1").stdout
+    assert cli("preview", "--event", "2").exit_code == 1
+    assert cli("preview", "--event", str(2**70)).exit_code == 2
+
+
+def test_a_template_s_file_is_shown_as_if_it_were_in_the_folder(cli: Cli, tmp_path: Path) -> None:
+    drafts = tmp_path / "drafts"
+    drafts.mkdir()
+    (drafts / "_ours.j2").write_text("{% macro hi() %}hi{% endmacro %}")
+    (drafts / "crashlog-short.text.j2").write_text(
+        "{% import '_ours.j2' as o %}{% import '_macros.j2' as m with context %}"
+        "{{ o.hi() }} {{ type }} {{ m.version() }}"
+    )
+    done = cli("preview", "drafts/crashlog-short.text.j2")
+    assert (done.exit_code, done.stderr) == (0, "")
+    assert "text  21/2048" in done.stdout
+    assert "hi crashlog 2.4 (139)" in done.stdout
+    assert not (ROOT / "templates" / "crashlog-short.text.j2").exists()
+
+
+def test_the_examples_have_previews(cli: Cli) -> None:
+    for file in sorted((ROOT / "templates" / "examples").glob("*.j2")):
+        done = cli("preview", str(file))
+        assert (done.exit_code, done.stderr) == (0, ""), file
+        assert f"  {file.name.split('.')[1]}  " in done.stdout
+    card = cli("preview", str(ROOT / "templates/examples/updateVersion.template_card.j2"))
+    assert '"card_type": "text_notice"' in card.stdout
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "problem"),
+    [
+        ("x.markdown.j2", "ok\n{% if %}", "x.markdown.j2:2"),
+        ("x.markdown.j2", "ok\n{{ title|nope }}", "x.markdown.j2:2"),
+        ("x.markdown.j2", "{{ '0' * 10 ** 9 }}", "x.markdown.j2:1"),
+        ("x.html.j2", "ok", "<msgtype>"),
+        ("x.news.j2", "{}", "articles"),
+    ],
+)
+def test_a_template_s_problem_is_exit_code_1(
+    name: str, text: str, problem: str, cli: Cli, tmp_path: Path
+) -> None:
+    (tmp_path / name).write_text(text)
+    done = cli("preview", name)
+    assert done.exit_code == 1
+    assert problem in done.stderr and done.stderr.startswith("!! ")
+    assert problem in json.loads(cli("preview", name, "--json").stdout)["problems"][0]
+
+
+def test_an_unreadable_draft_is_wrong_use(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "x.text.j2").write_text("x")
+    read = Path.read_bytes
+
+    def refused(path: Path) -> bytes:
+        if path.name in ("x.text.j2", "feedback.markdown.j2"):
+            raise PermissionError(13, "Permission denied")
+        return read(path)
+
+    monkeypatch.setattr(Path, "read_bytes", refused)
+    done = cli("preview", "x.text.j2")
+    assert done.exit_code == 2
+    assert "Permission denied" in done.stderr
+
+
+def test_a_template_that_fails_on_this_event_only(cli: Cli, tmp_path: Path) -> None:
+    templates = tmp_path / "mine"
+    shutil.copytree(ROOT / "templates", templates)
+    (templates / "feedback.markdown.j2").write_text("{{ 1 // (title != 'Bad')|int }}")
+    environ = {"BRIDGE_TEMPLATES": str(templates)}
+    assert cli("preview", "feedback", **environ).exit_code == 0
+    given = '{"type": "feedback", "title": "Bad"}'
+    done = cli("preview", "--payload", "-", given=given, **environ)
+    assert done.exit_code == 1
+    assert "feedback.markdown.j2:1" in done.stderr
+
+
+RULES = """
+[[route]]
+type = "crash*"
+app = "Other"
+[[route]]
+type = ["feedback", "crashlog"]
+bots = ["dev"]
+mention = "wangqing"
+attach = "log"
+quiet = "00:00-23:59"
+continue = true
+[[route]]
+device = "iOS"
+template = "crashlog"
+[[route]]
+bots = []
+"""
+
+
+def test_each_rule_says_why(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "routes.toml").write_text(RULES)
+    done = cli("routes", "test", "crashlog")
+    assert done.exit_code == 0
+    event, *rules, dev, default = done.stdout.splitlines()
+    assert event == "事件 Event: crashlog · OooPlay 2.4 (139) iOS"
+    assert "rule 1: ✗ app = OooPlay, 不是 not Other" in rules[0] and "type" not in rules[0]
+    assert "rule 2: ✓" in rules[1] and "goes on" in rules[1]
+    assert "rule 3: ✓" in rules[2] and "goes on" not in rules[2]
+    assert "rule 4: - 轮不到" in rules[3]
+    assert "→ dev" in dev and "wangqing" in dev and "log" in dev and "quiet until" in dev
+    assert "→ default" in default and "template crashlog" in default
+
+
+def test_no_rules_nothing_matches_and_nobody(cli: Cli, tmp_path: Path) -> None:
+    assert "no rules" in cli("routes", "test", "crashlog").stdout
+    (tmp_path / "routes.toml").write_text('[[route]]\nversion = "9.*"\n')
+    done = cli("routes", "test", "crashlog")
+    assert "nothing matches" in done.stdout and "→ default" in done.stdout
+    (tmp_path / "routes.toml").write_text("[[route]]\nbots = []\n")
+    assert "nobody" in cli("routes", "test", "crashlog").stdout
+
+
+def test_routes_test_sends_and_stores_nothing(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "bridge.db").unlink()
+    assert cli("routes", "test", "crashlog").exit_code == 0
+    assert not (tmp_path / "bridge.db").exists()
+
+
+def test_bots_that_the_url_would_name(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "routes.toml").write_text('[[route]]\nmention = "wangqing"\n')
+    done = cli("routes", "test", "crashlog", "--bot", "dev,Default")
+    assert "→ dev  提醒 mention wangqing" in done.stdout and "→ default" in done.stdout
+    assert cli("routes", "test", "crashlog", "--bot", "nope").exit_code == 2
+
+
+def test_a_rule_s_missing_template_is_found(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "routes.toml").write_text('[[route]]\ntemplate = "nope"\n')
+    done = cli("routes", "test", "crashlog")
+    assert done.exit_code == 1
+    assert "'nope'" in done.stderr
+
+
+def test_routes_as_json(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "routes.toml").write_text(RULES)
+    [found] = json.loads(cli("routes", "test", "crashlog", "--json").stdout)
+    assert [(rule["rule"], rule["result"], rule["failed"]) for rule in found["rules"]] == [
+        (1, "failed", ["app"]),
+        (2, "matched", []),
+        (3, "matched", []),
+        (4, "not reached", []),
+    ]
+    dev, default = found["bots"]
+    assert dev["quiet_until"] > 1.7e9
+    assert (default["template"], default["quiet_until"]) == ("crashlog", None)
+
+
+def test_bad_routes_stop_every_command(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "routes.toml").write_text('[[route]]\nbots = "nobody"\n')
+    done = cli("routes", "test", "crashlog")
+    assert done.exit_code == 2
+    assert "routes.toml:1" in done.stderr

@@ -1,0 +1,435 @@
+"""Digests: how deliveries are grouped and packed, and what a digest shows."""
+
+import logging
+import re
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support import ROOT
+
+from bridge.messages.digest import Group, groups, packed
+from bridge.messages.markdown import LIMITS, ZWSP, size
+from bridge.messages.renderer import Renderer
+from bridge.model import Delivery, Event, Message, Target
+from bridge.sandbox.rules import judge
+
+SHANGHAI = ZoneInfo("Asia/Shanghai")
+SHIPPED = ROOT / "templates"
+
+
+def delivery(
+    n: int = 1, kind: str = "crashlog", mention: tuple[str, ...] = (), **fields: object
+) -> Delivery:
+    return Delivery(n, Event(kind, fields, 0.0), Target("default", mention))
+
+
+def deliveries(count: int, **fields: object) -> list[Delivery]:
+    """Deliveries of as many versions, each with these fields."""
+    return [delivery(n, os_version=f"1.{n}", **fields) for n in range(count)]
+
+
+# Grouping
+
+
+def test_deliveries_alike_in_app_platform_version_and_type_are_one_group() -> None:
+    same = {"title": "A", "device_type": "iOS", "os_version": "2.4", "build_version": "139"}
+    found = groups([delivery(n, **same, notes=f"n{n}", appsize=n) for n in range(1000)])
+    assert [len(group.deliveries) for group in found] == [1000]
+
+
+@pytest.mark.parametrize("field", ["title", "device_type", "os_version", "build_version"])
+def test_another_app_platform_or_version_is_another_group(field: str) -> None:
+    same = {"title": "A", "device_type": "iOS", "os_version": "2.4", "build_version": "139"}
+    found = groups([delivery(1, **same), delivery(2, **{**same, field: "other"})])
+    assert [[d.id for d in group.deliveries] for group in found] == [[1], [2]]
+
+
+def test_another_type_is_another_group() -> None:
+    found = groups([delivery(1, "crashlog", title="A"), delivery(2, "feedback", title="A")])
+    assert [group.type for group in found] == ["crashlog", "feedback"]
+
+
+def test_values_do_not_slip_from_one_field_into_the_next() -> None:
+    found = groups([delivery(1, title="A", device_type=""), delivery(2, title="", device_type="A")])
+    assert len(found) == 2
+
+
+def test_a_number_and_its_text_are_one_version() -> None:
+    assert len(groups([delivery(1, build_version=139), delivery(2, build_version="139")])) == 1
+
+
+def test_groups_come_in_the_order_of_their_first_deliveries_and_hold_them_in_order() -> None:
+    titles = ["b", "a", "b", "c", "a", "b"]
+    found = groups([delivery(n, title=title) for n, title in enumerate(titles)])
+    assert [(group.fields["title"], [d.id for d in group.deliveries]) for group in found] == [
+        ("b", [0, 2, 5]),
+        ("a", [1, 4]),
+        ("c", [3]),
+    ]
+
+
+def test_no_deliveries_make_no_groups() -> None:
+    assert groups([]) == []
+
+
+def test_notes_are_the_newest_first_and_each_once() -> None:
+    notes = ["one", "two", "one", "", "three", "two"]
+    [group] = groups([delivery(n, notes=text) for n, text in enumerate(notes)])
+    assert group.notes == ["two", "three", "one"]
+    assert group.shown(400)["count"] == 6
+
+
+def test_a_group_shows_its_three_newest_notes_on_a_line_each() -> None:
+    [group] = groups([delivery(n, notes=f"line\r\n\n  {n}") for n in range(5)])
+    assert group.shown(400)["notes"] == ["line 4", "line 3", "line 2"]
+
+
+@pytest.mark.parametrize("room", [0, 60, 160, 400])
+@pytest.mark.parametrize("count", [1, 2, 3, 9])
+def test_the_notes_of_a_group_share_its_room(room: int, count: int) -> None:
+    [group] = groups([delivery(n, notes=f"{n}版" * 500) for n in range(count)])
+    notes = group.shown(room)["notes"]
+    assert len(notes) == (min(count, 3) if room else 0)
+    assert sum(map(size, notes)) <= room
+    assert all("…" in text for text in notes)
+
+
+def test_a_group_without_notes_shows_none() -> None:
+    [group] = groups([delivery()])
+    assert group.shown(400)["notes"] == []
+
+
+def test_what_a_group_shows_is_of_bounded_length() -> None:
+    long = dict.fromkeys(["title", "device_type", "os_version", "build_version"], "版" * 999)
+    [group] = groups([delivery(1, "版" * 999, **long, link="https://a.b/" + "x" * 999, notes="n")])
+    shown = group.shown(400)
+    for name in [*long, "type"]:
+        assert size(shown[name]) <= 120, name
+    assert shown["link"] == ""  # half an address leads nowhere
+    assert groups([delivery(link="https://a.b")])[0].shown(0)["link"] == "https://a.b"
+
+
+# Packing
+
+
+def _lines(found: Sequence[Group], room: int) -> str:
+    shown = [group.shown(room) for group in found]
+    return "\n".join(f"{group['title']} ×{group['count']} {group['notes']}" for group in shown)
+
+
+def test_all_groups_fit_with_their_notes_where_there_is_room() -> None:
+    found = groups(deliveries(3, title="A", notes="n" * 100))
+    text, told = packed(found, _lines, 4096)
+    assert told == found
+    assert text.count("n" * 100) == 3
+
+
+def test_notes_give_way_before_a_second_message_is_needed() -> None:
+    found = groups(deliveries(50, title="A", notes="n" * 400))
+    text, told = packed(found, _lines, 4096)
+    assert told == found and size(text) <= 4096
+    assert 0 < text.count("n") < 50 * 100
+
+
+def test_without_room_for_all_a_message_takes_as_many_as_it_can() -> None:
+    found = groups(deliveries(500, title="A" * 50, notes="n" * 400))
+    text, told = packed(found, _lines, 4096)
+    assert list(told) == found[: len(told)]
+    assert text == _lines(told, 0)
+    assert size(text) <= 4096 < size(_lines(found[: len(told) + 1], 0))
+
+
+def test_a_single_group_that_does_not_fit_is_an_error() -> None:
+    for count in (1, 2, 7):
+        with pytest.raises(ValueError, match="longer than 10 bytes with a single group"):
+            packed(groups(deliveries(count, title="A" * 50)), _lines, 10)
+
+
+def test_the_limit_itself_still_fits() -> None:
+    found = groups([delivery(1, title="A")])
+    whole = _lines(found, 400)
+    assert packed(found, _lines, size(whole)) == (whole, found)
+    with pytest.raises(ValueError, match="longer than"):
+        packed(found, _lines, size(whole) - 1)
+
+
+@given(
+    lengths=st.lists(st.integers(0, 120), min_size=1, max_size=60),
+    limit=st.integers(140, 1000),
+)
+def test_packing_is_as_tight_as_it_can_be_and_tells_each_once(
+    lengths: list[int], limit: int
+) -> None:
+    """No packing in this order takes fewer messages than filling each as far as it goes."""
+    left = [delivery(n, title="t" * length, os_version=n) for n, length in enumerate(lengths)]
+    told, messages = [], 0
+    while left:
+        text, part = packed(groups(left), _lines, limit)
+        assert size(text) <= limit
+        now = [d for group in part for d in group.deliveries]
+        told += [d.id for d in now]
+        left = [d for d in left if d not in now]
+        messages += 1
+    assert sorted(told) == list(range(len(lengths)))
+    lines = [size(_lines(groups([delivery(title="t" * length)]), 0)) + 1 for length in lengths]
+    needed, room = 0, 0
+    for line in lines:
+        if line > room:
+            needed, room = needed + 1, limit + 1
+        room -= line
+    assert messages == needed
+
+
+# By templates
+
+
+def folder(tmp_path: Path, **files: str) -> Path:
+    """A folder of templates; `__` in a name stands for its dots."""
+    for name, text in files.items():
+        (tmp_path / f"{name.replace('__', '.')}.j2").write_text(text, encoding="utf-8")
+    return tmp_path
+
+
+def rounds(renderer: Renderer, left: list[Delivery]) -> list[tuple[Message, list[int]]]:
+    """Digests until every delivery is told, each with the ids that it told."""
+    made = []
+    while left:
+        message, told = renderer.digest(left)
+        assert told, "a digest that tells nothing would go on for ever"
+        assert judge(message.to_json(), ()) == (0, "ok")
+        assert size(str(message.body["content"])) <= LIMITS[message.msgtype]
+        ids = [d.id for d in told]
+        assert set(ids) <= {d.id for d in left}
+        made.append((message, ids))
+        left = [d for d in left if d.id not in ids]
+    return made
+
+
+SHIPPED_RENDERER = Renderer(SHIPPED, SHANGHAI)
+
+
+def shipped(*found: Delivery) -> str:
+    message, told = SHIPPED_RENDERER.digest(found)
+    assert sorted(d.id for d in told) == sorted(d.id for d in found)
+    assert message.msgtype == "markdown"
+    return str(message.body["content"])
+
+
+def test_the_shipped_digest_says_how_many_and_has_a_line_for_each_group() -> None:
+    fields = {"title": "OooPlay", "device_type": "iOS", "os_version": "2.4"}
+    text = shipped(
+        delivery(1, **fields, build_version=139, notes="old"),
+        delivery(2, **fields, build_version=139, notes="new"),
+        delivery(3, "feedback", **fields, notes="hello"),
+    )
+    assert text.splitlines() == [
+        '### <font color="info">通知汇总</font> 共 3 条',
+        "> **OooPlay** iOS 2.4 (139) 崩溃日志 ×2",
+        '> <font color="comment">new</font>',
+        '> <font color="comment">old</font>',
+        "> **OooPlay** iOS 2.4 用户反馈 ×1",
+        '> <font color="comment">hello</font>',
+    ]
+
+
+def test_the_console_is_linked_only_where_there_is_a_public_url() -> None:
+    assert "](" not in shipped(delivery(title="A"))
+    linked = Renderer(SHIPPED, SHANGHAI, "https://bridge.example")
+    message, _ = linked.digest([delivery(title="A")])
+    address = "https://bridge.example/console/events"
+    assert str(message.body["content"]).endswith(f"[在控制台查看]({address})")
+
+
+def test_titles_and_notes_in_a_digest_do_nothing() -> None:
+    attack = "<@all> **x** [a](http://evil) `c` </font>\n# head"
+    names = ("title", "device_type", "os_version", "build_version", "notes")
+    text = shipped(delivery(1, attack, **dict.fromkeys(names, attack)))
+    assert "<@" not in text and "](" not in text and "`" not in text
+    assert text.count("<font") == text.count("</font>") == 2
+    assert not re.search(r"^# ", text, re.MULTILINE)
+    assert f"<{ZWSP}@all>" in text
+
+
+def test_a_digest_calls_everybody_that_its_deliveries_call_once() -> None:
+    text = shipped(
+        delivery(1, mention=("wang", "li"), title="A"),
+        delivery(2, mention=("li", "@all"), title="B"),
+        delivery(3, title="C"),
+    )
+    assert re.findall("<@.*?>", text) == ["<@wang>", "<@li>"]
+
+
+def test_a_thousand_crashes_of_four_versions_are_one_message() -> None:
+    many = [
+        delivery(n, title="A", os_version=f"1.{n % 4}", notes=f"crash {n}" * 9) for n in range(1000)
+    ]
+    text = shipped(*many)
+    assert "共 1000 条" in text and text.count("×250") == 4
+    assert all(f"crash {n}" in text for n in range(996, 1000))
+
+
+def test_two_hundred_versions_are_told_in_few_messages() -> None:
+    made = rounds(SHIPPED_RENDERER, deliveries(200, title="OooPlay", device_type="iOS", notes="n"))
+    assert len(made) <= 4
+    assert sorted(n for _, ids in made for n in ids) == list(range(200))
+    for message, ids in made:
+        assert f"共 {len(ids)} 条" in str(message.body["content"])
+
+
+@pytest.mark.parametrize("name", ["title", "device_type", "os_version", "build_version", "notes"])
+def test_a_value_of_any_length_fits(name: str, tmp_path: Path) -> None:
+    found = [delivery(n, **{"title": "A", name: f"{n}{'很长' * 20_000}"}) for n in range(3)]
+    for renderer in (SHIPPED_RENDERER, Renderer(tmp_path, SHANGHAI)):
+        made = rounds(renderer, found)
+        assert sorted(n for _, ids in made for n in ids) == [0, 1, 2]
+
+
+def test_a_type_of_any_length_fits(tmp_path: Path) -> None:
+    for path in (SHIPPED, tmp_path):
+        made = rounds(
+            Renderer(path, SHANGHAI), [delivery(n, f"{n}" + "很长" * 20_000) for n in range(3)]
+        )
+        assert sorted(n for _, ids in made for n in ids) == [0, 1, 2]
+
+
+def test_more_mentions_than_a_digest_has_room_for_do_not_keep_it_from_telling() -> None:
+    users = tuple(f"a-rather-long-userid-{n}" for n in range(300))
+    found = [delivery(1, mention=users, title="A")]
+    message, told = Renderer(SHIPPED, SHANGHAI).digest(found)
+    assert [d.id for d in told] == [1]
+    assert size(str(message.body["content"])) <= 4096
+
+
+def test_without_a_template_the_generic_digest_tells_every_group(tmp_path: Path) -> None:
+    message, told = Renderer(tmp_path, SHANGHAI).digest(
+        [delivery(1, title="A", os_version="2.4"), delivery(2, "feedback", title="<@B>")]
+    )
+    assert message == Message(
+        "markdown",
+        {"content": f"**共 2 条**\nA 2.4 crashlog ×1\n<{ZWSP}@B>  feedback ×1"},
+    )
+    assert [d.id for d in told] == [1, 2]
+
+
+@pytest.mark.parametrize("msgtype", sorted(LIMITS))
+def test_a_digest_of_a_user_s_own_is_used_packed_and_defused(msgtype: str, tmp_path: Path) -> None:
+    template = (
+        "{{ total }}!{% for g in groups %}\n| {{ g.title }}|{{ g.link }}|{{ g.count }}"
+        "{% for n in g.notes %}|{{ n }}{% endfor %}{% endfor %}"
+    )
+    (tmp_path / f"digest.{msgtype}.j2").write_text(template, encoding="utf-8")
+    renderer = Renderer(tmp_path, SHANGHAI)
+    assert renderer.problems == []
+    many = [
+        delivery(n, title=f"<@all> {n}", link="https://a.b", notes="x" * 300) for n in range(300)
+    ]
+    made = rounds(renderer, many)
+    assert {message.msgtype for message, _ in made} == {msgtype}
+    assert sorted(n for _, ids in made for n in ids) == list(range(300))
+    for message, ids in made:
+        text = str(message.body["content"])
+        assert text.startswith(f"{len(ids)}!") and "<@" not in text
+    room = LIMITS[msgtype]
+    assert all(size(str(message.body["content"])) > 0.9 * room for message, _ in made[:-1])
+
+
+def test_a_digest_as_text_calls_by_its_lists(tmp_path: Path) -> None:
+    renderer = Renderer(folder(tmp_path, digest__text="{{ total }}"), SHANGHAI)
+    message, _ = renderer.digest([delivery(mention=("wang", "@all", "13800138000"), title="A")])
+    assert message.body == {
+        "content": "1\n<@wang>",
+        "mentioned_list": ["@all"],
+        "mentioned_mobile_list": ["13800138000"],
+    }
+
+
+@pytest.mark.parametrize(
+    ("template", "line"),
+    [
+        ("a\n{% for g in groups %}", 2),
+        ("a\n\n{{ 1 // 0 }}", 3),
+        ("a\n{{ total|nofilter }}", 2),
+        ("x" * 5000, 0),
+    ],
+)
+def test_a_broken_digest_is_named_and_the_generic_one_tells(
+    template: str, line: int, tmp_path: Path
+) -> None:
+    renderer = Renderer(folder(tmp_path, digest__markdown=template), SHANGHAI)
+    [problem] = renderer.problems
+    place = f"digest.markdown.j2:{line}: " if line else "digest.markdown.j2: "
+    assert problem.startswith(place)
+    message, told = renderer.digest([delivery(title="A")])
+    assert "**共 1 条**" in str(message.body["content"]) and len(told) == 1
+
+
+@pytest.mark.parametrize("msgtype", ["news", "template_card"])
+def test_a_digest_cannot_be_json(msgtype: str, tmp_path: Path) -> None:
+    shutil.copy(SHIPPED / "examples" / f"updateVersion.{msgtype}.j2",
+                tmp_path / f"digest.{msgtype}.j2")  # fmt: skip
+    renderer = Renderer(tmp_path, SHANGHAI)
+    [problem] = renderer.problems
+    assert problem == f"digest.{msgtype}.j2: a digest is one of {', '.join(LIMITS)}, not {msgtype}"
+    assert "**共 1 条**" in str(renderer.digest([delivery(title="A")])[0].body["content"])
+
+
+def test_a_digest_that_fails_on_some_deliveries_gives_way_to_the_generic_one(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = folder(tmp_path, digest__markdown="mine {{ total }} {{ 1 // (total - 3) }}")
+    renderer = Renderer(path, SHANGHAI)
+    assert renderer.problems == []
+    caplog.set_level(logging.ERROR)
+    for _ in range(2):
+        message, told = renderer.digest(deliveries(3, title="A"))
+        assert "**共 3 条**" in str(message.body["content"]) and len(told) == 3
+    assert caplog.text.count("digest.markdown.j2:1") == 1
+    assert [p.split(": ")[0] for p in renderer.problems] == ["digest.markdown.j2:1"]
+    assert "mine 1" in str(renderer.digest(deliveries(1))[0].body["content"])
+
+
+def test_an_edit_of_the_digest_is_picked_up(tmp_path: Path) -> None:
+    renderer = Renderer(folder(tmp_path, digest__markdown="one"), SHANGHAI)
+    assert renderer.digest([delivery()])[0].body["content"] == "one"
+    folder(tmp_path, digest__markdown="two {{ total }}")
+    assert renderer.digest([delivery()])[0].body["content"] == "two 1"
+
+
+def test_an_event_whose_type_is_digest_is_still_told() -> None:
+    event = Event("digest", {"type": "digest", "title": "OooPlay", "notes": "hello"}, 0.0)
+    [message] = SHIPPED_RENDERER.messages(event, Target("default"))
+    assert "OooPlay" in str(message.body["content"]) and "hello" in str(message.body["content"])
+
+
+_PIECES = ["<@all>", "<", "@a>", "**", "`", "](", "[", "\n", "> ", "# ", "</font>", "|", "版", "👍"]
+_TEXT = st.one_of(
+    st.text(max_size=40), st.lists(st.sampled_from(_PIECES), max_size=200).map("".join)
+)
+_NAMES = ("title", "device_type", "os_version", "build_version", "notes", "link")
+_DELIVERIES = st.lists(
+    st.tuples(
+        st.sampled_from(["crashlog", "feedback", "other"]),
+        st.fixed_dictionaries({}, optional=dict.fromkeys(_NAMES, _TEXT)),
+    ),
+    min_size=1,
+    max_size=30,
+)
+
+
+@settings(deadline=None, max_examples=50)
+@given(found=_DELIVERIES)
+def test_any_titles_and_notes_are_told_once_fit_and_call_nobody(
+    found: list[tuple[str, dict[str, str]]],
+) -> None:
+    made = rounds(SHIPPED_RENDERER, [delivery(n, kind, **f) for n, (kind, f) in enumerate(found)])
+    assert SHIPPED_RENDERER.problems == []
+    assert sorted(n for _, ids in made for n in ids) == list(range(len(found)))
+    for message, _ in made:
+        text = str(message.body["content"])
+        assert "<@" not in text and "](" not in text
+        assert text.count("<font") == text.count("</font>") == text.count('<font color="')

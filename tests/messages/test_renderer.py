@@ -1,0 +1,427 @@
+"""Templates: which is picked, what it can show, that it fits, and what a broken one does."""
+
+import json
+import os
+import re
+import time
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support import ROOT
+
+from bridge.messages.markdown import ZWSP, size
+from bridge.messages.renderer import Renderer
+from bridge.model import Event, Message, Target
+from bridge.receiving.decoding import decode, undecodable
+from bridge.samples import samples
+
+SHANGHAI = ZoneInfo("Asia/Shanghai")
+SHIPPED = ROOT / "templates"
+LONG = "测试 crash <redacted> -> *x*\n"
+
+
+def event(**payload: object) -> Event:
+    return decode(json.dumps(payload).encode(), 1_800_000_000.0)[0]
+
+
+def folder(tmp_path: Path, **files: str) -> Path:
+    """A folder of templates; `__` in a name stands for its dots."""
+    for name, text in files.items():
+        (tmp_path / f"{name.replace('__', '.')}.j2").write_text(text, encoding="utf-8")
+    return tmp_path
+
+
+def renderer(path: Path = SHIPPED, zone: str = "Asia/Shanghai") -> Renderer:
+    return Renderer(path, ZoneInfo(zone))
+
+
+TO_DEFAULT = Target("default")
+
+
+def content(path: Path, target: Target = TO_DEFAULT, **payload: object) -> str:
+    message = renderer(path).messages(event(**payload), target)[0]
+    return str(message.body["content"])
+
+
+SHIPPED_RENDERER = renderer()
+
+
+def shipped(target: Target = TO_DEFAULT, **payload: object) -> list[Message]:
+    return SHIPPED_RENDERER.messages(event(**payload), target)
+
+
+# The templates that come with the bridge
+
+
+def test_the_shipped_templates_are_sound() -> None:
+    assert SHIPPED_RENDERER.problems == []
+
+
+@pytest.mark.parametrize("name", sorted(samples()))
+def test_a_sample_renders_as_its_golden_file_says(name: str) -> None:
+    """The golden files are for a reviewer to read; `make golden` writes them anew."""
+    golden = ROOT / "tests" / "golden" / f"{name}.md"
+    [message] = SHIPPED_RENDERER.messages(decode(samples()[name], 0.0)[0], TO_DEFAULT)
+    assert message.msgtype == "markdown"
+    if os.environ.get("GOLDEN") == "write":
+        golden.write_text(f"{message.body['content']}\n", encoding="utf-8")
+    assert message.body["content"] + "\n" == golden.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", sorted(samples()))
+def test_a_missing_or_empty_field_leaves_no_line_behind(name: str) -> None:
+    given = json.loads(decode(samples()[name], 0.0)[0].raw.replace(b"'", b'"'))
+    for field in ("os_version", "build_version", "appsize", "device_type", "notes", "link"):
+        for empty in ("", None, "null", "  "):
+            [message] = shipped(**{**given, field: empty})
+            text = str(message.body["content"])
+            assert "None" not in text and "null" not in text and "undefined" not in text
+            assert not re.search(r"：\s*$", text, re.MULTILINE), text
+            assert "\n\n\n" not in text
+        [message] = shipped(**{key: value for key, value in given.items() if key != field})
+        assert not re.search(r"：\s*$|^>\s*$|\(\)", str(message.body["content"]), re.MULTILINE)
+
+
+def test_an_event_of_nothing_at_all_still_says_something() -> None:
+    [message] = shipped()
+    assert "蒲公英通知" in str(message.body["content"])
+
+
+def test_the_notice_of_an_undecodable_body_is_one_line_that_quotes_it() -> None:
+    [message] = SHIPPED_RENDERER.messages(
+        undecodable(b"<?xml <@all>\n**x**" * 20, 0.0, "no"), Target("default")
+    )
+    text = str(message.body["content"])
+    assert "\n" not in text
+    assert text.count("<@") == 0 and "<?xml" in text.replace(ZWSP, "")
+
+
+# Picking
+
+
+def test_the_route_s_template_comes_before_the_type_and_the_type_before_default(
+    tmp_path: Path,
+) -> None:
+    path = folder(
+        tmp_path, mine__markdown="route", crashlog__markdown="type", default__markdown="default"
+    )
+    assert content(path, Target("default", template="mine"), type="crashlog") == "route"
+    assert content(path, Target("default", template="mine.markdown"), type="crashlog") == "route"
+    assert content(path, Target("default", template="gone"), type="crashlog") == "type"
+    assert content(path, type="crashlog") == "type"
+    assert content(path, action="Crash log") == "type"
+    assert content(path, type="other") == "default"
+
+
+def test_a_template_named_by_an_unknown_type_is_used(tmp_path: Path) -> None:
+    path = folder(tmp_path, buildFailed__text="failed", default__markdown="default")
+    [message] = renderer(path).messages(event(type="buildFailed"), TO_DEFAULT)
+    assert message == Message("text", {"content": "failed"})
+
+
+def test_a_type_cannot_name_a_file_outside(tmp_path: Path) -> None:
+    path = folder(tmp_path, default__markdown="default")
+    for name in ("../secret", "_macros", "default.markdown.j2", "/etc/passwd", ""):
+        assert content(path, type=name) == "default"
+
+
+def test_of_several_msgtypes_of_one_name_the_last_known_wins(tmp_path: Path) -> None:
+    path = folder(tmp_path, feedback__markdown="one", feedback__text="two")
+    [message] = renderer(path).messages(event(type="feedback"), TO_DEFAULT)
+    assert message == Message("text", {"content": "two"})
+
+
+def test_without_any_template_the_generic_one_tells_all_that_came(tmp_path: Path) -> None:
+    text = content(tmp_path, action="something", title="App", foo="bar", n=3)
+    for shown in ("something", "**App**", "foo：bar", "n：3"):
+        assert shown in text
+
+
+# Values and filters
+
+
+@pytest.mark.parametrize(
+    ("template", "payload", "shown"),
+    [
+        ("{{ appsize|filesize }}", {"appsize": "2238036"}, "2.1 MB"),
+        ("{{ appsize|filesize }}", {"appsize": 26662364}, "25.4 MB"),
+        ("{{ appsize|filesize }}", {"appsize": "500"}, "500 Bytes"),
+        ("{{ appsize|filesize }}", {"appsize": 5 * 1024**3}, "5.0 GB"),
+        ("[{{ appsize|filesize }}]", {"appsize": "0"}, "[]"),
+        ("[{{ appsize|filesize }}]", {}, "[]"),
+        ("{{ appsize|filesize }}", {"appsize": "12 MB"}, "12 MB"),
+        ("{{ created|datetime }}", {"created": "2015-10-09 11:25:16"}, "2015-10-09 11:25"),
+        ("{{ timestamp|datetime }}", {"timestamp": 1444361118}, "2015-10-09 11:25"),
+        ("{{ timestamp|datetime }}", {"timestamp": "1444361118000"}, "2015-10-09 11:25"),
+        ("{{ created|datetime('%m/%d') }}", {"created": "2015-10-09T03:25:16Z"}, "10/09"),
+        ("{{ created|datetime }}", {"created": "yesterday"}, "yesterday"),
+        ("[{{ created|datetime }}]", {}, "[]"),
+        ("{{ timestamp|datetime }}", {"timestamp": "9" * 13 + "9"}, "9" * 14),
+        ("{{ event.received_at|datetime }}", {}, "2027-01-15 16:00"),
+        ("{{ notes|quote }}", {"notes": "a\n# b"}, f"> a\n> {ZWSP}# b"),
+        ("[{{ notes|quote }}]", {}, "[]"),
+        ("{{ title|color('info') }}", {"title": "A"}, '<font color="info">A</font>'),
+        ("[{{ title|color('info') }}]", {}, "[]"),
+        ("{{ 'go'|link(link) }}", {"link": "https://a.b/c?d=(e) f"}, "go"),
+        ("{{ 'go'|link(link) }}", {"link": "https://a.b/c?d=(e)"}, "[go](https://a.b/c?d=%28e%29)"),
+        ("{{ title|link('https://a.b') }}", {"title": "[x]\ny"}, "[［x］ y](https://a.b)"),
+        ("{{ 'go'|link(link) }}", {"link": "javascript:alert(1)"}, "go"),
+        ("{{ 'go'|link(link) }}", {}, "go"),
+        ("{{ notes|bytes }}", {"notes": "版本"}, "6"),
+        ("{{ payload.deep.a.b.c }}|{{ nothing.at.all }}", {"deep": {"a": 1}}, "|"),
+        ("{{ payload.list }}", {"list": [1, None, "x", {"a": True}]}, "1, x, (a: true)"),
+        ("{% for x in payload.list %}{{ x }};{% endfor %}", {"list": [1, 2]}, "1;2;"),
+        ("{{ none }}{{ None }}{{ payload.gone }}x", {}, "x"),
+        ("{{ title }}", {"title": 5}, "5"),
+        ("{{ title }}", {"title": 5.0}, "5"),
+        ("{{ title }}", {"title": True}, "true"),
+        ("{{ title ~ ' & ' ~ title }}", {"title": "a<b"}, f"a<{ZWSP}b & a<{ZWSP}b"),
+        ("{{ title|upper }}", {"title": "<@a>"}, f"<{ZWSP}@A>"),
+        ("{{ title[:3] }}", {"title": "<@a>"}, f"<{ZWSP}@a"),
+        ("{{ title|replace('x', '<') }}", {"title": "x@all>"}, f"<{ZWSP}@all>"),
+        ("{{ [title, title]|join(' ') }}", {"title": "`"}, "｀ ｀"),
+        ("{{ 1 ~ none ~ gone ~ 'x'|color('info') }}", {}, '1<font color="info">x</font>'),
+        ("{{ title|safe }}", {"title": "**x**"}, "**x**"),
+        ("**{{ title }}** <@me>", {"title": "x"}, "**x** <@me>"),
+    ],
+)  # fmt: skip
+def test_what_a_template_shows(
+    template: str, payload: dict[str, object], shown: str, tmp_path: Path
+) -> None:
+    path = folder(tmp_path, default__markdown=template)
+    made = renderer(path)
+    assert made.problems == []
+    [message] = made.messages(event(**payload), TO_DEFAULT)
+    assert message.body["content"] == shown
+
+
+def test_times_are_shown_in_the_bridge_s_time_zone(tmp_path: Path) -> None:
+    path = folder(tmp_path, default__markdown="{{ created|datetime }} {{ timestamp|datetime }}")
+    [message] = renderer(path, "Europe/Berlin").messages(
+        event(created="2015-10-09 11:25:16", timestamp=1444361118), Target("default")
+    )
+    assert message.body["content"] == "2015-10-09 05:25 2015-10-09 05:25"
+
+
+def test_in_text_the_filters_leave_no_markup(tmp_path: Path) -> None:
+    template = "{{ title|color('info') }} {{ 'go'|link('https://a.b') }} {{ '<@all>' }}"
+    path = folder(tmp_path, default__text=template)
+    assert content(path, title="**A**") == f"**A** go https://a.b <{ZWSP}@all>"
+
+
+# Mentions
+
+
+def test_userids_stand_where_the_template_puts_them_or_at_the_end(tmp_path: Path) -> None:
+    path = folder(tmp_path, a__markdown="hey {{ mention }} look", b__markdown="look")
+    target = Target("default", ("wang", "li"))
+    assert content(path, target, type="a") == "hey <@wang> <@li> look"
+    assert content(path, target, type="b") == "look\n<@wang> <@li>"
+    assert content(path, type="a") == "hey  look"
+
+
+def test_all_and_mobiles_follow_a_markdown_message_as_text() -> None:
+    target = Target("default", ("wang", "@all", "13800138000"))
+    main, call = shipped(target, type="feedback", title="<@li>")
+    assert "<@wang>" in str(main.body["content"]) and "@all" not in str(main.body["content"])
+    assert call == Message(
+        "text",
+        {
+            "content": f"<{ZWSP}@li>",
+            "mentioned_list": ["@all"],
+            "mentioned_mobile_list": ["13800138000"],
+        },
+    )
+
+
+def test_in_a_text_message_they_are_its_own_lists(tmp_path: Path) -> None:
+    path = folder(tmp_path, default__text="look")
+    [message] = renderer(path).messages(event(), Target("default", ("wang", "@all", "13800138000")))
+    assert message.body == {
+        "content": "look\n<@wang>",
+        "mentioned_list": ["@all"],
+        "mentioned_mobile_list": ["13800138000"],
+    }
+
+
+def test_markdown_v2_can_call_nobody_so_a_text_does(tmp_path: Path) -> None:
+    path = folder(tmp_path, default__markdown_v2="| {{ title }} |{{ mention }}")
+    main, call = renderer(path).messages(event(title="a|b"), Target("default", ("wang",)))
+    assert main == Message("markdown_v2", {"content": "| a｜b |"})
+    assert call.body["mentioned_list"] == ["wang"]
+
+
+# Fitting
+
+
+@given(
+    notes=st.text(max_size=300),
+    times=st.integers(1, 100),
+    title=st.text(max_size=100),
+    name=st.sampled_from(["crashlog", "feedback", "updateVersion", "zzz"]),
+)
+def test_any_text_of_any_length_fits(notes: str, times: int, title: str, name: str) -> None:
+    [message] = shipped(type=name, title=title, notes=notes * times, extra={"a": [notes]})
+    assert size(str(message.body["content"])) <= 4096
+
+
+def test_the_room_is_used_and_the_cut_is_marked_and_what_matters_stays() -> None:
+    link = "https://www.pgyer.com/abcd"
+    [message] = shipped(
+        type="crashlog", title="OooPlay", os_version="2.4", link=link, notes=LONG * 1000
+    )
+    text = str(message.body["content"])
+    assert 0.95 * 4096 <= size(text) <= 4096
+    assert f"…（已截断，共 {len((LONG * 1000).strip())} 字）" in text
+    for kept in ("OooPlay", "2.4", f"]({link})"):
+        assert kept in text
+
+
+def test_tags_and_links_are_whole_at_every_length() -> None:
+    for length in range(3500, 4600, 7):
+        [message] = shipped(type="crashlog", title="T", link="https://a.b/c", notes="*" * length)
+        text = str(message.body["content"])
+        assert size(text) <= 4096
+        assert text.count("<font") == text.count("</font>")
+        assert text.endswith("](https://a.b/c)")
+
+
+def test_a_title_too_long_is_cut_last_and_the_message_still_fits() -> None:
+    [message] = shipped(type="feedback", title="很长" * 5000, notes="x" * 5000, link="https://a.b")
+    text = str(message.body["content"])
+    assert 0.95 * 4096 <= size(text) <= 4096
+    assert "很长很长" in text and "https://a.b" in text
+
+
+def test_a_link_is_whole_or_absent() -> None:
+    [message] = shipped(type="feedback", title="T", link="https://a.b/" + "c" * 5000)
+    assert "https" not in str(message.body["content"])
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        {f"key{n}": "value" * 9 for n in range(5000)},
+        {"deep": {"a": ["*" * 3000] * 3000}},
+        {"list": list(range(100_000))},
+        {"k" * 9000: "v" * 9000},
+        {"a": {"b": {"c": {"d": ["x" * 100] * 500}}}},
+    ],
+    ids=["many", "deep", "list", "key", "nested"],
+)
+def test_odd_payloads_fit_and_say_what_was_left_out(payload: dict[str, object]) -> None:
+    [message] = shipped(type="zzz", **payload)
+    text = str(message.body["content"])
+    assert 0.9 * 4096 <= size(text) <= 4096
+    assert "（其余从略）" in text or "已截断" in text
+
+
+def test_a_mebibyte_is_rendered_in_no_time() -> None:
+    made = event(type="crashlog", title="T", notes=LONG * (1 << 15))
+    target = Target("default")
+    assert min(_timed(lambda: SHIPPED_RENDERER.messages(made, target)) for _ in range(5)) < 0.2
+
+
+def _timed(work: object) -> float:
+    began = time.perf_counter()
+    work()  # type: ignore[operator]
+    return time.perf_counter() - began
+
+
+def test_a_template_of_a_user_s_own_fits_as_well(tmp_path: Path) -> None:
+    template = (
+        "{% for n in range(3) %}{{ title }}|{{ notes|color('info') }}|{{ message }}{% endfor %}"
+    )
+    text = content(folder(tmp_path, default__markdown=template), title="T", notes="n" * 9999,
+                   message="m" * 2000)  # fmt: skip
+    assert 0.95 * 4096 <= size(text) <= 4096
+    assert text.count("已截断") >= 3
+
+
+# Broken templates and edits
+
+
+def test_a_broken_template_is_named_with_file_and_line_and_the_generic_one_tells(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = folder(tmp_path, feedback__markdown="ok\n{% if %}", default__markdown="fine")
+    made = renderer(path)
+    assert [p.split(": ")[0] for p in made.problems] == ["feedback.markdown.j2:2"]
+    assert caplog.text.count("feedback.markdown.j2:2") == 1
+    [message] = made.messages(event(type="feedback", title="App"), TO_DEFAULT)
+    assert "**App**" in str(message.body["content"])
+
+
+@pytest.mark.parametrize(
+    ("template", "line"),
+    [
+        ("a\n{{ title|nofilter }}", 2),
+        ("a\n\n{{ 1 // 0 }}", 3),
+        ("{% import 'gone.j2' as m %}", 1),
+        ("a\n{{ title|color('red') }}", 2),
+        ("{{ title.__class__.__mro__ }}", 1),
+        ("x" * 5000, 0),
+    ],
+)
+def test_a_mistake_at_run_time_shows_at_the_start(template: str, line: int, tmp_path: Path) -> None:
+    [problem] = renderer(folder(tmp_path, default__markdown=template)).problems
+    assert problem.startswith(f"default.markdown.j2:{line}: " if line else "default.markdown.j2: ")
+
+
+def test_a_mistake_in_the_macros_names_their_file(tmp_path: Path) -> None:
+    path = folder(tmp_path, default__markdown="{% import '_macros.j2' as m %}{{ m.x() }}")
+    (path / "_macros.j2").write_text("\n{% macro x( %}", encoding="utf-8")
+    assert [p.split(": ")[0] for p in renderer(path).problems] == ["_macros.j2:2"]
+
+
+def test_a_name_without_a_known_msgtype_is_a_problem(tmp_path: Path) -> None:
+    path = folder(tmp_path, feedback="x", feedback__html="x", default__markdown="x")
+    problems = renderer(path).problems
+    assert len(problems) == 2
+    assert all("must end in .<msgtype>.j2" in problem for problem in problems)
+
+
+def test_a_file_that_is_not_utf_8_is_a_problem(tmp_path: Path) -> None:
+    (tmp_path / "default.markdown.j2").write_bytes("版本".encode("gbk"))
+    [problem] = renderer(tmp_path).problems
+    assert problem.startswith("default.markdown.j2")
+
+
+def test_an_edited_template_is_picked_up_and_a_broken_edit_keeps_the_last_good_one(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = folder(tmp_path, default__markdown="one")
+    made = renderer(path)
+
+    def shown() -> object:
+        return made.messages(event(title="App"), TO_DEFAULT)[0].body["content"]
+
+    assert shown() == "one"
+    folder(tmp_path, default__markdown="two, longer")
+    assert shown() == "two, longer"
+    folder(tmp_path, default__markdown="{% broken")
+    assert shown() == "two, longer"
+    assert shown() == "two, longer"
+    assert len(made.problems) == 1
+    assert caplog.text.count("default.markdown.j2:1") == 1
+    folder(tmp_path, default__markdown="three")
+    assert shown() == "three"
+    assert made.problems == []
+    (path / "default.markdown.j2").unlink()
+    assert "**App**" in str(shown())
+
+
+def test_a_template_that_fails_on_one_event_only_is_told_by_the_generic_one(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = folder(tmp_path, default__markdown="{{ 1 // (title|int - 7) }}")
+    made = renderer(path)
+    assert made.problems == []
+    for _ in range(2):
+        [message] = made.messages(event(title="7"), TO_DEFAULT)
+        assert "**7**" in str(message.body["content"])
+    assert caplog.text.count("default.markdown.j2:1") == 1
+    assert [p.split(": ")[0] for p in made.problems] == ["default.markdown.j2:1"]

@@ -1,0 +1,53 @@
+"""Short ways to use an outbox in a test."""
+
+from collections.abc import Sequence
+
+from support import Clock, event
+
+from bridge.model import Attempt, Outcome, Target, Verdict
+from bridge.storage.outbox import Outbox
+from bridge.storage.queries import AttemptLine, Queries
+
+DEFAULT, DEV = Target("default"), Target("dev")
+SENT = Outcome(Verdict.SENT, "ok", "ok", 0)
+BUSY = Outcome(Verdict.RETRY, "system_busy", "system busy", -1)
+RATED = Outcome(Verdict.REST, "rate_limited", "api freq out of limit", 45009)
+STOPPED = Outcome(Verdict.STOP, "invalid_webhook", "invalid webhook url", 93000)
+REFUSED = Outcome(Verdict.PARK, "invalid_parameter", "invalid Request Parameter", 40058)
+
+
+def put(outbox: Outbox, clock: Clock, *targets: Target, **payload: object) -> int:
+    [accepted] = outbox.accept([(event(clock, **payload), targets or (DEFAULT,))])
+    return accepted.event
+
+
+def claim(outbox: Outbox, limit: int = 10) -> list[Attempt]:
+    return outbox.claim(limit)
+
+
+def due(outbox: Outbox) -> float:
+    return outbox.outlook()[0]
+
+
+def claim_one(outbox: Outbox) -> Attempt:
+    [attempt] = claim(outbox)
+    return attempt
+
+
+def rows(outbox: Outbox, table: str = "deliveries") -> list[dict[str, object]]:
+    with outbox.database.read() as connection:
+        found = connection.execute(f"SELECT * FROM {table} ORDER BY 1")
+    return [dict(row) for row in found]  # type: ignore[call-overload]
+
+
+def history(outbox: Outbox) -> Queries:
+    return Queries(outbox.database, outbox._known)
+
+
+def attempts(outbox: Outbox, number: int) -> Sequence[AttemptLine]:
+    [delivery] = history(outbox).deliveries(number)
+    return delivery.attempts
+
+
+def states(outbox: Outbox) -> list[object]:
+    return [row["state"] for row in rows(outbox)]

@@ -1,0 +1,236 @@
+"""Several web processes and workers on one real PostgreSQL, and what happens when some die."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import postgres
+import pytest
+import requests
+from support import ROOT, TOKEN, Deployment, free_port, until
+
+from bridge.sandbox import Sandbox
+from bridge.storage.database import Database
+from bridge.storage.operator import Operator
+
+Deploy = Callable[..., Deployment]
+Served = tuple[Sandbox, str]
+DEFAULT = "key-of-default"
+
+
+class Workers:
+    """`bridge worker` processes with a deployment's environment."""
+
+    def __init__(self, folder: Path) -> None:
+        self.log = folder / "workers.log"
+        self.processes: list[subprocess.Popen[bytes]] = []
+
+    def start(self, bridge: Deployment, **more: str) -> subprocess.Popen[bytes]:
+        environ = {"PATH": os.environ["PATH"], **bridge.environ, "BRIDGE_DISPATCH": "on"}
+        del environ["PORT"]  # the web process has it
+        environ |= more
+        before = self.log.read_text().count("dispatching for") if self.log.exists() else 0
+        with self.log.open("ab") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "bridge", "worker"],
+                cwd=bridge.folder, env=environ | {"PYTHONPATH": str(ROOT)}, stdout=log, stderr=log,
+            )  # fmt: skip
+        self.processes.append(process)
+        until(lambda: self.log.read_text().count("dispatching for") > before, "a worker dispatches")
+        return process
+
+
+@pytest.fixture
+def workers(tmp_path: Path) -> Iterator[Workers]:
+    made = Workers(tmp_path)
+    yield made
+    for process in made.processes:
+        if process.poll() is None:
+            process.kill()
+        process.wait()
+
+
+def heads(box: Sandbox, key: str = DEFAULT) -> list[str]:
+    texts = [call.payload["markdown"]["content"] for call in box.messages(key)]
+    return [text.split("\n")[0].rsplit("</font> ")[1] for text in texts]
+
+
+def new_version(n: int) -> str:
+    return json.dumps({"type": "updateVersion", "title": f"App {n}"})
+
+
+def test_web_processes_and_workers_tell_each_event_once_and_in_order(
+    sandbox: Served, deploy: Deploy, workers: Workers, postgres_url: str
+) -> None:
+    box, api = sandbox
+    more = {"DATABASE_URL": postgres_url, "BRIDGE_RATE": "1000"}
+    one = deploy(api, **more).start()
+    two = deploy(api, **more, BRIDGE_DISPATCH="off").start()
+    for _ in range(2):
+        workers.start(one)
+    for n in range(60):
+        assert (one, two)[n % 2].post(new_version(n), "/default,dev").status_code == 200
+    for key in (DEFAULT, "key-of-dev"):
+        until(lambda key=key: len(box.messages(key)) >= 60)
+        assert heads(box, key) == [f"App {n}" for n in range(60)]
+    assert [process.terminate() for process in workers.processes] == [None, None]
+    assert [process.wait(20) for process in workers.processes] == [0, 0]
+    assert one.stop() == two.stop() == 0
+    assert len(box.messages()) == 120
+
+
+def test_the_rate_is_exact_across_all_of_them(
+    sandbox: Served, deploy: Deploy, workers: Workers, postgres_url: str
+) -> None:
+    box, api = sandbox
+    more = {"DATABASE_URL": postgres_url, "BRIDGE_RATE": "7", "WEB_CONCURRENCY": "2"}
+    bridge = deploy(api, **more).start()
+    for _ in range(2):
+        workers.start(bridge)
+    for n in range(7):
+        bridge.post(new_version(n))
+        until(lambda n=n: len(box.calls) == n + 1)
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda n: bridge.post(new_version(n)), range(7, 40)))
+    database = Database(postgres_url)
+    resting = "SELECT count(*) FROM bots WHERE rest_until > extract(epoch FROM now())"
+
+    def rests() -> bool:
+        with database.read() as connection:
+            return connection.execute(resting)[0]["count"] == 1
+
+    until(rests, "the bot rests")
+    assert len(box.calls) == 7
+    database.close()
+
+
+def test_whoever_dispatches_is_woken_by_what_another_process_stores(
+    postgres_url: str, tmp_path: Path
+) -> None:
+    url = postgres_url
+    one, two = Database(url), Database(url)
+    heard, stopping = threading.Semaphore(0), threading.Event()
+    listener = threading.Thread(target=one.listen, args=(heard.release, stopping))
+    listener.start()
+    assert heard.acquire(timeout=30)  # it listens
+    Operator(two, 3600.0).send_test("default")
+    assert heard.acquire(timeout=30)
+    stopping.set()
+    listener.join(30)
+    assert not listener.is_alive()
+    one.close()
+    two.close()
+
+
+def test_another_takes_over_from_a_worker_that_dies_in_the_middle_of_a_call(
+    sandbox: Served, deploy: Deploy, workers: Workers, postgres_url: str
+) -> None:
+    box, api = sandbox
+    web = deploy(api, DATABASE_URL=postgres_url, BRIDGE_DISPATCH="off").start()
+    box.fault(DEFAULT, "hang")
+    first = workers.start(web)
+    web.post(new_version(1))
+    until(lambda: not box.robots[DEFAULT].faults, "the call hangs")
+    first.send_signal(signal.SIGKILL)
+    first.wait()
+    workers.start(web)
+    until(lambda: heads(box) == ["App 1"])
+
+
+def test_a_database_that_restarts_costs_nothing_that_was_acknowledged(
+    sandbox: Served, deploy: Deploy, tmp_path: Path
+) -> None:
+    if not postgres.binaries():
+        assert not os.environ.get("CI"), postgres.INSTALL
+        pytest.skip(f"there is no PostgreSQL: {postgres.INSTALL}")
+    box, api = sandbox
+    with postgres.served() as server:
+        bridge = deploy(api, DATABASE_URL=server.create("restarts"), BRIDGE_RATE="1000").start()
+        acknowledged = []
+        for n in range(5):
+            assert bridge.post(new_version(n)).status_code == 200
+            acknowledged.append(f"App {n}")
+        server.stop("immediate")
+        refused = bridge.post(new_version(5))
+        assert refused.status_code == 503 and refused.headers["Retry-After"]
+        ready = requests.get(f"{bridge.url}/readyz", timeout=30)
+        assert ready.status_code == 503 and "database" in ready.text
+        assert requests.get(f"{bridge.url}/healthz", timeout=30).status_code == 200
+        server.start()
+        until(lambda: bridge.post(new_version(6)).status_code == 200, "it stores again")
+        acknowledged.append("App 6")
+        until(lambda: set(acknowledged) <= set(heads(box)))
+        # One that was told as the database went may be told twice; no other.
+        assert len(heads(box)) <= len(acknowledged) + 1
+        bridge.stop()
+
+
+def test_a_worker_says_what_it_has_sent_where_it_has_a_port(
+    sandbox: Served, deploy: Deploy, workers: Workers
+) -> None:
+    box, api = sandbox
+    more = {"BRIDGE_DISPATCH": "off", "BRIDGE_ADMIN_PASSWORD": "a-password-of-ours"}
+    bridge = deploy(api, **more).start()
+    port = free_port()
+    workers.start(bridge, PORT=str(port))
+    bridge.post(new_version(1))
+    sent = 'bridge_deliveries_total{bot="default",state="sent"} 1.0'
+
+    def metrics(of: int) -> str:
+        url = f"http://127.0.0.1:{of}/metrics"
+        return requests.get(url, auth=("", "a-password-of-ours"), timeout=20).text
+
+    until(lambda: sent in metrics(port), "the worker counts what it sent")
+    assert len(box.messages()) == 1
+    assert sent not in metrics(bridge.port)
+    assert requests.get(f"http://127.0.0.1:{port}/readyz", timeout=20).json()["status"] == "ready"
+    assert requests.get(f"http://127.0.0.1:{port}/metrics", timeout=20).status_code == 401
+    assert requests.post(f"http://127.0.0.1:{port}/pgyer/{TOKEN}", timeout=20).status_code == 404
+
+
+def test_a_worker_whose_port_is_taken_tells_all_the_same(
+    sandbox: Served, deploy: Deploy, workers: Workers
+) -> None:
+    box, api = sandbox
+    bridge = deploy(api, BRIDGE_DISPATCH="off").start()
+    workers.start(bridge, PORT=str(bridge.port))
+    bridge.post(new_version(1))
+    until(lambda: len(box.messages()) == 1)
+    assert f"no /metrics of this worker: PORT {bridge.port}" in workers.log.read_text()
+
+
+def worker_on(url: str) -> subprocess.Popen[str]:
+    environ = {"PATH": os.environ["PATH"], "WECOM_BOT_KEY": DEFAULT, "BRIDGE_TOKEN": TOKEN}
+    return subprocess.Popen(
+        [sys.executable, "-m", "bridge", "worker"], cwd=ROOT, text=True,
+        env=environ | {"DATABASE_URL": url}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    )  # fmt: skip
+
+
+def test_a_worker_refuses_the_database_of_a_newer_bridge(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/newer.db"
+    database = Database(url)
+    database.write(lambda c: c.execute("UPDATE alembic_version SET version_num = '9999'"))
+    database.close()
+    process = worker_on(url)
+    said, _ = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "its schema is '9999'" in said
+    assert "dispatching" not in said
+
+
+def test_a_worker_waits_for_a_database_that_is_away() -> None:
+    with worker_on(f"postgresql://bridge@127.0.0.1:{free_port()}/bridge") as process:
+        assert process.stdout
+        said = [process.stdout.readline() for _ in range(3)]
+        process.terminate()
+        assert process.wait(60) == 0
+    assert "the database cannot be used yet" in said[0]
+    assert "dispatching for default" in said[1]
+    assert "; next try in 2 s" in said[2] or "not woken by others for 2 s" in said[2]
