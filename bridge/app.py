@@ -1,21 +1,26 @@
-"""The WSGI app: receiver, ops and console on the parts of one process."""
+"""The WSGI app: receiver, ops and console around the parts of one process."""
 
 import logging
 import os
-from collections.abc import Mapping
-from typing import Any
+import re
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
 
-from flask import Flask
+from flask import Flask, Response
 from flask.json.provider import DefaultJSONProvider
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 
 from bridge import configure
 from bridge.console.ops import create_ops
 from bridge.console.throttle import Brake
 from bridge.errors import SchemaError, StorageError
+from bridge.model import to_json
 from bridge.receiving.decoding import MAX_BODY
-from bridge.receiving.receiver import Receiver, as_json, encode
+from bridge.receiving.receiver import create_receiver
 from bridge.wiring import Bridge, create_bridge
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 log = logging.getLogger(__name__)
 
@@ -29,27 +34,12 @@ def create_app(environ: Mapping[str, str] | None = None) -> Flask:
     bridge = create_bridge(*configure(os.environ if environ is None else environ))
     brake = Brake()
     app = create_ops_app(bridge, brake, dispatches=bridge.settings.dispatch)
-    clock = bridge.outbox.database.time
-    app.wsgi_app = Receiver(  # type: ignore[method-assign]
-        bridge.settings, bridge.routes, bridge.dispatcher.accept, clock, app.wsgi_app
-    )
+    app.register_blueprint(create_receiver(bridge.settings, bridge.intake, bridge.clock))
     if password := bridge.settings.admin_password:
-        from bridge.console.blueprint import (
-            add_console,  # 4 MiB that a bridge without one need not hold
-        )
+        from bridge.console.blueprint import add_console  # 4 MiB that others need not load
 
-        add_console(app, bridge, password, brake, clock)
-    for warning in bridge.settings.warnings:
-        log.warning("%s", warning)
-    for route in bridge.routes:
-        if route.template and not bridge.renderer.knows(route.template):
-            log.warning(
-                "%s, rule %d: there is no template %r in %s; the event's own is used",
-                bridge.settings.routes,
-                route.rule,
-                route.template,
-                bridge.settings.templates,
-            )
+        add_console(app, bridge, password, brake, bridge.clock)
+    _log_warnings(bridge)
     try:
         bridge.outbox.open()
     except SchemaError as error:
@@ -62,21 +52,71 @@ def create_app(environ: Mapping[str, str] | None = None) -> Flask:
 
 def create_ops_app(bridge: Bridge, brake: Brake, *, dispatches: bool) -> Flask:
     """Return an app of `/healthz`, `/readyz` and `/metrics` alone, which is all a worker serves."""
-    app = Flask(__name__, static_folder=None)
-    app.config["MAX_CONTENT_LENGTH"] = MAX_BODY
+    app = Flask("bridge", static_folder=None)
+    app.config.update(MAX_CONTENT_LENGTH=MAX_BODY, PROVIDE_AUTOMATIC_OPTIONS=False)
     app.json = _Json(app)
+    # Werkzeug would redirect a doubled slash, and a POST does not follow.
+    app.wsgi_app = _MergeSlashes(app.wsgi_app)  # type: ignore[method-assign]
     app.extensions["bridge"] = bridge
-    app.register_error_handler(HTTPException, as_json)
-    password, clock = bridge.settings.admin_password, bridge.outbox.database.time
+    app.register_error_handler(HTTPException, _as_json)
     dispatcher = bridge.dispatcher if dispatches else None
     app.register_blueprint(
-        create_ops(password, brake, bridge.queries, dispatcher, bridge.renderer, clock)
+        create_ops(
+            bridge.settings.admin_password,
+            brake,
+            bridge.queries,
+            dispatcher,
+            bridge.renderer,
+            bridge.clock,
+        )
     )
     return app
 
 
+def _log_warnings(bridge: Bridge) -> None:
+    settings = bridge.settings
+    for warning in settings.warnings:
+        log.warning("%s", warning)
+    for route in bridge.routes:
+        if route.template and not bridge.renderer.knows(route.template):
+            log.warning(
+                "%s, rule %d: there is no template %r in %s; the event's own is used",
+                settings.routes,
+                route.rule,
+                route.template,
+                settings.templates,
+            )
+
+
+def _as_json(error: HTTPException) -> Response:
+    """Answer an error with an object, as all else."""
+    text = error.description
+    if error.code == 404 and text == NotFound.description:
+        text = "not found"
+    if error.code == 413:
+        text = f"the body is over {MAX_BODY} bytes"
+    body = f"{to_json({'error': text})}\n"
+    response = Response(body, error.code or 500, mimetype="application/json")
+    if isinstance(error, MethodNotAllowed) and error.valid_methods:
+        response.headers["Allow"] = ", ".join(sorted(error.valid_methods))
+    return response
+
+
 class _Json(DefaultJSONProvider):
-    """Writes Chinese as it is."""
+    """Flask's JSON by the bridge's own encoder."""
 
     def dumps(self, obj: Any, **kwargs: Any) -> str:
-        return encode(obj)
+        return to_json(obj)
+
+
+class _MergeSlashes:
+    """Takes `//pgyer/…` as `/pgyer/…`."""
+
+    def __init__(self, app: "WSGIApplication") -> None:
+        self._app = app
+
+    def __call__(
+        self, environ: "WSGIEnvironment", start_response: "StartResponse"
+    ) -> Iterable[bytes]:
+        environ["PATH_INFO"] = re.sub("//+", "/", environ.get("PATH_INFO", ""))
+        return self._app(environ, start_response)

@@ -70,6 +70,14 @@ class Bot:
         return hashlib.sha256(f"bot {self.webhook.reveal()}".encode()).hexdigest()[:16]
 
 
+_encode = json.JSONEncoder(ensure_ascii=False).encode
+
+
+def to_json(value: Any) -> str:
+    """Return a value as JSON on one line, with Chinese as it is."""
+    return _encode(value)
+
+
 def as_text(value: Any) -> str:
     """Return a decoded value as a reader should see it; what means "nothing" becomes ''."""
     if isinstance(value, str):

@@ -1,11 +1,13 @@
-"""Every part that serves or dispatches, put together for one process."""
+"""Every part that receives or dispatches, put together for one process."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from bridge.delivery.dispatcher import Dispatcher
 from bridge.delivery.wecom import Client
 from bridge.messages.renderer import Renderer
 from bridge.model import Route
+from bridge.receiving.intake import Intake
 from bridge.settings import Settings
 from bridge.storage.operator import Operator
 from bridge.storage.outbox import Outbox
@@ -14,38 +16,45 @@ from bridge.storage.queries import Queries
 
 @dataclass(frozen=True)
 class Bridge:
-    """Settings and routes, and the parts that were made by them."""
+    """Settings and routes, and the parts made by them; `clock` gives the database's epoch s."""
 
     settings: Settings
     routes: list[Route]
+    clock: Callable[[], float]
     outbox: Outbox
+    intake: Intake
     queries: Queries
     operator: Operator
     renderer: Renderer
     dispatcher: Dispatcher
 
     def close(self) -> None:
-        """Finish what is under way, and let go of the database."""
+        """Finish what is under way, and close the database."""
         self.dispatcher.stop()
         self.outbox.database.close()
 
 
-def create_bridge(config: Settings, routes: list[Route]) -> Bridge:
+def create_bridge(settings: Settings, routes: list[Route]) -> Bridge:
     """Put the parts together; nothing runs yet and no connection is open."""
     outbox = Outbox(
-        config.database_url.reveal(),
-        config.bots,
-        rate=config.rate,
-        max_age=config.max_age,
-        dedupe=config.dedupe,
+        settings.database_url.reveal(),
+        settings.bots,
+        rate=settings.rate,
+        max_age=settings.max_age,
+        dedupe=settings.dedupe,
     )
     clock = outbox.database.time
     # Without a password there is no console for a message to link to.
-    public_url = config.public_url if config.admin_password else ""
-    renderer = Renderer(config.templates, config.timezone, public_url)
-    queries = Queries(outbox.database, config.bots)
-    dispatcher = Dispatcher(
-        outbox, renderer, Client(), config.bots, queries, config.retention, clock
+    public_url = settings.public_url if settings.admin_password else ""
+    renderer = Renderer(settings.templates, settings.timezone, public_url)
+    return Bridge(
+        settings,
+        routes,
+        clock,
+        outbox,
+        Intake(outbox, routes, settings.timezone),
+        Queries(outbox.database, settings.bots),
+        Operator(outbox.database, settings.max_age, clock),
+        renderer,
+        Dispatcher(outbox, renderer, Client(), settings.bots, settings.retention, clock),
     )
-    operator = Operator(outbox.database, config.max_age, clock)
-    return Bridge(config, routes, outbox, queries, operator, renderer, dispatcher)

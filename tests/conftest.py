@@ -9,12 +9,11 @@ from typing import Any
 import postgres
 import pytest
 from click.testing import CliRunner, Result
-from support import Clock, Deployment, environment, new_sqlite
+from support import Clock, Deployment, environment, new_database, new_sqlite
 
 from bridge.cli import commands
 from bridge.model import Bot, Secret
 from bridge.sandbox import Sandbox, serve
-from bridge.storage import schema
 from bridge.storage.database import Database
 from bridge.storage.outbox import Outbox
 
@@ -84,7 +83,7 @@ def postgres_server() -> Iterator[postgres.Server]:
         assert not os.environ.get("CI"), postgres.INSTALL
         pytest.skip(f"there is no PostgreSQL: {postgres.INSTALL}")
     with postgres.served() as server:
-        schema.upgrade(server.create("new"))
+        new_database(server.create("new"))
         yield server
 
 

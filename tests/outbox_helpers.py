@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 from support import Clock, event
 
-from bridge.model import Attempt, Outcome, Target, Verdict
+from bridge.model import Attempt, Bot, Outcome, Secret, Target, Verdict
 from bridge.storage.outbox import Outbox
-from bridge.storage.queries import AttemptLine, Queries
+from bridge.storage.queries import AttemptLine, Health, Queries
 
 DEFAULT, DEV = Target("default"), Target("dev")
 SENT = Outcome(Verdict.SENT, "ok", "ok", 0)
@@ -22,11 +22,9 @@ def put(outbox: Outbox, clock: Clock, *targets: Target, **payload: object) -> in
 
 
 def claim(outbox: Outbox, limit: int = 10) -> list[Attempt]:
+    """Do what the dispatcher's loop does: expire what is too old, then claim."""
+    outbox.expire_overdue()
     return outbox.claim(limit)
-
-
-def due(outbox: Outbox) -> float:
-    return outbox.outlook()[0]
 
 
 def claim_one(outbox: Outbox) -> Attempt:
@@ -40,14 +38,30 @@ def rows(outbox: Outbox, table: str = "deliveries") -> list[dict[str, object]]:
     return [dict(row) for row in found]  # type: ignore[call-overload]
 
 
-def history(outbox: Outbox) -> Queries:
-    return Queries(outbox.database, outbox._known)
-
-
 def attempts(outbox: Outbox, number: int) -> Sequence[AttemptLine]:
-    [delivery] = history(outbox).deliveries(number)
+    [delivery] = Queries(outbox.database, {}).deliveries(number)
     return delivery.attempts
 
 
 def states(outbox: Outbox) -> list[object]:
     return [row["state"] for row in rows(outbox)]
+
+
+def health(outbox: Outbox) -> Health:
+    bots = {name: Bot(name, Secret("")) for name in ("default", "dev")}
+    return Queries(outbox.database, bots).health()
+
+
+def is_free_from(outbox: Outbox, clock: Clock, moment: float) -> list[Attempt]:
+    """Assert that nothing is claimed until a moment, and return what is claimed then."""
+    clock.now = moment - 0.1
+    assert claim(outbox) == []
+    clock.now = moment
+    attempts = claim(outbox)
+    assert attempts
+    return attempts
+
+
+def put_many(outbox: Outbox, clock: Clock, count: int, *targets: Target) -> None:
+    for n in range(count):
+        put(outbox, clock, *targets, n=n)

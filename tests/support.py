@@ -14,7 +14,7 @@ from pathlib import Path
 import requests
 
 from bridge.model import Event
-from bridge.storage import schema
+from bridge.storage.database import Database
 
 ROOT = Path(__file__).parent.parent
 TOKEN = "a-token-that-nobody-guesses"
@@ -103,11 +103,18 @@ class Deployment:
         return self.process.wait(PATIENCE)
 
 
+def new_database(url: str) -> None:
+    """Bring an empty database's schema up to date."""
+    database = Database(url)
+    database.write(lambda connection: None)
+    database.close()
+
+
 @cache
 def new_sqlite() -> bytes:
     """A database that has the schema and nothing else; to make it takes its time, so only once."""
     with tempfile.TemporaryDirectory() as folder:
-        schema.upgrade(f"sqlite:///{folder}/new.db")
+        new_database(f"sqlite:///{folder}/new.db")
         return Path(folder, "new.db").read_bytes()
 
 

@@ -5,7 +5,6 @@ import click
 from bridge.cli.common import body_of, bot_names, bots_option, json_option, opened
 from bridge.cli.terminal import one_line
 from bridge.errors import TooLargeError
-from bridge.receiving.intake import Intake
 
 
 @click.command()
@@ -20,9 +19,8 @@ def send(file: str, bots: tuple[str, ...], as_json: bool) -> None:
     body = body_of(file)
     with opened() as (bridge, terminal):
         names = bot_names(bots, bridge.settings.bots)
-        intake = Intake(bridge.outbox.accept, bridge.routes, bridge.settings.timezone)
         try:
-            receipt = intake.take(body, bridge.outbox.database.time(), names)
+            receipt = bridge.intake.take(body, bridge.clock(), names)
         except TooLargeError as error:
             raise click.ClickException(f"太大 too large: {error}") from None
         if as_json:

@@ -13,7 +13,7 @@ from bridge import configure, logs
 from bridge.app import create_ops_app
 from bridge.console.throttle import Brake
 from bridge.errors import SchemaError, StorageError
-from bridge.storage.schema import VERSION
+from bridge.storage.schema import NEWEST
 from bridge.wiring import Bridge, create_bridge
 
 log = logging.getLogger(__name__)
@@ -78,4 +78,4 @@ def upgrade() -> None:
         bridge.outbox.open()
     finally:
         bridge.close()
-    click.echo(f"表结构是最新的 · the schema is up to date: {VERSION}")
+    click.echo(f"表结构是最新的 · the schema is up to date: {NEWEST}")

@@ -1,7 +1,5 @@
 """What people do by hand in the console; each is a POST that says what it did and leads back."""
 
-from collections.abc import Sequence
-
 from flask import Blueprint, abort, flash, redirect, request, url_for
 from flask.typing import ResponseReturnValue
 
@@ -16,8 +14,7 @@ def add_actions(console: Blueprint, bridge: Bridge) -> None:
     """Add the actions to the console."""
     history, repairs, known = bridge.queries, bridge.operator, bridge.settings.bots
 
-    def done(text: str, event_id: int, wake: Sequence[str] = ()) -> ResponseReturnValue:
-        bridge.dispatcher.wake(wake)
+    def done(text: str, event_id: int) -> ResponseReturnValue:
         flash(text)
         return redirect(url_for("console.event", event_id=event_id), 303)
 
@@ -41,21 +38,21 @@ def add_actions(console: Blueprint, bridge: Bridge) -> None:
         if not names:
             text = _("This event was for no bot that is there now. Choose one to send it to.")
             return done(text, event_id)
-        repairs.send_again(event_id, names)
-        return done(_("It is sent again to %(bots)s.", bots=", ".join(names)), event_id, names)
+        repairs.send_again(event_id)
+        return done(_("It is sent again to %(bots)s.", bots=", ".join(names)), event_id)
 
     @console.post("/events/<id:event_id>/send-to")
     def send_to(event_id: int) -> ResponseReturnValue:
         existing(event_id)
         name = known_bot(request.form.get("bot", ""))
-        repairs.send_again(event_id, [name])
-        return done(_("It is sent to %(bots)s.", bots=name), event_id, [name])
+        repairs.send_again(event_id)
+        return done(_("It is sent to %(bots)s.", bots=name), event_id)
 
     @console.post("/deliveries/<id:delivery_id>/retry")
     def retry(delivery_id: int) -> ResponseReturnValue:
         line = existing_delivery(delivery_id)
         if repairs.retry([delivery_id]):
-            return done(_("It is tried again now."), line.event, [line.target.bot])
+            return done(_("It is tried again now."), line.event)
         text = _("Nothing was changed: only what is parked or expired can be tried again.")
         return done(text, line.event)
 
@@ -71,11 +68,10 @@ def add_actions(console: Blueprint, bridge: Bridge) -> None:
     def test(name: str) -> ResponseReturnValue:
         event_id = repairs.send_test(known_bot(name))
         text = _("A test message is on its way to %(bot)s; this is what became of it.", bot=name)
-        return done(text, event_id, [name])
+        return done(text, event_id)
 
     @console.post("/bots/<name>/resume")
     def resume(name: str) -> ResponseReturnValue:
         bridge.outbox.resume(known_bot(name))
-        bridge.dispatcher.wake([name])
         flash(_("%(bot)s is tried again now.", bot=name))
         return redirect(url_for("console.bots"), 303)

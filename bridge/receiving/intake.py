@@ -1,40 +1,36 @@
-"""What becomes of a body, whichever way it came in: decode → route → the outbox."""
+"""From a body to stored deliveries, whichever way it came in: decode → route → outbox."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import tzinfo
-from functools import cached_property
 from typing import Any
 
 from bridge.errors import TooLargeError, UndecodableError
 from bridge.model import Event, Route, Target
-from bridge.receiving import decoding as pgyer
-from bridge.receiving import routing
-from bridge.storage.outbox import Accepted
-
-Accept = Callable[[Sequence[tuple[Event, Sequence[Target]]], Sequence[str]], list[Accepted]]
+from bridge.receiving import decoding, routing
+from bridge.storage.outbox import Accepted, Outbox
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Receipt:
-    """The events of one body that are on disk, each with whom it is told to; none: a ping.
+    """The events of one body that are on disk, each with its targets; none: a ping.
 
-    `error` says why the body could not be decoded; its one event then stands for the raw bytes.
+    `error` says why the body could not be decoded; its one event then keeps the raw bytes.
     """
 
     stored: Sequence[tuple[Event, Sequence[Target], Accepted]] = ()
     error: str = ""
 
-    @cached_property
+    @property
     def bots(self) -> list[str]:
-        """The names of the bots that any of it is told to."""
-        return list(dict.fromkeys(t.bot for _, told, _ in self.stored for t in told))
+        """The names of the bots that any of it goes to."""
+        return list(dict.fromkeys(t.bot for _, targets, _ in self.stored for t in targets))
 
     def answer(self) -> dict[str, Any]:
-        """Return what the sender is told, as an object for JSON."""
+        """Return the answer to the sender, as an object for JSON."""
         if not self.stored:
             return {"status": "ping"}
         results = [accepted for _, _, accepted in self.stored]
@@ -47,13 +43,10 @@ class Receipt:
 
 
 class Intake:
-    """Takes bodies in by the routes; `zone` is that of their quiet hours.
+    """Takes bodies in, by the routes; `zone` is that of their quiet hours."""
 
-    `accept` stores them: `Outbox.accept`, or `Dispatcher.accept` where something dispatches.
-    """
-
-    def __init__(self, accept: Accept, routes: Sequence[Route], zone: tzinfo) -> None:
-        self._accept = accept
+    def __init__(self, outbox: Outbox, routes: Sequence[Route], zone: tzinfo) -> None:
+        self._outbox = outbox
         self._routes = routes
         self._zone = zone
 
@@ -67,24 +60,29 @@ class Intake:
     ) -> Receipt:
         """Store the events in a body, for the routes' bots or the ones named.
 
-        A body that cannot be decoded is stored as it came. Once this returns, nothing of it can
+        A body that cannot be decoded is stored as it came. When this returns, nothing of it can
         be lost. Raises TooLargeError, StorageError.
         """
-        error = ""
-        try:
-            events = pgyer.decode(body, now, content_type, content_encoding)
-        except UndecodableError as problem:
-            error = str(problem)
-            events = [pgyer.undecodable(body, now, error)]
-        except TooLargeError:
-            raise
-        except Exception:  # a mistake of ours must not cost an event
-            log.exception("decoding stumbled; the body is kept as it came")
-            error = "the bridge's own mistake"
-            events = [pgyer.undecodable(body, now, error)]
+        events, error = _decoded(body, now, content_type, content_encoding)
         if not events:
             return Receipt()
-        told = [(e, routing.targets(e, self._routes, self._zone, bots)) for e in events]
-        accepted = self._accept(told, bots)
-        pairs = zip(told, accepted, strict=True)
+        routed = [(e, routing.targets(e, self._routes, self._zone, bots)) for e in events]
+        accepted = self._outbox.accept(routed, bots)
+        pairs = zip(routed, accepted, strict=True)
         return Receipt([(event, targets, result) for (event, targets), result in pairs], error)
+
+
+def _decoded(
+    body: bytes, now: float, content_type: str, content_encoding: str
+) -> tuple[list[Event], str]:
+    """Return the events in a body; where there are none, one that keeps the bytes, and why."""
+    try:
+        return decoding.decode(body, now, content_type, content_encoding), ""
+    except UndecodableError as problem:
+        error = str(problem)
+    except TooLargeError:
+        raise
+    except Exception:  # a bug must not cost an event
+        log.exception("a bug in decoding; the body is kept as it came")
+        error = "a bug in the bridge"
+    return [decoding.undecodable(body, now, error)], error

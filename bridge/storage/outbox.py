@@ -1,61 +1,50 @@
-"""Events and deliveries on disk, and whatever changes them while they are told.
+"""The outbox: events and deliveries on disk, and every change of their state.
 
-Every change of state is one transaction and a compare-and-set; who may tell what is in `leases`.
+Each change is one transaction and a compare-and-set. All times are epoch seconds.
 """
 
 import logging
 import random
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from functools import partial
 from typing import Any
 
-from bridge.errors import StorageError
+from bridge import metrics
 from bridge.model import Attempt, Bot, Delivery, Event, Outcome, Target
-from bridge.storage import notices
-from bridge.storage.claims import IS_DUE, LEASE, WAITING, Claim, Ending, Leases, with_deliveries
-from bridge.storage.database import Connection, Database
-from bridge.storage.tables import add_deliveries, event_row, new_bot, new_ids, set_bot
+from bridge.storage import claims, notices, results
+from bridge.storage.database import Database
+from bridge.storage.driver import Connection
+from bridge.storage.results import Recorded, Result
+from bridge.storage.tables import add_deliveries, event_row, new_bot, new_ids, resume_bot
 
 log = logging.getLogger(__name__)
 
-_DUE = f"""{WAITING}
-    SELECT name, lease_until, rest_until FROM waiting CROSS JOIN bots
-    WHERE name = waiting.bot AND {IS_DUE}"""
-_EXPIRING = "SELECT min(expires_at) AS moment FROM deliveries WHERE state = 'pending'"
-_HELD_UNTIL = """
-    SELECT min(held_until) AS moment FROM deliveries
-    WHERE state = 'pending' AND held_until > 0 AND held_until > :now"""
+SHOWN_EVENTS = 20  # in one line of the log
+
+# recent_events: events of the duplicate window by their payload's hash.
+_RECENT_EVENTS = """
+    SELECT payload_hash, id FROM events WHERE payload_hash IN :hashes AND received_at > :since"""
 
 
 @dataclass(frozen=True)
 class Accepted:
-    """What became of one event: its id, and whether it had been told before."""
+    """An event's id, and whether it is a duplicate of one that was stored before."""
 
     event: int
     duplicate: bool
 
 
-@dataclass(frozen=True)
-class Settled:
-    """What follows from an attempt's end: until when (epoch s) its bot rests, and what is next.
-
-    The bot need not rest where that is 0. Where it is None the lease was lost meanwhile and
-    another has the deliveries: nothing was changed then.
-    """
-
-    rest_until: float | None
-    following: Attempt | None = None
-
-
-# The events of one body by their rows, each with whom it is told to; and the bots that are idle.
-_Body = tuple[Sequence[tuple[dict[str, Any], Sequence[Target]]], Collection[str]]
+# One event to store: its row, its targets.
+_New = tuple[dict[str, Any], Sequence[Target]]
 
 
 class Outbox:
-    """The events, deliveries and attempts; all times are epoch seconds.
+    """Accepts events, gives out attempts and records their results; safe for many threads.
 
-    They are by `clock`, or without one by the database's own.
+    `clock` gives epoch seconds; without one the database's own clock is used, since leases are
+    between machines.
     """
 
     def __init__(
@@ -70,263 +59,158 @@ class Outbox:
         jitter: Callable[[], float] = random.random,
     ) -> None:
         self._known = known
-        self._turn = ""  # the bot that was claimed for last
+        self._rate = rate
         self._max_age = max_age
-        self._notices = notices.Notices(known, max_age)
-        self._leases = Leases(rate, self._notices, jitter)
         self._dedupe = dedupe
-        self.database = Database(url, self._prepare)
+        self._jitter = jitter
+        self.database = Database(url, self._enter_bots)
         self._clock = clock or self.database.time
-        # One object each, by which the writer knows what to merge.
-        self._accept_merged, self._settle_merged = self._accept, self._settle
-        self._moments_read: tuple[float, list[float]] = (float("-inf"), [])
+        self.accepted_at = float("-inf")  # monotonic s: when events last arrived
 
     def open(self) -> None:
-        """Make the schema and enter the bots now rather than with the first event."""
+        """Bring the schema up to date and enter the bots now, not with the first event."""
         self.database.write(lambda connection: None)
 
-    def _prepare(self, connection: Connection) -> None:
-        """Enter the known bots; one whose key has changed is worth another try."""
-        known = connection.execute("SELECT name, fingerprint FROM bots")
-        rows = {row["name"]: row["fingerprint"] for row in known}
-        for name, bot in self._known.items():
-            if name not in rows:
-                connection.insert("bots", [new_bot(bot)])
-            elif rows[name] != bot.fingerprint:
-                self._resume(connection, name, fingerprint=bot.fingerprint)
-                log.info("bot %s has a new key: what waits for it is tried now", name)
-
     def accept(
-        self, told: Sequence[tuple[Event, Sequence[Target]]], named: Sequence[str] = ()
+        self, events: Sequence[tuple[Event, Sequence[Target]]], named: Sequence[str] = ()
     ) -> list[Accepted]:
-        """Store events with their deliveries in one transaction; raises StorageError.
+        """Store events with a delivery for each target; raises StorageError.
 
-        An event that came within the dedupe window, for the same bots `named` in the URL, is not
-        stored again. Once this returns, nothing of it can be lost.
+        When this returns, they are on disk, and the dispatcher has been woken. An event that came
+        within the duplicate window, for the same bots `named` in the URL, is not stored again.
         """
-        rows = [(event_row(event, named), targets) for event, targets in told]
-        return self.database.write_together(self._accept_merged, (rows, ()))[0]
-
-    def accept_and_claim(
-        self,
-        told: Sequence[tuple[Event, Sequence[Target]]],
-        named: Sequence[str],
-        idle: Collection[str],
-    ) -> tuple[list[Accepted], list[Attempt]]:
-        """As `accept`, and claim at once for the `idle` bots, in the same transaction.
-
-        Returns what became of the events, and the attempts that the caller must make. Until it has
-        called `database.sync`, the machine's end may undo it all, and nobody may be told of a 200.
-        """
-        idle = idle if idle and self._may_claim() else ()
-        rows = [(event_row(event, named), targets) for event, targets in told]
-        durable = self.database.is_postgres  # which knows no later moment to wait for
-        return self.database.write_together(self._accept_merged, (rows, idle), durable=durable)
-
-    def _accept(
-        self, connection: Connection, bodies: Sequence[_Body]
-    ) -> list[tuple[list[Accepted], list[Attempt]]]:
-        """Store the events of many bodies with as few statements as those of one."""
-        now = self._clock()
-        every = [told for rows, _ in bodies for told in rows]
-        known = self._told_before(connection, {row["digest"] for row, _ in every}, now)
-        fresh: list[dict[str, Any]] = []
-        duties: list[tuple[int, Sequence[Target]]] = []
-        ids = new_ids(connection, "events", len(every))
-        accepted = []
-        for row, targets in every:
-            duplicate = row["digest"] in known
-            number = known[row["digest"]] if duplicate else next(ids)
-            accepted.append(Accepted(number, duplicate))
-            if not duplicate:
-                fresh.append({**row, "id": number})
-                duties.append((number, targets))
-                if self._dedupe:
-                    known[row["digest"]] = number
-        connection.insert("events", fresh)
-        add_deliveries(connection, now, self._max_age, duties)
-        results = iter(accepted)
-        claimed = self._claim_idle(connection, bodies, now)
-        return [
-            (list(islice(results, len(rows))), attempts)
-            for (rows, _), attempts in zip(bodies, claimed, strict=True)
-        ]
-
-    def _claim_idle(
-        self, connection: Connection, bodies: Sequence[_Body], now: float
-    ) -> list[list[Attempt]]:
-        """Claim for the bots that are idle; an attempt is for the first body that named its bot."""
-        asked: dict[str, int] = {}
-        for place, (_, idle) in enumerate(bodies):
-            for name in idle:
-                asked.setdefault(name, place)
-        claimed: list[list[Attempt]] = [[] for _ in bodies]
-        if asked:
-            free = self._leases.free(connection, list(asked), now)
-            claims = self._leases.claim(connection, free, now)
-            for attempt in with_deliveries(connection, claims, now):
-                claimed[asked[attempt.bot]].append(attempt)
-        return claimed
-
-    def _told_before(
-        self, connection: Connection, digests: Collection[str], now: float
-    ) -> dict[str, int]:
-        """Return the events of the dedupe window by digest."""
-        if not self._dedupe:
-            return {}
-        if self.database.is_postgres:
-            # READ COMMITTED does not see what another dyno is just storing. In order, so that
-            # two transactions cannot wait for one another.
-            for lock in sorted(int(digest[:15], 16) for digest in digests):
-                connection.execute("SELECT pg_advisory_xact_lock(:lock)", {"lock": lock})
-        same = connection.execute(
-            "SELECT digest, id FROM events WHERE digest IN :digests AND received_at > :since",
-            {"digests": list(digests), "since": now - self._dedupe},
-        )
-        return {row["digest"]: row["id"] for row in same}
+        self.accepted_at = time.monotonic()
+        new = [(event_row(event, named), targets) for event, targets in events]
+        accepted = self.database.write_batch(self._accept, new)
+        self.database.wakeup.set()
+        return list(accepted)
 
     def claim(self, limit: int) -> list[Attempt]:
-        """Return attempts that the caller must make now, one per bot and at most `limit`.
+        """Return attempts to make now, at most one for each bot and `limit` in all.
 
-        Each holds its bot's lease, which is on record, for LEASE seconds.
-        """
-        now = self._clock()
-        if self._is_overdue(now):
-            self.database.write(lambda connection: self._notices.expire(connection, now))
-            self._moments_read = (float("-inf"), [])
-            return []
-        # Lost with the machine, a claim is made again; settling it is what must last.
-        claims = self.database.write(
-            lambda connection: self._claim(connection, limit, now), durable=False
-        )
-        return self._read(claims, now)
-
-    def _read(self, claims: Sequence[Claim], now: float) -> list[Attempt]:
-        """Return the claimed attempts with what they tell.
-
-        Read after the claim, while others may write: a digest's deliveries can be thousands.
-        """
-        if not claims:
-            return []
-        with self.database.read() as connection:
-            return with_deliveries(connection, claims, now)
-
-    def _claim(self, connection: Connection, limit: int, now: float) -> list[Claim]:
-        """Claim for the bots whose turn it is, from the one after the last claimed, and around."""
-        claims: list[Claim] = []
-        after, most, around = self._turn, limit, False
-        while len(claims) < limit:
-            free = self._leases.free_after(connection, after, most, now)
-            known = [bot for bot in free if bot["name"] in self._known]
-            claims += self._leases.claim(connection, known[: limit - len(claims)], now)
-            if len(free) == most:
-                after, most = free[-1]["name"], 2 * most  # some are for others to tell
-            elif around:
-                break
-            else:
-                after, around = "", True
-        if claims:
-            # Where it is all undone and done again, others come first; that harms nobody.
-            self._turn = claims[-1].attempt.bot
-        return claims
-
-    def outlook(self) -> tuple[float, dict[str, float]]:
-        """Return when something may be due, and until when each bot that is not free has to wait.
-
-        Both in epoch seconds; infinity where nothing waits.
+        Each has its bot's lease for LEASE seconds. Raises StorageError.
         """
         now = self._clock()
         with self.database.read() as connection:
-            waiting = connection.execute(_DUE, {"now": now, "after": ""})
-        due = {
-            row["name"]: max(row["lease_until"], row["rest_until"], now)
-            for row in waiting
-            if row["name"] in self._known
-        }
-        later = {name: moment for name, moment in due.items() if moment > now}
-        return min([*due.values(), *self._moments(now)], default=float("inf")), later
+            names = claims.due_bots(connection, self._known, now, limit)
+        if not names:
+            return []
+        take = partial(claims.take_leases, names=names, now=now, rate=self._rate)
+        taken = self.database.write(take)
+        if not taken:
+            return []
+        with self.database.read() as connection:
+            return claims.load_attempts(connection, taken, now)
 
-    def _may_claim(self) -> bool:
-        """Tell whether a claim may go with another write: what has expired is settled first."""
-        try:
-            return not self._is_overdue(self._clock())
-        except StorageError:  # the write must not fail for it
-            return False
-
-    def _is_overdue(self, now: float) -> bool:
-        return any(moment <= now for moment in self._moments(now))
-
-    def _moments(self, now: float) -> list[float]:
-        """Return when something is to be done that needs no event: looked up once a second.
-
-        That is when the next delivery is too old, the next quiet hours end, a notice is due.
-        """
-        if now - self._moments_read[0] >= 1.0:
-            found: list[float] = []
-            with self.database.read() as connection:
-                for query in (_EXPIRING, _HELD_UNTIL, notices.DUE):
-                    [row] = connection.execute(query, {"now": now})
-                    found += [row["moment"]] if row["moment"] is not None else []
-            self._moments_read = (now, found)
-        return self._moments_read[1]
-
-    def settle(
+    def record(
         self,
         attempt: Attempt,
         outcome: Outcome,
-        told: Sequence[Delivery] | None = None,
+        deliveries: Sequence[Delivery] | None = None,
         unfinished: Collection[int] = (),
-        *,
-        go_on: bool = False,
-    ) -> Settled:
-        """Record how an attempt ended, for the deliveries that it told (by default all of its).
+    ) -> Recorded:
+        """Record how an attempt ended for the deliveries that it carried (by default all of its).
 
-        The `unfinished` ones of these, by id, have a further message and stay pending. Who means
-        to `go_on` is given another attempt with it, of whichever bot's turn it is, as by `claim`.
+        The `unfinished` ones of these, by id, have a further message and stay pending. Raises
+        StorageError.
         """
-        told = attempt.deliveries if told is None else told
-        ending = Ending(attempt, outcome, told, unfinished)
-        go_on = go_on and self._may_claim()
-        rest_until, claim = self.database.write_together(self._settle_merged, (ending, go_on))
-        if not isinstance(claim, Claim):
-            return Settled(rest_until, claim)
-        try:
-            [following] = self._read([claim], self._clock())
-        except StorageError as error:
-            log.error(
-                "bot %s: what it is told next could not be read (%s); tried again in %.0f s",
-                claim.attempt.bot,
-                error,
-                LEASE,
-            )
-            return Settled(rest_until)
-        return Settled(rest_until, following)
+        carried = attempt.deliveries if deliveries is None else deliveries
+        result = Result(attempt, outcome, carried, unfinished)
+        [(recorded, noticed)] = self.database.write_batch(self._record, [result])
+        if not noticed:
+            log.error("bot %s is stopped, and no other bot can send a notice of it", attempt.bot)
+        return recorded
 
-    def _settle(
-        self, connection: Connection, endings: Sequence[tuple[Ending, bool]]
-    ) -> list[tuple[float | None, Attempt | Claim | None]]:
-        """Settle many attempts, and claim one for each that is to go on.
-
-        That saves a transaction, and the loop its being woken. A digest is read later.
-        """
+    def expire_overdue(self) -> None:
+        """Settle what is too old, with notices about it; raises StorageError."""
         now = self._clock()
-        rests = self._leases.settle(connection, [ending for ending, _ in endings], now)
-        claims = self._claim(connection, sum(go_on for _, go_on in endings), now)
-        alone = [claim for claim in claims if claim.held is None]
-        digests = [claim for claim in claims if claim.held is not None]
-        following: Iterator[Attempt | Claim] = iter(
-            [*with_deliveries(connection, alone, now), *digests]
-        )
-        return [
-            (rest_until, next(following, None) if go_on else None)
-            for rest_until, (_, go_on) in zip(rests, endings, strict=True)
-        ]
+        with self.database.read() as connection:
+            if not notices.is_overdue(connection, now):
+                return
+        expire = partial(notices.expire, now=now, max_age=self._max_age, known=self._known)
+        expired, unheard = self.database.write(expire)
+        self.database.wakeup.set()
+        for bot, events in ((one.bot, one.events) for one in expired):
+            metrics.DELIVERIES.labels(bot, "expired").inc(len(events))
+            log.warning(
+                "bot %s: %d deliveries are too old and expire (events %s)",
+                bot,
+                len(events),
+                events[:SHOWN_EVENTS],
+            )
+        for name in unheard:
+            log.error("bot %s: deliveries expired, and no bot can send a notice of it", name)
 
     def resume(self, name: str) -> bool:
-        """Try a stopped or resting bot again now; False where there is no such bot."""
-        return self.database.write(lambda connection: self._resume(connection, name))
+        """Let a stopped or resting bot be tried again now; False where there is no such bot."""
+        found = self.database.write(lambda connection: resume_bot(connection, name))
+        self.database.wakeup.set()
+        return found
 
-    def _resume(self, connection: Connection, name: str, **more: Any) -> bool:
-        return set_bot(
-            connection, name, stopped="", rest_until=0.0, failures=0, alarmed_at=0.0, **more
-        )
+    def _enter_bots(self, connection: Connection) -> list[str]:
+        """Enter the known bots; one whose key has changed is tried again at once."""
+        rows = connection.execute("SELECT name, fingerprint FROM bots")
+        fingerprints = {row["name"]: row["fingerprint"] for row in rows}
+        lines = []
+        for name, bot in self._known.items():
+            if name not in fingerprints:
+                connection.insert("bots", [new_bot(bot)])
+            elif fingerprints[name] != bot.fingerprint:
+                resume_bot(connection, name, fingerprint=bot.fingerprint)
+                lines.append(f"bot {name} has a new key: its pending deliveries are sent now")
+        return lines
+
+    def _accept(self, connection: Connection, new: Sequence[_New]) -> list[Accepted]:
+        """Store the events of many callers with as few statements as those of one."""
+        now = self._clock()
+        known = self._find_duplicates(connection, {row["payload_hash"] for row, _ in new}, now)
+        ids = new_ids(connection, "events", len(new))
+        accepted, rows, deliveries = [], [], []
+        for row, targets in new:
+            duplicate = known.get(row["payload_hash"])
+            if duplicate is not None:
+                accepted.append(Accepted(duplicate, True))
+                continue
+            number = next(ids)
+            accepted.append(Accepted(number, False))
+            rows.append({**row, "id": number})
+            deliveries += [(number, target) for target in targets]
+            if self._dedupe:
+                known[row["payload_hash"]] = number
+        connection.insert("events", rows)
+        add_deliveries(connection, now, self._max_age, deliveries)
+        return accepted
+
+    def _find_duplicates(
+        self, connection: Connection, hashes: Collection[str], now: float
+    ) -> dict[str, int]:
+        """Return the events of the duplicate window, by their payload's hash."""
+        if not self._dedupe:
+            return {}
+        if connection.is_postgres:
+            # READ COMMITTED does not see what another process is storing just now. In order, so
+            # that two transactions cannot wait for each other.
+            locks = sorted(int(payload_hash[:15], 16) for payload_hash in hashes)
+            connection.execute_many(
+                "SELECT pg_advisory_xact_lock(:lock)", [{"lock": lock} for lock in locks]
+            )
+        values = {"hashes": list(hashes), "since": now - self._dedupe}
+        rows = connection.execute(_RECENT_EVENTS, values)
+        return {row["payload_hash"]: row["id"] for row in rows}
+
+    def _record(
+        self, connection: Connection, batch: Sequence[Result]
+    ) -> list[tuple[Recorded, bool]]:
+        """Record the results of many callers; False: no bot can send the notice of a stop."""
+        now = self._clock()
+        recorded = results.record(connection, batch, now, self._jitter)
+        return [
+            (
+                one,
+                one.stop is None
+                or notices.add_stop_notice(
+                    connection, one.stop, result.outcome, now, self._max_age, self._known
+                ),
+            )
+            for one, result in zip(recorded, batch, strict=True)
+        ]

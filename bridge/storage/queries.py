@@ -1,4 +1,4 @@
-"""What has been: events with their deliveries and attempts, how the bots stand, what is too old.
+"""Read-only queries for console, command and health checks.
 
 Pages stay quick with any number of events: lists go back in steps of SCAN events at the most, and
 every other query has an index.
@@ -6,18 +6,16 @@ every other query has an index.
 
 import json
 import re
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from bridge.model import Bot, Event, Target
 from bridge.storage.claims import LEASE
-from bridge.storage.database import Connection, Database, Record
+from bridge.storage.database import Database
+from bridge.storage.driver import Connection, Row
 from bridge.storage.tables import SHOWN, target_of
 
-FIRST_BATCH, MAX_BATCH = 20, 500  # rows that retention deletes at once
-HOLD = 0.008  # seconds for which it would like to keep others from writing
 SCAN = 10_000  # events that one page of a filtered list looks at
 MINUTE = 60.0  # seconds
 HOUR = 3600.0
@@ -25,7 +23,7 @@ HOUR = 3600.0
 
 @dataclass(frozen=True)
 class Health:
-    """How the outbox stands: what waits, since when (epoch seconds), which bots are stopped."""
+    """Pending deliveries, since when the oldest is due (epoch seconds), and the stopped bots."""
 
     pending: int
     oldest: float | None
@@ -96,7 +94,7 @@ class EventPage:
 
 @dataclass(frozen=True)
 class BotLine:
-    """How a bot stands: what waits for it, and how many calls of the last minute count."""
+    """A bot's condition: its pending deliveries, and its calls in the last minute."""
 
     name: str
     stopped: str  # why, '' if it is not
@@ -110,12 +108,11 @@ class BotLine:
 
 
 class Queries:
-    """Reads and prunes what the outbox has written; raises StorageError where it cannot."""
+    """Reads what the outbox has written; raises StorageError where it cannot."""
 
     def __init__(self, database: Database, known: Mapping[str, Bot]) -> None:
         self._database = database
         self._known = known
-        self._batch = FIRST_BATCH
 
     def events(self, wanted: Wanted, before: int | None = None, limit: int = 50) -> EventPage:
         """Return a page of events, newest first, of those with an id below `before`.
@@ -135,8 +132,8 @@ class Queries:
             lowest = rows[-1]["id"] if len(rows) == limit else max(top - SCAN, 0)
             left = "SELECT 1 FROM events WHERE id < :lowest LIMIT 1"
             older = lowest if connection.execute(left, {"lowest": lowest}) else None
-            told = _deliveries(connection, [row["id"] for row in rows])
-        return EventPage([_event_line(row, told) for row in rows], older)
+            deliveries = _deliveries(connection, [row["id"] for row in rows])
+        return EventPage([_event_line(row, deliveries) for row in rows], older)
 
     def event(self, event_id: int) -> Event | None:
         """Return an event whole, with its raw body; None where there is none."""
@@ -151,16 +148,16 @@ class Queries:
     def deliveries(self, event_id: int) -> list[DeliveryLine]:
         """Return an event's deliveries with all their attempts."""
         with self._database.read() as connection:
-            told = _deliveries(connection, [event_id])
-            these = {"told": [line.id for line in told]}
+            lines = _deliveries(connection, [event_id])
+            ids = {"deliveries": [line.id for line in lines]}
             calls = connection.execute(
                 "SELECT delivery_id, attempts.* FROM attempt_deliveries "
                 "JOIN attempts ON attempts.id = attempt_id "
-                "WHERE delivery_id IN :told ORDER BY attempts.id",
-                these,
+                "WHERE delivery_id IN :deliveries ORDER BY attempts.id",
+                ids,
             )
-            calls += connection.execute(_UNDER_WAY, these)
-        return [_with_attempts(line, calls) for line in told]
+            calls += connection.execute(_UNDER_WAY, ids)
+        return [_with_attempts(line, calls) for line in lines]
 
     def delivery_ids(self, state: str, since: float, bot: str = "") -> list[int]:
         """Return the deliveries in a state that were made since a moment, oldest first."""
@@ -187,7 +184,7 @@ class Queries:
             return {r["state"]: r["count"] for r in connection.execute(query, {"since": since})}
 
     def bots(self, now: float) -> list[BotLine]:
-        """Return how every configured bot stands."""
+        """Return the condition of every configured bot."""
         query = """
             SELECT bots.*,
                 (SELECT count(*) FROM deliveries WHERE bot = name AND state = 'pending') AS waiting,
@@ -205,7 +202,7 @@ class Queries:
                 row["recent"],
                 row["last_errcode"],
                 row["last_reason"],
-                row["last_at"],
+                row["last_attempt_at"],
             )
             for row in rows
             if row["name"] in self._known
@@ -233,11 +230,11 @@ class Queries:
             return sorted(row["type"] for row in rows)
 
     def health(self) -> Health:
-        """Return how the outbox stands; raises StorageError where it cannot be read."""
-        # What quiet hours hold does not wait: it is due at their end.
+        """Return what is pending and stopped; raises StorageError where it cannot be read."""
+        # What quiet hours delay is due at their end.
         query = """
             SELECT count(*) AS count,
-                min(CASE WHEN held_until > 0 THEN held_until ELSE created_at END) AS oldest
+                min(CASE WHEN not_before > 0 THEN not_before ELSE created_at END) AS oldest
             FROM deliveries WHERE state = 'pending'"""
         with self._database.read() as connection:
             [row] = connection.execute(query)
@@ -245,52 +242,13 @@ class Queries:
         names = {bot["name"]: bot["stopped"] for bot in stopped if bot["name"] in self._known}
         return Health(row["count"], row["oldest"], names)
 
-    def prune(self, before: float) -> int:
-        """Delete a batch of what was settled before a moment; returns how many rows at the most.
 
-        What is old is looked for while others may write, and a batch is as large as they can
-        wait for: an event of a megabyte takes as long as hundreds of usual ones.
-        """
-        limit = {"before": before, "limit": self._batch}
-        with self._database.read() as connection:
-            old, stale = connection.execute(_OLD, limit), connection.execute(_STALE, limit)
-        ids = {"before": before, "ids": [r["id"] for r in old], "stale": [r["id"] for r in stale]}
-        if not old and not stale:
-            return 0
-        # Lost with the machine, it is done again.
-        took = self._database.write(lambda connection: _delete(connection, ids), durable=False)
-        self._database.checkpoint()
-        self._batch = min(max(int(self._batch * HOLD / max(took, HOLD / 2)), 1), MAX_BATCH)
-        return max(len(old), len(stale))
-
-
-# What a bot is told now stands in its lease; the attempt is recorded when it has ended.
+# attempts_under_way: calls that have not ended; until then only the lease shows them.
 _UNDER_WAY = f"""
-    SELECT telling AS delivery_id, 0 AS id, lease_until - {LEASE} AS started_at, 0.0 AS ended_at,
-        '' AS verdict, '' AS reason, '' AS detail, NULL AS errcode
-    FROM bots JOIN deliveries ON deliveries.id = telling
-    WHERE lease != '' AND telling IN :told AND state = 'pending'"""
-# What may go is settled, and was before the moment; what is pending never goes.
-_SETTLED = """NOT EXISTS (SELECT 1 FROM deliveries
-    WHERE event_id = events.id AND (state = 'pending' OR settled_at > :before))"""
-_OLD = f"SELECT id FROM events WHERE received_at < :before AND {_SETTLED} LIMIT :limit"
-_STALE = """
-    SELECT id FROM attempts WHERE ended_at < :before
-        AND NOT EXISTS (SELECT 1 FROM attempt_deliveries WHERE attempt_id = attempts.id)
-    LIMIT :limit"""
-
-
-def _delete(connection: Connection, ids: Mapping[str, Any]) -> float:
-    """Delete events and attempts; returns the seconds it took."""
-    began = time.perf_counter()
-    still = connection.execute(f"SELECT id FROM events WHERE id IN :ids AND {_SETTLED}", ids)
-    these = {"ids": [row["id"] for row in still]}
-    told = "delivery_id IN (SELECT id FROM deliveries WHERE event_id IN :ids)"
-    connection.execute(f"DELETE FROM attempt_deliveries WHERE {told}", these)
-    connection.execute("DELETE FROM deliveries WHERE event_id IN :ids", these)
-    connection.execute("DELETE FROM events WHERE id IN :ids", these)
-    connection.execute("DELETE FROM attempts WHERE id IN :stale", ids)
-    return time.perf_counter() - began
+    SELECT lease_delivery_id AS delivery_id, 0 AS id, lease_until - {LEASE} AS started_at,
+        0.0 AS ended_at, '' AS verdict, '' AS reason, '' AS detail, NULL AS errcode
+    FROM bots JOIN deliveries ON deliveries.id = lease_delivery_id
+    WHERE lease != '' AND lease_delivery_id IN :deliveries AND state = 'pending'"""
 
 
 def _newest(connection: Connection) -> int:
@@ -311,9 +269,9 @@ def _conditions(wanted: Wanted) -> tuple[str, dict[str, Any]]:
     if wanted.text:
         places = ("title", "brief", "os_version", "type")
         found.append(f"({' OR '.join(like.format(place, 'text') for place in places)})")
-    told = [f"{column} = :{column}" for column in ("bot", "state") if getattr(wanted, column)]
-    if told:
-        of_event = " AND ".join(["event_id = events.id", *told])
+    of_delivery = [f"{c} = :{c}" for c in ("bot", "state") if getattr(wanted, c)]
+    if of_delivery:
+        of_event = " AND ".join(["event_id = events.id", *of_delivery])
         found.append(f"EXISTS (SELECT 1 FROM deliveries WHERE {of_event})")
     values = {**vars(wanted), "app": _contained(wanted.app), "text": _contained(wanted.text)}
     return "".join(f"AND {condition} " for condition in found), values
@@ -344,15 +302,15 @@ def _deliveries(connection: Connection, events: Sequence[int]) -> list[DeliveryL
     ]
 
 
-def _event_line(row: Record, told: Sequence[DeliveryLine]) -> EventLine:
+def _event_line(row: Row, deliveries: Sequence[DeliveryLine]) -> EventLine:
     fields = {name: row[name] for name in SHOWN}
-    own = [line for line in told if line.event == row["id"]]
+    own = [line for line in deliveries if line.event == row["id"]]
     return EventLine(
         row["id"], row["received_at"], row["type"], row["error"], fields, row["brief"], own
     )
 
 
-def _with_attempts(line: DeliveryLine, calls: Sequence[Record]) -> DeliveryLine:
+def _with_attempts(line: DeliveryLine, calls: Sequence[Row]) -> DeliveryLine:
     own = [
         AttemptLine(
             call["id"],

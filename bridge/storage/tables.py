@@ -1,4 +1,4 @@
-"""How events and deliveries stand in their tables."""
+"""How events, deliveries and bots are written as rows, and read back."""
 
 import hashlib
 import itertools
@@ -6,52 +6,57 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from bridge.model import Bot, Delivery, Event, Target, as_text
-from bridge.storage.database import CHANNEL, Connection, Record
+from bridge.model import Bot, Delivery, Event, Target, as_text, to_json
+from bridge.storage.database import CHANNEL
+from bridge.storage.driver import Connection, Row
 
-SHOWN = ("title", "device_type", "os_version", "build_version", "link")  # fields with a column
-_as_json = json.JSONEncoder(ensure_ascii=False).encode
-_sorted = json.JSONEncoder(sort_keys=True).encode
+# Fields with a column of their own: what lists, filters and digests show.
+SHOWN = ("title", "device_type", "os_version", "build_version", "link")
 BRIEF = 300  # characters of the notes, for lists and digests
+_sorted_json = json.JSONEncoder(sort_keys=True).encode
 
 
 def event_row(event: Event, named: Sequence[str] = ()) -> dict[str, Any]:
-    """Return an event as its row; the digest tells one payload (and bots named) from another."""
+    """Return an event as its row.
+
+    Two events with the same `payload_hash` are duplicates: the same payload, `timestamp` aside,
+    for the same bots `named` in the URL.
+    """
     payload = event.payload
     rest = {key: value for key, value in payload.items() if key != "timestamp"}
-    told = event.raw if event.error else _sorted(rest).encode()
-    digest = hashlib.sha256(told + b"\n" + ",".join(sorted(named)).encode()).hexdigest()
+    content = event.raw if event.error else _sorted_json(rest).encode()
+    payload_hash = hashlib.sha256(content + b"\n" + ",".join(sorted(named)).encode()).hexdigest()
     notes = as_text(payload.get("notes")) or as_text(payload.get("message"))
     return {
         "received_at": event.received_at,
         "type": event.type,
         **{name: as_text(payload.get(name)) for name in SHOWN},
         "brief": notes[:BRIEF],
-        "payload": _as_json(payload),
+        "payload": to_json(payload),
         "raw": event.raw,
         "error": event.error,
-        "digest": digest,
+        "payload_hash": payload_hash,
     }
 
 
 def new_ids(connection: Connection, table: str, count: int) -> Iterator[int]:
-    """Take ids for new rows beforehand, which lets many be inserted by one statement."""
+    """Take ids for new rows beforehand, so that one statement can insert many."""
     if connection.is_postgres:
-        taken = connection.execute(
-            # By name a sequence would be looked up for each id.
+        rows = connection.execute(
+            # The sequence's name is looked up once, not for each id.
             "WITH own AS MATERIALIZED "
             "(SELECT pg_get_serial_sequence(:table, 'id')::regclass AS sequence) "
             "SELECT nextval(sequence) AS id FROM own, generate_series(1, :count)",
             {"table": table, "count": count},
         )
-        return iter([row["id"] for row in taken])
-    # The transaction holds SQLite's only write lock, so that nobody else counts on meanwhile.
+        return iter([row["id"] for row in rows])
+    # The transaction has SQLite's only write lock, so nobody else takes ids meanwhile.
     query = "SELECT seq FROM sqlite_sequence WHERE name = :table"
     last = connection.execute(query, {"table": table})
     return itertools.count((last[0]["seq"] if last else 0) + 1)
 
 
-def store(
+def add_event(
     connection: Connection,
     now: float,
     max_age: float,
@@ -61,17 +66,14 @@ def store(
     """Insert an event with its deliveries, which expire after `max_age` s; return its id."""
     event_id = next(new_ids(connection, "events", 1))
     connection.insert("events", [{**row, "id": event_id}])
-    add_deliveries(connection, now, max_age, [(event_id, targets)])
+    add_deliveries(connection, now, max_age, [(event_id, target) for target in targets])
     return event_id
 
 
 def add_deliveries(
-    connection: Connection,
-    now: float,
-    max_age: float,
-    duties: Sequence[tuple[int, Sequence[Target]]],
+    connection: Connection, now: float, max_age: float, wanted: Iterable[tuple[int, Target]]
 ) -> None:
-    """Insert the duties to tell stored events to targets, and wake whoever may do it."""
+    """Insert a delivery for each event id and target, and notify other processes."""
     rows = [
         {
             "event_id": event_id,
@@ -79,78 +81,78 @@ def add_deliveries(
             "state": "pending",
             "reason": "",
             "template": target.template,
-            "mention": _as_json(target.mention),
-            "attach": _as_json(target.attach),
-            "step": 0,
+            "mention": to_json(target.mention),
+            "attach": to_json(target.attach),
+            "messages_sent": 0,
             "media_id": "",
             "media_at": 0.0,
             "tries": 0,
             "created_at": now,
-            "held_until": target.not_before,
+            "not_before": target.not_before,
             "expires_at": max(now, target.not_before) + max_age,
             "settled_at": 0.0,
         }
-        for event_id, targets in duties
-        for target in targets
+        for event_id, target in wanted
     ]
     connection.insert("deliveries", rows)
     if rows and connection.is_postgres:
         connection.execute(f"NOTIFY {CHANNEL}")
 
 
-def delivery_of(row: Record, payload: Mapping[str, Any]) -> Delivery:
+def delivery_of(row: Row, payload: Mapping[str, Any]) -> Delivery:
     """Return the delivery of a row that also has its event's columns, but for the payload."""
     event = Event(row["type"], payload, row["received_at"], error=row["error"], id=row["event_id"])
-    return Delivery(row["id"], event, target_of(row), row["step"], row["media_id"], row["media_at"])
+    return Delivery(
+        row["id"],
+        event,
+        target_of(row),
+        row["messages_sent"],
+        row["media_id"],
+        row["media_at"],
+    )
 
 
-def target_of(row: Record) -> Target:
-    """Return whom and how a delivery's row says that its event is to be told."""
+def target_of(row: Row) -> Target:
+    """Return the target that a delivery's row holds."""
     return Target(
         row["bot"],
         tuple(json.loads(row["mention"])),
         row["template"],
         tuple(json.loads(row["attach"])),
-        row["held_until"],
+        row["not_before"],
     )
 
 
 def new_bot(bot: Bot) -> dict[str, Any]:
-    """Return the row of a bot that nothing was told through yet."""
+    """Return the row of a bot that has sent nothing yet."""
     return {
         "name": bot.name,
         "fingerprint": bot.fingerprint,
         "lease": "",
         "lease_until": 0.0,
-        "telling": 0,
+        "lease_delivery_id": 0,
         "rest_until": 0.0,
         "failures": 0,
         "stopped": "",
-        "alarmed_at": 0.0,
-        "untold": 0,
-        "noticed_at": 0.0,
+        "stop_notice_at": 0.0,
+        "expired_count": 0,
+        "expiry_notice_at": 0.0,
         "last_reason": "",
-        "last_at": 0.0,
+        "last_attempt_at": 0.0,
     }
 
 
-def set_bot(connection: Connection, name: str, **values: Any) -> bool:
-    """Change a bot's row; tells whether there is one."""
-    done = connection.execute(
-        f"UPDATE bots SET {', '.join(_changes(values))} WHERE name = :name RETURNING name",
-        {**values, "name": name},
+def update_bot(connection: Connection, name: str, **values: Any) -> bool:
+    """Change a bot's row; tell whether there is one."""
+    changes = ", ".join(f"{column} = :{column}" for column in values)
+    rows = connection.execute(
+        f"UPDATE bots SET {changes} WHERE name = :name RETURNING name", {**values, "name": name}
     )
-    return bool(done)
+    return bool(rows)
 
 
-def changing_deliveries(states: Sequence[str], values: Iterable[str], *more: str) -> str:
-    """Return the statement that sets these values of `:these` deliveries in one of the states."""
-    allowed = ", ".join(f"'{state}'" for state in states)
-    return (
-        f"UPDATE deliveries SET {', '.join([*more, *_changes(values)])} "
-        f"WHERE id IN :these AND state IN ({allowed})"
+def resume_bot(connection: Connection, name: str, **values: Any) -> bool:
+    """Let a stopped or resting bot be tried again at once; tell whether there is one."""
+    return update_bot(
+        connection, name, stopped="", rest_until=0.0, failures=0, stop_notice_at=0.0, **values
     )
-
-
-def _changes(values: Iterable[str]) -> list[str]:
-    return [f"{column} = :{column}" for column in values]

@@ -1,8 +1,8 @@
-"""The dispatcher's loop where something inside the bridge itself goes wrong."""
+"""The dispatcher's loop and its senders, also where something inside the bridge goes wrong."""
 
 import threading
-import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -12,14 +12,16 @@ from prometheus_client import REGISTRY
 from support import ROOT, Clock, event, until
 
 from bridge.delivery import dispatcher as dispatchers
-from bridge.delivery.dispatcher import PRUNE_EVERY, RECORD_TRIES, Dispatcher
+from bridge.delivery import sender as senders
+from bridge.delivery.dispatcher import PRUNE_EVERY, Dispatcher
+from bridge.delivery.sender import RECORD_TRIES, Call, SenderLimit
 from bridge.delivery.wecom import Client
 from bridge.errors import StorageError
 from bridge.messages.renderer import Renderer
-from bridge.model import Bot, Message, Outcome, Target, Verdict
+from bridge.model import Attempt, Bot, Message, Outcome, Target, Verdict
 from bridge.storage.claims import LEASE
-from bridge.storage.outbox import Outbox, Settled
-from bridge.storage.queries import Queries
+from bridge.storage.outbox import Outbox
+from bridge.storage.results import Recorded
 
 
 class FakeClient(Client):
@@ -44,18 +46,21 @@ def dispatcher(
     outbox: Outbox, client: FakeClient, bots: dict[str, Bot], clock: Clock
 ) -> Iterator[Dispatcher]:
     renderer = Renderer(ROOT / "templates", ZoneInfo("Asia/Shanghai"))
-    history = Queries(outbox.database, bots)
-    loop = Dispatcher(outbox, renderer, client, bots, history, 30 * 86400.0, clock)
+    loop = Dispatcher(outbox, renderer, client, bots, 30 * 86400.0, clock)
     yield loop
     loop.stop()
 
 
-def test_a_new_event_is_told_at_once(
+def send(dispatcher: Dispatcher, attempt: Attempt) -> None:
+    """Make an attempt in this thread."""
+    dispatcher._sender.send(attempt, Call())
+
+
+def test_a_new_event_is_sent_at_once(
     dispatcher: Dispatcher, outbox: Outbox, client: FakeClient, clock: Clock
 ) -> None:
     dispatcher.start()
     put(outbox, clock)
-    dispatcher.wake(["default"])
     until(lambda: states(outbox) == ["sent"])
     assert [name for name, _ in client.sent] == ["default"]
 
@@ -63,13 +68,13 @@ def test_a_new_event_is_told_at_once(
 def test_the_log_names_no_more_bots_than_one_can_read(
     dispatcher: Dispatcher, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(dispatchers, "NAMED", 1)
+    monkeypatch.setattr(dispatchers, "SHOWN_BOTS", 1)
     caplog.set_level("INFO")
     dispatcher.start()
     until(lambda: "dispatching for default and 1 more" in caplog.text)
 
 
-def test_a_mistake_of_ours_parks_the_delivery_and_the_next_goes_on(
+def test_a_bug_parks_the_delivery_and_the_next_is_sent(
     dispatcher: Dispatcher,
     outbox: Outbox,
     client: FakeClient,
@@ -89,10 +94,10 @@ def test_a_mistake_of_ours_parks_the_delivery_and_the_next_goes_on(
     dispatcher.start()
     until(lambda: states(outbox) == ["parked", "sent"])
     assert rows(outbox)[0]["reason"] == "internal_error"
-    assert "our own mistake" in caplog.text
+    assert "a bug in the bridge" in caplog.text
 
 
-def test_the_loop_goes_on_after_whatever_it_stumbles_over(
+def test_the_loop_continues_after_any_error(
     dispatcher: Dispatcher,
     outbox: Outbox,
     clock: Clock,
@@ -110,29 +115,25 @@ def test_the_loop_goes_on_after_whatever_it_stumbles_over(
     monkeypatch.setattr(outbox, "claim", stumbling)
     put(outbox, clock)
     dispatcher.start()
-    for _ in range(3):
-        dispatcher.wake(["default"])
     until(lambda: states(outbox) == ["sent"])
     assert "the outbox cannot be used: disk full" in caplog.text
-    assert "stumbled" in caplog.text
+    assert "a bug in the dispatcher" in caplog.text
 
 
 class Recording:
-    """Fails as told where an outcome is to be recorded, and counts what is asked for."""
+    """Fails as asked where an outcome is to be recorded."""
 
     def __init__(self, outbox: Outbox, troubles: list[Exception]) -> None:
-        self._settle, self._troubles = outbox.settle, troubles
-        self.asked: list[bool] = []  # whether the sender meant to go on
+        self._record, self._troubles = outbox.record, troubles
 
-    def __call__(self, *what: Any, go_on: bool) -> Settled:
-        self.asked.append(go_on)
+    def __call__(self, *what: Any) -> Recorded:
         if self._troubles:
             raise self._troubles.pop(0)
-        return self._settle(*what, go_on=go_on)
+        return self._record(*what)
 
 
 @pytest.mark.parametrize("trouble", [StorageError("disk full"), KeyError("disk full")], ids=repr)
-def test_an_outcome_that_cannot_be_recorded_is_tried_again_without_a_claim(
+def test_an_outcome_that_cannot_be_recorded_is_recorded_a_little_later(
     dispatcher: Dispatcher,
     outbox: Outbox,
     client: FakeClient,
@@ -141,21 +142,19 @@ def test_an_outcome_that_cannot_be_recorded_is_tried_again_without_a_claim(
     caplog: pytest.LogCaptureFixture,
     trouble: Exception,
 ) -> None:
-    monkeypatch.setattr(dispatchers, "TROUBLE", 0.001)
+    monkeypatch.setattr(senders, "RECORD_PAUSE", 0.001)
     put(outbox, clock)
     [attempt] = outbox.claim(1)
-    recording = Recording(outbox, [trouble])
-    monkeypatch.setattr(outbox, "settle", recording)
-    dispatcher.tell(attempt)
+    monkeypatch.setattr(outbox, "record", Recording(outbox, [trouble]))
+    send(dispatcher, attempt)
     assert states(outbox) == ["sent"]
-    assert recording.asked == [True, False]
     assert len(client.sent) == 1
     assert "disk full" in caplog.text
     assert "could not be recorded" in caplog.text
-    assert "; recorded again in" in caplog.text
+    assert "; next try in" in caplog.text
 
 
-def test_an_outcome_that_cannot_be_recorded_at_all_is_said_and_sent_again(
+def test_an_outcome_that_cannot_be_recorded_at_all_is_logged_and_sent_again(
     dispatcher: Dispatcher,
     outbox: Outbox,
     client: FakeClient,
@@ -163,13 +162,13 @@ def test_an_outcome_that_cannot_be_recorded_at_all_is_said_and_sent_again(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr(dispatchers, "TROUBLE", 0.001)
+    monkeypatch.setattr(senders, "RECORD_PAUSE", 0.001)
     put(outbox, clock)
     [attempt] = outbox.claim(1)
-    recording = Recording(outbox, [StorageError("disk full") for _ in range(RECORD_TRIES)])
-    monkeypatch.setattr(outbox, "settle", recording)
-    dispatcher.tell(attempt)
-    assert "ok, but it could not be recorded (disk full); it is sent again" in caplog.text
+    troubles: list[Exception] = [StorageError("disk full") for _ in range(RECORD_TRIES)]
+    monkeypatch.setattr(outbox, "record", Recording(outbox, troubles))
+    send(dispatcher, attempt)
+    assert "ok, but it could not be recorded (disk full); it will be sent again" in caplog.text
     assert states(outbox) == ["pending"]
     clock.advance(LEASE)
     dispatcher.run_once()
@@ -177,58 +176,47 @@ def test_an_outcome_that_cannot_be_recorded_at_all_is_said_and_sent_again(
     assert len(client.sent) == 2
 
 
-def test_a_sender_goes_on_with_what_is_due_without_the_loop(
+def test_nothing_is_claimed_any_more_once_it_is_to_stop(
     dispatcher: Dispatcher, outbox: Outbox, client: FakeClient, clock: Clock
 ) -> None:
-    for n in range(3):
-        put(outbox, clock, Target("default"), Target("dev"), n=n)
-    [attempt] = outbox.claim(1)
-    dispatcher.tell(attempt)
-    assert states(outbox) == ["sent"] * 6
-    assert [name for name, _ in client.sent] == ["default", "dev"] * 3
-    assert dispatcher._wake.is_set()  # there were senders that might have helped
+    go, called = threading.Event(), threading.Event()
 
+    def answer() -> Outcome:
+        called.set()
+        go.wait(30)
+        return Outcome(Verdict.SENT, "ok")
 
-def test_a_sender_leaves_what_is_due_where_it_is_to_stop(
-    dispatcher: Dispatcher, outbox: Outbox, client: FakeClient, clock: Clock
-) -> None:
-    put(outbox, clock, Target("default"), Target("dev"))
-    [attempt] = outbox.claim(1)
+    client.answer = answer
+    put(outbox, clock)
+    put(outbox, clock, n=2)
+    dispatcher.start()
+    assert called.wait(30)
     dispatcher.stop_soon()
-    dispatcher.tell(attempt)
+    go.set()
+    dispatcher.stop()
     assert states(outbox) == ["sent", "pending"]
-    assert [attempt.bot for attempt in outbox.claim(9)] == ["dev"]
+    assert not dispatcher.alive
 
 
-def test_a_sender_too_many_leaves_what_is_due_while_events_come_in(
-    dispatcher: Dispatcher,
-    outbox: Outbox,
-    clock: Clock,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(dispatchers, "COMING", float("inf"))
-    put(outbox, clock, Target("default"), Target("dev"))
-    [attempt] = outbox.claim(1)
-    calls = dispatcher._take_calls(2, 2)
-    monkeypatch.setattr(dispatcher, "_received_at", time.monotonic())
-    dispatcher.tell(attempt, calls[0])
-    assert states(outbox) == ["sent", "pending"]
-
-
-def test_a_lost_lease_is_said(
+def test_a_lost_lease_is_logged(
     dispatcher: Dispatcher, outbox: Outbox, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
     put(outbox, clock)
     [attempt] = outbox.claim(1)
     clock.advance(20)
     outbox.claim(1)
-    dispatcher.tell(attempt)
+    send(dispatcher, attempt)
     assert "the lease was lost" in caplog.text
 
 
 def test_all_senders_busy_means_nothing_more_is_claimed(
-    dispatcher: Dispatcher, outbox: Outbox, client: FakeClient, clock: Clock
+    dispatcher: Dispatcher,
+    outbox: Outbox,
+    client: FakeClient,
+    clock: Clock,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(SenderLimit, "ARRIVING", -1.0)
     go = threading.Event()
 
     def answer() -> Outcome:
@@ -238,8 +226,8 @@ def test_all_senders_busy_means_nothing_more_is_claimed(
     client.answer = answer
     put(outbox, clock, Target("default"), Target("dev"))
     put(outbox, clock, Target("default"), Target("dev"), n=2)
-    dispatcher.run_once()
-    assert dispatcher.run_once() == float("inf")
+    assert dispatcher.run_once() == 2
+    assert dispatcher.run_once() == 0
     go.set()
     until(lambda: states(outbox)[:2] == ["sent", "sent"])
 
@@ -250,23 +238,27 @@ def test_a_template_that_shrank_ends_the_delivery_with_its_last_message(
     put(outbox, clock, Target("default", ("@all",)))
     [attempt] = outbox.claim(1)
     more = [attempt.deliveries[0].id]
-    outbox.settle(attempt, Outcome(Verdict.SENT, "ok"), unfinished=more)
+    outbox.record(attempt, Outcome(Verdict.SENT, "ok"), unfinished=more)
     [attempt] = outbox.claim(1)
-    dispatcher.tell(attempt)
+    send(dispatcher, attempt)
     assert [message.msgtype for _, message in client.sent] == ["text"]
     assert states(outbox) == ["sent"]
 
 
 def test_old_history_is_deleted_while_it_runs(
-    dispatcher: Dispatcher, outbox: Outbox, clock: Clock
+    dispatcher: Dispatcher,
+    outbox: Outbox,
+    clock: Clock,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     outbox.accept([(event(clock), ())])
     clock.advance(31 * 86400)
+    monkeypatch.setattr(dispatchers, "POLL", 0.01)
     dispatcher.start()
     until(lambda: rows(outbox, "events") == [])
     outbox.accept([(event(clock, n=2), ())])
     clock.advance(PRUNE_EVERY + 31 * 86400)
-    dispatcher.wake(["default"])
+    outbox.database.wakeup.set()
     until(lambda: rows(outbox, "events") == [])
 
 
@@ -287,7 +279,7 @@ def test_a_refused_first_message_is_counted_as_parked_whatever_would_have_follow
     client.answer = lambda: Outcome(Verdict.PARK, "invalid_parameter", errcode=40058)
     put(outbox, clock, Target("default", ("@all",)))
     [attempt] = outbox.claim(1)
-    dispatcher.tell(attempt)
+    send(dispatcher, attempt)
     assert states(outbox) == ["parked"]
     assert (counted("parked"), counted("sent")) == (before[0] + 1, before[1])
 
@@ -299,152 +291,84 @@ def test_a_delivery_is_counted_as_sent_once_and_its_upload_not_at_all(
     client.answer = lambda: Outcome(Verdict.SENT, "ok", errcode=0, media_id=next(answers))
     put(outbox, clock, Target("default", attach=("log",)), notes="x" * 9999)
     before, observed = counted("sent"), REGISTRY.get_sample_value("bridge_delivered_seconds_count")
-    [attempt] = outbox.claim(1)
-    dispatcher.tell(attempt)
+    for _ in range(3):
+        [attempt] = outbox.claim(1)
+        send(dispatcher, attempt)
     assert states(outbox) == ["sent"]
     assert len(client.sent) == 3
     assert counted("sent") == before + 1
     assert REGISTRY.get_sample_value("bridge_delivered_seconds_count") == (observed or 0.0) + 1
 
 
-def test_what_is_stored_right_after_a_delivery_is_settled_wakes_the_loop(
-    dispatcher: Dispatcher, outbox: Outbox, clock: Clock
+def expired() -> float:
+    labels = {"bot": "default", "state": "expired"}
+    return REGISTRY.get_sample_value("bridge_deliveries_total", labels) or 0.0
+
+
+def test_what_expires_is_logged_and_counted_once_though_its_transaction_is_run_again(
+    outbox: Outbox, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
     put(outbox, clock)
-    dispatcher.run_once()
-    until(lambda: states(outbox) == ["sent"])
-    until(lambda: not dispatcher._calls)
-    dispatcher._wake.clear()
-    dispatcher.wake(["default"])
-    assert dispatcher._wake.is_set()
+    clock.advance(86_400)
+    before = expired()
+    blocked, go = threading.Event(), threading.Event()
+
+    def block(connection: object) -> None:
+        blocked.set()
+        go.wait(30)
+
+    def fail(connection: object) -> None:
+        raise ZeroDivisionError
+
+    with ThreadPoolExecutor(3) as pool:
+        first = pool.submit(outbox.database.write, block)
+        assert blocked.wait(30)
+        together = [pool.submit(outbox.expire_overdue), pool.submit(outbox.database.write, fail)]
+        until(lambda: outbox.database.queued == 2)
+        go.set()
+        first.result()
+        together[0].result()
+        with pytest.raises(ZeroDivisionError):
+            together[1].result()
+    assert states(outbox)[0] == "expired"
+    assert expired() == before + 1
+    assert caplog.text.count("are too old and expire") == 1
 
 
-@pytest.fixture
-def go_on(
-    dispatcher: Dispatcher, outbox: Outbox, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[threading.Event]:
-    """Start the loop, and let it stand still after its first look until this is set."""
-    looked, go_on, outlook = threading.Event(), threading.Event(), outbox.outlook
-
-    def stand_still() -> tuple[float, dict[str, float]]:
-        looked.set()
-        go_on.wait(60)
-        return outlook()
-
-    monkeypatch.setattr(outbox, "outlook", stand_still)
-    dispatcher.start()
-    assert looked.wait(30)
-    yield go_on
-    go_on.set()
+# The limit of senders while events arrive
 
 
-class Disk:
-    """What happens where the thread that accepts an event waits for the disk."""
-
-    def __init__(self, outbox: Outbox, monkeypatch: pytest.MonkeyPatch) -> None:
-        self._sync: Callable[[], None] = outbox.database.sync
-        monkeypatch.setattr(outbox.database, "sync", self._only_here)
-
-    def _only_here(self) -> None:
-        if threading.current_thread() is threading.main_thread():
-            self._sync()
-
-    def syncs(self, sync: Callable[[], None]) -> None:
-        self._sync = sync
+def test_without_arriving_events_all_senders_may_start(outbox: Outbox) -> None:
+    limit = SenderLimit(outbox, 5)
+    calls = limit.reserve()
+    assert len(calls) == 5
+    assert limit.reserve() == []
+    limit.release(calls[:2])
+    assert len(limit.reserve()) == 2
 
 
-# PostgreSQL is not waited for but in its commit.
-only_sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-
-
-@pytest.fixture
-def disk(outbox: Outbox, monkeypatch: pytest.MonkeyPatch) -> Disk:
-    return Disk(outbox, monkeypatch)
-
-
-@pytest.mark.usefixtures("go_on")
-def test_an_event_for_idle_bots_is_told_by_each_of_them_once(
-    dispatcher: Dispatcher, outbox: Outbox, client: FakeClient, clock: Clock
+def test_while_events_arrive_one_sender_computes_beside_those_that_wait_for_wecom(
+    outbox: Outbox, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    [accepted] = dispatcher.accept([(event(clock), [Target("default"), Target("dev")])])
-    assert not accepted.duplicate
-    until(lambda: states(outbox) == ["sent", "sent"])
-    assert sorted(name for name, _ in client.sent) == ["default", "dev"]
-    until(lambda: not dispatcher._calls)
+    monkeypatch.setattr(SenderLimit, "ARRIVING", 3600.0)
+    limit = SenderLimit(outbox, 5)
+    put(outbox, clock)
+    [first] = limit.reserve()
+    assert limit.reserve() == []
+    first.waits_since = 0.0  # it has waited for WeCom for long
+    assert len(limit.reserve()) == 1
+    assert limit.reserve() == []
 
 
-@only_sqlite
-@pytest.mark.usefixtures("go_on")
-def test_an_event_is_told_while_the_disk_is_waited_for(
-    dispatcher: Dispatcher, outbox: Outbox, client: FakeClient, clock: Clock, disk: Disk
+def test_senders_that_started_before_events_arrived_are_not_counted_below_zero(
+    outbox: Outbox, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sent: list[str] = []
-
-    def sync() -> None:
-        until(lambda: bool(client.sent))
-        sent.extend(name for name, _ in client.sent)
-
-    disk.syncs(sync)
-    dispatcher.accept([(event(clock), [Target("default")])])
-    assert sent == ["default"]
-    until(lambda: states(outbox) == ["sent"])
-
-
-@only_sqlite
-@pytest.mark.usefixtures("go_on")
-def test_what_may_not_be_on_disk_is_refused_and_told_once_however_often_it_comes(
-    dispatcher: Dispatcher, outbox: Outbox, client: FakeClient, clock: Clock, disk: Disk
-) -> None:
-    def broken() -> None:
-        raise StorageError("I/O error")
-
-    same = [(event(clock), [Target("default")])]
-    disk.syncs(broken)
-    with pytest.raises(StorageError, match="I/O error"):
-        dispatcher.accept(same)
-    until(lambda: states(outbox) == ["sent"])
-    disk.syncs(lambda: None)
-    [accepted] = dispatcher.accept(same)
-    assert accepted.duplicate
-    until(lambda: not dispatcher._calls)
-    assert len(client.sent) == 1
-
-
-@pytest.mark.usefixtures("go_on")
-def test_an_event_that_cannot_be_stored_is_refused_and_its_call_given_back(
-    dispatcher: Dispatcher, outbox: Outbox, clock: Clock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def broken(*args: object) -> object:
-        raise StorageError("disk full")
-
-    monkeypatch.setattr(outbox, "accept_and_claim", broken)
-    with pytest.raises(StorageError, match="disk full"):
-        dispatcher.accept([(event(clock), [Target("default")])])
-    until(lambda: not dispatcher._calls)
-    assert rows(outbox, "events") == []
-
-
-def test_what_has_expired_is_settled_before_anything_is_claimed_for_a_new_event(
-    dispatcher: Dispatcher, outbox: Outbox, client: FakeClient, clock: Clock
-) -> None:
-    old = put(outbox, clock)
-    clock.advance(25 * 3600)
-    accepted, attempts = outbox.accept_and_claim(
-        [(event(clock, n=2), [Target("default")])], (), ["default"]
-    )
-    assert [result.duplicate for result in accepted] == [False]
-    assert attempts == []
-    dispatcher.run_once()
-    dispatcher.run_once()
-    until(lambda: "sent" in states(outbox))
-    assert [row["state"] for row in rows(outbox) if row["event_id"] == old] == ["expired"]
-
-
-@pytest.mark.usefixtures("go_on")
-def test_an_event_that_comes_while_the_senders_are_let_go_is_stored_all_the_same(
-    dispatcher: Dispatcher, outbox: Outbox, client: FakeClient, clock: Clock
-) -> None:
-    dispatcher._pool.shutdown()
-    dispatcher.accept([(event(clock), [Target("default")])])
-    assert states(outbox) == ["pending"]
-    assert not client.sent
+    monkeypatch.setattr(SenderLimit, "ARRIVING", 3600.0)
+    limit = SenderLimit(outbox, 5)
+    calls = limit.reserve()
+    put(outbox, clock)
+    assert limit.reserve() == []
+    limit.release(calls[1:])
+    assert limit.reserve() == []
+    limit.release(calls)
+    assert len(limit.reserve()) == 1

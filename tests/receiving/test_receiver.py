@@ -12,7 +12,7 @@ from support import TOKEN
 from bridge import create_app
 from bridge.errors import StorageError
 from bridge.receiving import decoding as pgyer
-from bridge.storage.schema import VERSION
+from bridge.storage.schema import NEWEST
 
 HOOK = f"/pgyer/{TOKEN}"
 
@@ -139,13 +139,13 @@ def test_a_database_of_a_newer_bridge_stops_the_start(
     environ: dict[str, str], caplog: pytest.LogCaptureFixture
 ) -> None:
     app = create_app(environ)
-    newer = "UPDATE alembic_version SET version_num = '9999'"
+    newer = "INSERT INTO schema_versions (version, applied_at) VALUES (9999, 0)"
     app.extensions["bridge"].outbox.database.write(lambda c: c.execute(newer))
     app.extensions["bridge"].close()
     with pytest.raises(SystemExit) as stopped:
         create_app(environ)
     assert stopped.value.code == 4
-    assert f"up to '{VERSION}'" in caplog.text
+    assert f"up to '{NEWEST}'" in caplog.text
 
 
 def test_json_answers_are_readable_chinese(client: FlaskClient) -> None:

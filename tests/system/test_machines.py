@@ -216,12 +216,14 @@ def worker_on(url: str) -> subprocess.Popen[str]:
 def test_a_worker_refuses_the_database_of_a_newer_bridge(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/newer.db"
     database = Database(url)
-    database.write(lambda c: c.execute("UPDATE alembic_version SET version_num = '9999'"))
+    database.write(
+        lambda c: c.execute("INSERT INTO schema_versions (version, applied_at) VALUES (9999, 0)")
+    )
     database.close()
     process = worker_on(url)
     said, _ = process.communicate(timeout=60)
     assert process.returncode == 1
-    assert "its schema is '9999'" in said
+    assert "its schema is version 9999" in said
     assert "dispatching" not in said
 
 

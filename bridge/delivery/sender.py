@@ -1,0 +1,237 @@
+"""One attempt: render the message, call WeCom, record the outcome, say what happened."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+
+from bridge import metrics
+from bridge.delivery.wecom import Client
+from bridge.errors import StorageError
+from bridge.messages.mentions import needs_list
+from bridge.messages.renderer import Renderer
+from bridge.model import Attempt, Bot, Delivery, Message, Outcome, Verdict
+from bridge.storage.outbox import Outbox
+from bridge.storage.results import Recorded
+
+log = logging.getLogger(__name__)
+
+RECORD_TRIES = 4  # for an outcome, RECORD_PAUSE apart: its lease does not last for many more
+RECORD_PAUSE = 2.0  # seconds
+
+
+class Call:
+    """A sender at work; `waits_since` (monotonic s) is when it began to wait for WeCom."""
+
+    def __init__(self) -> None:
+        self.waits_since = float("inf")
+
+
+class SenderLimit:
+    """While events arrive, one sender at a time may compute; waiting for WeCom is free.
+
+    Rendering and recording are computing, of which Python does one at a time. Without this, a
+    backlog would take the processor from the threads that answer Pgyer. A process that only
+    dispatches receives nothing, so `most` is its only limit.
+    """
+
+    ARRIVING = 0.05  # seconds after an event for which more are expected
+    WAITING = 0.02  # seconds after which a call only waits for WeCom
+
+    def __init__(self, outbox: Outbox, most: int) -> None:
+        self._outbox = outbox
+        self._most = most
+        self._calls: set[Call] = set()
+        self._lock = threading.Lock()
+
+    def reserve(self) -> list[Call]:
+        """Return a call for each sender that may start now."""
+        with self._lock:
+            allowed, now = self._most, time.monotonic()
+            if now - self._outbox.accepted_at < self.ARRIVING:
+                waiting = sum(now - call.waits_since > self.WAITING for call in self._calls)
+                allowed = min(1 + waiting, self._most)
+            calls = [Call() for _ in range(allowed - len(self._calls))]
+            self._calls.update(calls)
+            return calls
+
+    def release(self, calls: Collection[Call]) -> None:
+        """Give calls back that have ended or were not needed."""
+        with self._lock:
+            self._calls.difference_update(calls)
+
+
+class Sender:
+    """Makes attempts; one for a process, used by its sender threads."""
+
+    def __init__(
+        self,
+        outbox: Outbox,
+        renderer: Renderer,
+        client: Client,
+        bots: Mapping[str, Bot],
+        clock: Callable[[], float],
+        pause: Callable[[float], object],
+    ) -> None:
+        self._outbox = outbox
+        self._renderer = renderer
+        self._client = client
+        self._bots = bots
+        self._clock = clock
+        self._pause = pause  # as `time.sleep`, but a stop may end it
+        self._rendering = threading.Lock()  # as many as render at once would be no faster
+
+    def send(self, attempt: Attempt, call: Call) -> None:
+        """Make an attempt and record it; whatever goes wrong is logged, never raised."""
+        deliveries: Sequence[Delivery] = attempt.deliveries
+        unfinished: Collection[int] = ()
+        try:
+            with self._rendering:
+                message, deliveries, unfinished = self._message(attempt.deliveries)
+            call.waits_since = time.monotonic()
+            outcome = self._client.send(self._bots[attempt.bot], message)
+        except Exception:
+            names = _events(attempt.deliveries)
+            log.exception("%s → bot %s: a bug in the bridge", names, attempt.bot)
+            outcome = Outcome(Verdict.PARK, "internal_error", "see the bridge's log")
+        call.waits_since = float("inf")
+        recorded = self._record(attempt, outcome, deliveries, unfinished)
+        if not recorded:
+            return
+        self._log(attempt, outcome, deliveries, recorded)
+        if not recorded.lease_lost:
+            self._count(attempt.bot, outcome, deliveries, unfinished)
+
+    def _message(
+        self, deliveries: Sequence[Delivery]
+    ) -> tuple[Message, Sequence[Delivery], Collection[int]]:
+        """Return the next message, the deliveries that it carries, and those with more to send."""
+        if len(deliveries) > 1:
+            message, carried = self._renderer.digest(deliveries)
+            return message, carried, _mention_follow_ups(carried)
+        [delivery] = deliveries
+        messages = self._renderer.messages(delivery.event, delivery.target)
+        # A template that was changed meanwhile may have fewer messages.
+        number = min(delivery.messages_sent, len(messages) - 1)
+        message, has_more = messages[number], number + 1 < len(messages)
+        if message.msgtype == "file" and delivery.media_id:
+            message = Message("file", {"media_id": delivery.media_id})
+        return message, deliveries, [delivery.id] if has_more else ()
+
+    def _record(
+        self,
+        attempt: Attempt,
+        outcome: Outcome,
+        deliveries: Sequence[Delivery],
+        unfinished: Collection[int],
+    ) -> Recorded | None:
+        """Record an outcome, if need be after a pause; None where that failed every time."""
+        for left in reversed(range(RECORD_TRIES)):
+            try:
+                return self._outbox.record(attempt, outcome, deliveries, unfinished)
+            except Exception as error:  # bugs too: unrecorded it would be sent for ever
+                log.error(
+                    "%s → bot %s: %s, but it could not be recorded (%s); %s",
+                    _events(deliveries),
+                    attempt.bot,
+                    outcome.reason,
+                    error if isinstance(error, StorageError) else repr(error),
+                    f"next try in {RECORD_PAUSE:.0f} s" if left else "it will be sent again",
+                )
+                if left:
+                    self._pause(RECORD_PAUSE)
+        return None
+
+    def _count(
+        self,
+        bot: str,
+        outcome: Outcome,
+        deliveries: Sequence[Delivery],
+        unfinished: Collection[int],
+    ) -> None:
+        errcode = "" if outcome.errcode is None else str(outcome.errcode)
+        metrics.ATTEMPTS.labels(bot, errcode, outcome.reason).inc()
+        if outcome.verdict not in (Verdict.SENT, Verdict.PARK) or outcome.media_id:
+            return
+        for delivery in deliveries:
+            # Refused at its first message it is parked, whatever would have followed.
+            if outcome.verdict is Verdict.PARK and not delivery.messages_sent:
+                metrics.DELIVERIES.labels(bot, "parked").inc()
+            elif delivery.id not in unfinished:
+                metrics.DELIVERIES.labels(bot, "sent").inc()
+                metrics.DELIVERED.observe(max(0.0, self._clock() - delivery.event.received_at))
+
+    def _log(
+        self,
+        attempt: Attempt,
+        outcome: Outcome,
+        deliveries: Sequence[Delivery],
+        recorded: Recorded,
+    ) -> None:
+        now = self._clock()
+        ms = 1000 * (now - attempt.started_at)
+        level, then = _consequence(outcome, recorded, now)
+        log.log(
+            level,
+            "%s → bot %s: %s%s in %.0f ms%s",
+            _events(deliveries),
+            attempt.bot,
+            outcome.reason,
+            f" ({outcome.detail})" if outcome.detail not in ("", "ok") else "",
+            ms,
+            then,
+            extra={
+                "facts": {
+                    "event": deliveries[0].event.id,
+                    "deliveries": len(deliveries),
+                    "bot": attempt.bot,
+                    "verdict": outcome.verdict,
+                    "errcode": outcome.errcode,
+                    "ms": round(ms),
+                }
+            },
+        )
+
+
+def _consequence(outcome: Outcome, recorded: Recorded, now: float) -> tuple[int, str]:
+    """Return the level of an outcome's log line, and what happens next."""
+    wait = max(0.0, recorded.rest_until - now)
+    if recorded.lease_lost:
+        return logging.WARNING, "; the lease was lost, so another process may send it again"
+    match outcome.verdict:
+        case Verdict.SENT if outcome.detail in ("", "ok"):
+            return logging.INFO, ""
+        case Verdict.SENT:
+            return logging.WARNING, "; WeCom took it all the same"
+        case Verdict.RETRY:
+            return logging.WARNING, f"; next try in {wait:.0f} s"
+        case Verdict.REST:
+            return logging.WARNING, f"; the bot rests for {wait:.0f} s"
+        case Verdict.STOP:
+            return logging.ERROR, (
+                "; the bot is stopped: set a working key in its WECOM_BOT_KEY. Its pending "
+                f"deliveries are kept; next try in {wait / 60:.0f} min"
+            )
+        case Verdict.PARK:
+            return logging.ERROR, "; parked: WeCom will not take it"
+
+
+def _events(deliveries: Sequence[Delivery]) -> str:
+    """Name what was sent, for the log: one event, or how many a digest holds."""
+    first, last = deliveries[0].event, deliveries[-1].event
+    if len(deliveries) == 1:
+        return f"event {first.id} ({first.type or 'no type'})"
+    return f"digest of {len(deliveries)} events ({first.id} … {last.id})"
+
+
+def _mention_follow_ups(deliveries: Sequence[Delivery]) -> Collection[int]:
+    """For each set of @all and mobile mentions, return one delivery of a digest.
+
+    It stays unfinished: it sends the follow-up text that mentions them.
+    """
+    found = {
+        d.target.mention: d.id
+        for d in reversed(deliveries)
+        if any(map(needs_list, d.target.mention))
+    }
+    return list(found.values())

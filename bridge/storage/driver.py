@@ -1,0 +1,173 @@
+"""A connection to SQLite or PostgreSQL that takes the same SQL for both.
+
+SQL is written once: a value as `:name`, a list as `IN :names`.
+"""
+
+import json
+import re
+import sqlite3
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from functools import cache
+from typing import Any, Protocol
+
+BUSY_TIMEOUT = 4.0  # seconds that SQLite waits for another process's commit
+FRESH = 1.0  # seconds for which a connection to PostgreSQL is assumed to be still alive
+ROWS = 16  # that one statement inserts
+# What libpq gets beyond the URL: a server that is gone must not be waited for without end.
+_GONE = {"connect_timeout": 4, "keepalives_idle": 10, "tcp_user_timeout": 8_000}
+
+_LIST = re.compile(r"\bIN :(\w+)")
+_VALUE = re.compile(r"(?<!:):(\w+)")
+_HAS_ROWS = re.compile(r"\s*(SELECT|WITH|EXPLAIN)\b|.*\bRETURNING\b", re.DOTALL)
+
+
+class Row(Protocol):
+    """A row of a result, by the names of its columns."""
+
+    def __getitem__(self, name: str, /) -> Any: ...
+
+
+class Connection:
+    """A driver's connection; one thread at a time may use it."""
+
+    def __init__(self, url: str) -> None:
+        self.is_postgres = is_postgres(url)
+        self.driver: Any = _postgres(url) if self.is_postgres else _sqlite(url)
+        self._used_at = time.monotonic()
+
+    def execute(self, sql: str, values: Mapping[str, Any] | None = None) -> list[Row]:
+        """Run a statement and return its rows, none where it has no result."""
+        text, lists = _translated(sql, self.is_postgres)
+        cursor = self.driver.execute(text, _bound(values, lists) or ())
+        rows: list[Row] = cursor.fetchall() if _HAS_ROWS.match(sql) else []
+        return rows
+
+    def execute_many(self, sql: str, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Run a statement for each of these rows of values: with PostgreSQL in one round trip."""
+        text, lists = _translated(sql, self.is_postgres)
+        if rows:
+            self.driver.cursor().executemany(text, [_bound(values, lists) for values in rows])
+
+    def insert(self, table: str, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Insert rows that all have the same columns."""
+        if not rows:
+            return
+        columns, mark = tuple(rows[0]), "%s" if self.is_postgres else "?"
+        # Several rows in one statement: at each step of one SQLite lets another thread run.
+        for start in range(0, len(rows), ROWS):
+            some = rows[start : start + ROWS]
+            values = [value for row in some for value in row.values()]
+            self.driver.execute(_insertion(table, columns, len(some), mark), values)
+
+    def begin(self) -> None:
+        """Begin a transaction that writes."""
+        # A deferred transaction that turns into a writer can fail with "busy" without waiting.
+        self.driver.execute("BEGIN" if self.is_postgres else "BEGIN IMMEDIATE")
+
+    def commit(self) -> None:
+        """Commit; when this returns, what was written since `begin` is on disk."""
+        self.driver.execute("COMMIT")
+        self._used_at = time.monotonic()
+
+    def is_alive(self) -> bool:
+        """Tell whether the server is still at the other end; if not, the connection is closed."""
+        if self.is_postgres and time.monotonic() - self._used_at > FRESH:
+            try:
+                self.driver.execute("SELECT 1")
+            except Exception:  # of whatever kind: a new connection says what is wrong
+                self.close()
+                return False
+        self._used_at = time.monotonic()
+        return True
+
+    def close(self) -> None:
+        """Close it; what was not committed is undone."""
+        with suppress(Exception):
+            self.driver.close()
+
+
+def is_postgres(url: str) -> bool:
+    """Tell a URL of PostgreSQL from one of SQLite."""
+    return not url.startswith("sqlite")
+
+
+def driver_error(url: str) -> type[Exception]:
+    """Return the base class of what the driver for this URL raises."""
+    if not is_postgres(url):
+        return sqlite3.Error
+    import psycopg
+
+    return psycopg.Error
+
+
+def one_line(error: BaseException) -> str:
+    """Return a driver's error in one line, without the statement and its values."""
+    return (str(error) or type(error).__name__).strip().split("\n")[0]
+
+
+def _bound(values: Mapping[str, Any] | None, lists: Sequence[str]) -> Mapping[str, Any] | None:
+    """Return the values as the driver binds them: SQLite takes a list as JSON."""
+    if not lists or not values:
+        return values
+    return {**values, **{name: json.dumps(values[name]) for name in lists}}
+
+
+@cache
+def _translated(sql: str, postgres: bool) -> tuple[str, tuple[str, ...]]:
+    """Return a statement as the driver wants it, and the values that it wants as JSON."""
+    if postgres:
+        text = _LIST.sub(r"= ANY(:\1)", sql.replace("%", "%%"))
+        return _VALUE.sub(r"%(\1)s", text), ()
+    return _LIST.sub(r"IN (SELECT value FROM json_each(:\1))", sql), tuple(_LIST.findall(sql))
+
+
+@cache
+def _insertion(table: str, columns: tuple[str, ...], rows: int, mark: str) -> str:
+    row = f"({', '.join([mark] * len(columns))})"
+    return f"INSERT INTO {table} ({', '.join(columns)}) VALUES {', '.join([row] * rows)}"
+
+
+def _sqlite(url: str) -> sqlite3.Connection:
+    # Transactions begin where `begin` says, and each connection is one thread's at a time.
+    connection = sqlite3.connect(
+        url.removeprefix("sqlite:///"),
+        timeout=BUSY_TIMEOUT,
+        isolation_level=None,
+        check_same_thread=False,
+    )
+    connection.row_factory = sqlite3.Row
+    try:
+        _use_wal(connection)
+        # FULL: a commit returns when it is on disk, which is what a 200 promises.
+        for pragma in ("synchronous=FULL", "foreign_keys=ON"):
+            connection.execute(f"PRAGMA {pragma}")
+    except sqlite3.Error:  # locked, or not a database at all
+        connection.close()
+        raise
+    return connection
+
+
+def _use_wal(connection: sqlite3.Connection) -> None:
+    """Switch to a write-ahead log where the disk allows one; others may do the same just now."""
+    deadline = time.monotonic() + BUSY_TIMEOUT
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+            return
+        except sqlite3.OperationalError as error:
+            # Only here SQLite does not wait by itself for whoever has its lock.
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+            time.sleep(0.02)
+
+
+def _postgres(url: str) -> Any:
+    import psycopg
+    from psycopg.conninfo import conninfo_to_dict
+    from psycopg.rows import dict_row
+
+    options: dict[str, Any] = {**_GONE, **conninfo_to_dict(url)}
+    # No prepared statements: a pooler in transaction mode gives each transaction another session.
+    return psycopg.connect(**options, autocommit=True, row_factory=dict_row, prepare_threshold=None)

@@ -1,0 +1,95 @@
+"""Accepting events: what is stored, and what is a duplicate."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from outbox_helpers import DEFAULT, DEV, claim, claim_one, put, rows
+from support import Clock, event
+
+from bridge.model import Bot, Target
+from bridge.storage.outbox import Outbox
+
+
+def test_what_was_accepted_is_claimed_with_its_whole_event(outbox: Outbox, clock: Clock) -> None:
+    target = Target("default", ("wang", "@all"), "crashlog-short")
+    number = put(outbox, clock, target, notes="修复", odd={"a": [1, 2.5, True]})
+    [delivery] = claim_one(outbox).deliveries
+    assert delivery.event.id == number
+    assert delivery.event.type == "updateVersion"
+    assert delivery.event.payload == {
+        "type": "updateVersion",
+        "title": "OooPlay",
+        "notes": "修复",
+        "odd": {"a": [1, 2.5, True]},
+    }
+    assert delivery.event.received_at == clock()
+    assert delivery.target == target
+    assert delivery.messages_sent == 0
+
+
+def test_an_event_for_nobody_is_kept_and_not_told(outbox: Outbox, clock: Clock) -> None:
+    outbox.accept([(event(clock), ())])
+    assert len(rows(outbox, "events")) == 1
+    assert claim(outbox) == []
+
+
+def test_events_of_one_body_are_stored_together(outbox: Outbox, clock: Clock) -> None:
+    told = [(event(clock, n=n), (DEFAULT, DEV)) for n in range(3)]
+    accepted = outbox.accept(told)
+    assert len({a.event for a in accepted}) == 3
+    assert len(rows(outbox)) == 6
+
+
+def test_the_same_payload_again_is_told_once(outbox: Outbox, clock: Clock) -> None:
+    first = put(outbox, clock, timestamp=1)
+    clock.advance(599)
+    [again] = outbox.accept([(event(clock, timestamp=600), (DEFAULT,))])
+    assert (again.event, again.duplicate) == (first, True)
+    assert len(rows(outbox)) == 1
+
+
+def test_after_the_window_the_same_payload_is_news(outbox: Outbox, clock: Clock) -> None:
+    first = put(outbox, clock)
+    clock.advance(600)
+    assert put(outbox, clock) != first
+
+
+@pytest.mark.parametrize("change", [{"title": "Other"}, {"build_version": "2"}, {"updated": "x"}])
+def test_any_other_field_makes_it_another_event(
+    outbox: Outbox, clock: Clock, change: dict[str, object]
+) -> None:
+    assert put(outbox, clock) != put(outbox, clock, **change)
+
+
+def test_the_same_payload_for_other_bots_is_another_event(outbox: Outbox, clock: Clock) -> None:
+    one = outbox.accept([(event(clock), (DEV,))], ["dev"])
+    two = outbox.accept([(event(clock), (DEFAULT,))], ["default"])
+    three = outbox.accept([(event(clock), (DEFAULT, DEV))], ["dev", "default"])
+    again = outbox.accept([(event(clock), (DEFAULT, DEV))], ["default", "dev"])
+    assert len({a[0].event for a in (one, two, three)}) == 3
+    assert again[0].duplicate and again[0].event == three[0].event
+
+
+def test_the_order_of_keys_does_not_make_another_event(outbox: Outbox, clock: Clock) -> None:
+    one = event(clock)
+    turned = type(one)(one.type, dict(reversed(one.payload.items())), one.received_at)
+    outbox.accept([(one, (DEFAULT,))])
+    assert outbox.accept([(turned, (DEFAULT,))])[0].duplicate
+
+
+def test_equal_events_in_one_body_are_told_once(outbox: Outbox, clock: Clock) -> None:
+    accepted = outbox.accept([(event(clock), (DEFAULT,)), (event(clock), (DEFAULT,))])
+    assert [a.duplicate for a in accepted] == [False, True]
+
+
+def test_dedupe_can_be_switched_off(database_url: str, bots: dict[str, Bot], clock: Clock) -> None:
+    outbox = Outbox(database_url, bots, rate=18, max_age=9.0, dedupe=0.0, clock=clock)
+    assert put(outbox, clock) != put(outbox, clock)
+    outbox.database.close()
+
+
+def test_many_at_once_with_the_same_payload_are_told_once(outbox: Outbox, clock: Clock) -> None:
+    with ThreadPoolExecutor(16) as pool:
+        numbers = list(pool.map(lambda _: put(outbox, clock), range(64)))
+    assert len(set(numbers)) == 1
+    assert len(rows(outbox)) == 1

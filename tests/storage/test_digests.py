@@ -1,0 +1,110 @@
+"""Digests: which deliveries go into one message, and quiet hours."""
+
+from outbox_helpers import BUSY, DEFAULT, SENT, claim, claim_one, put, put_many, rows, states
+from support import Clock
+
+from bridge.model import Bot, Target
+from bridge.storage.outbox import Outbox
+
+
+def test_the_first_event_of_a_quiet_bot_goes_alone_however_many_wait(
+    outbox: Outbox, clock: Clock
+) -> None:
+    put_many(outbox, clock, 50)
+    assert len(claim_one(outbox).deliveries) == 1
+
+
+def test_more_than_the_rate_lets_through_is_told_together(outbox: Outbox, clock: Clock) -> None:
+    put_many(outbox, clock, 19)
+    outbox.record(claim_one(outbox), SENT)
+    attempt = claim_one(outbox)  # 18 wait and 17 may go
+    assert len(attempt.deliveries) == 18
+    outbox.record(attempt, SENT)
+    assert states(outbox) == ["sent"] * 19
+
+
+def test_as_many_as_the_rate_lets_through_go_one_by_one(outbox: Outbox, clock: Clock) -> None:
+    put_many(outbox, clock, 18)
+    for _ in range(18):
+        attempt = claim_one(outbox)
+        assert len(attempt.deliveries) == 1
+        outbox.record(attempt, SENT)
+    assert states(outbox) == ["sent"] * 18
+
+
+def test_what_a_digest_had_no_room_for_stays(outbox: Outbox, clock: Clock) -> None:
+    put_many(outbox, clock, 30)
+    outbox.record(claim_one(outbox), SENT)
+    attempt = claim_one(outbox)
+    outbox.record(attempt, SENT, deliveries=attempt.deliveries[:10])
+    assert states(outbox) == ["sent"] * 11 + ["pending"] * 19
+    assert claim_one(outbox).deliveries[0].id == attempt.deliveries[10].id
+    digest = max(row["id"] for row in rows(outbox, "attempts"))
+    links = rows(outbox, "attempt_deliveries")
+    assert [row["delivery_id"] for row in links if row["attempt_id"] == digest] == [
+        delivery.id for delivery in attempt.deliveries[:10]
+    ]
+
+
+def test_a_digest_that_fails_is_told_again_whole(outbox: Outbox, clock: Clock) -> None:
+    put_many(outbox, clock, 30)
+    outbox.record(claim_one(outbox), SENT)
+    attempt = claim_one(outbox)
+    outbox.record(attempt, BUSY)
+    clock.advance(2)
+    assert claim_one(outbox).deliveries == attempt.deliveries
+
+
+def test_the_events_of_a_digest_hold_what_it_shows(outbox: Outbox, clock: Clock) -> None:
+    fields = {"title": "A", "device_type": "iOS", "os_version": "1", "build_version": "2"}
+    for n in range(20):
+        put(outbox, clock, **fields, notes="n" * 500, message="m", link="https://a.b", n=n)
+    outbox.record(claim_one(outbox), SENT)
+    shown = claim_one(outbox).deliveries[0].event
+    assert shown.type == "updateVersion"
+    assert shown.payload == {**fields, "link": "https://a.b", "notes": "n" * 300}
+
+
+def test_a_delivery_on_its_way_is_not_told_once_more_in_a_digest(
+    outbox: Outbox, clock: Clock
+) -> None:
+    put_many(outbox, clock, 30)
+    first = claim_one(outbox)
+    outbox.record(first, SENT, unfinished=[first.deliveries[0].id])
+    second = claim_one(outbox)
+    assert [d.messages_sent for d in second.deliveries] == [1]
+    outbox.record(second, SENT)
+    assert first.deliveries[0].id not in {d.id for d in claim_one(outbox).deliveries}
+
+
+def test_what_is_held_is_told_as_a_digest_when_its_quiet_hours_end(
+    database_url: str, bots: dict[str, Bot], outbox: Outbox, clock: Clock
+) -> None:
+    held = Target("default", not_before=clock() + 3600)
+    put_many(outbox, clock, 3, held)
+    urgent = put(outbox, clock, DEFAULT, title="urgent")
+    attempt = claim_one(outbox)
+    assert [d.event.id for d in attempt.deliveries] == [urgent]
+    outbox.record(attempt, SENT)
+    assert claim(outbox) == []
+    outbox.database.close()
+    restarted = Outbox(
+        database_url,
+        bots,
+        rate=18,
+        max_age=86400.0,
+        dedupe=600.0,
+        clock=clock,
+    )
+    clock.advance(3599)
+    assert claim(restarted) == []
+    clock.advance(1)
+    assert len(claim_one(restarted).deliveries) == 3
+    restarted.database.close()
+
+
+def test_what_is_held_does_not_grow_too_old_meanwhile(outbox: Outbox, clock: Clock) -> None:
+    put(outbox, clock, Target("default", not_before=clock() + 80_000))
+    clock.advance(86_400)
+    assert states(outbox) == ["pending"]
+    assert len(claim_one(outbox).deliveries) == 1

@@ -1,0 +1,199 @@
+"""The bridge's own notices: stopped bots, expired deliveries."""
+
+import pytest
+from outbox_helpers import (
+    BUSY,
+    DEFAULT,
+    DEV,
+    SENT,
+    STOPPED,
+    claim,
+    claim_one,
+    health,
+    put,
+    rows,
+    states,
+)
+from support import Clock
+
+from bridge.model import Bot, Secret
+from bridge.storage.outbox import Outbox
+from bridge.storage.results import STOPPED_RETRY
+
+
+def bot_row(outbox: Outbox, name: str) -> dict[str, object]:
+    return next(row for row in rows(outbox, "bots") if row["name"] == name)
+
+
+def alarms(outbox: Outbox, kind: str = "botStopped") -> list[dict[str, object]]:
+    return [row for row in rows(outbox, "events") if row["type"] == kind]
+
+
+def test_a_stopped_bot_keeps_its_deliveries_and_default_hears_of_it(
+    outbox: Outbox, clock: Clock
+) -> None:
+    put(outbox, clock, DEV)
+    assert outbox.record(claim_one(outbox), STOPPED).rest_until == clock() + STOPPED_RETRY
+    alarm = claim_one(outbox)
+    assert alarm.bot == "default"
+    assert alarm.deliveries[0].event.type == "botStopped"
+    assert alarm.deliveries[0].event.payload["bot"] == "dev"
+    assert health(outbox).stopped == {"dev": "invalid_webhook"}
+    assert states(outbox)[0] == "pending"
+
+
+def test_if_default_is_the_dead_one_any_other_hears_of_it(outbox: Outbox, clock: Clock) -> None:
+    put(outbox, clock, DEFAULT)
+    outbox.record(claim_one(outbox), STOPPED)
+    assert claim_one(outbox).bot == "dev"
+
+
+def test_with_no_bot_left_for_the_notice_the_log_says_so(
+    outbox: Outbox, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    put(outbox, clock, DEV)
+    outbox.record(claim_one(outbox), STOPPED)
+    outbox.record(claim_one(outbox), STOPPED)  # the alarm itself, at default
+    assert "no other bot can send a notice" in caplog.text
+    assert claim(outbox) == []
+
+
+def test_an_alarm_comes_at_most_once_an_hour(outbox: Outbox, clock: Clock) -> None:
+    put(outbox, clock, DEV)
+    outbox.record(claim_one(outbox), STOPPED)
+    outbox.record(claim_one(outbox), SENT)
+    clock.advance(STOPPED_RETRY - 1)
+    assert claim(outbox) == []
+    clock.advance(1)
+    outbox.record(claim_one(outbox), STOPPED)
+    assert len(alarms(outbox)) == 2
+
+
+def test_a_stopped_bot_that_answers_again_is_no_longer_stopped(
+    outbox: Outbox, clock: Clock
+) -> None:
+    put(outbox, clock, DEV)
+    outbox.record(claim_one(outbox), STOPPED)
+    outbox.record(claim_one(outbox), SENT)
+    clock.advance(STOPPED_RETRY)
+    outbox.record(claim_one(outbox), SENT)
+    assert health(outbox).stopped == {}
+
+
+def test_a_passing_failure_does_not_hide_that_a_bot_is_stopped(
+    outbox: Outbox, clock: Clock
+) -> None:
+    put(outbox, clock, DEV)
+    outbox.record(claim_one(outbox), STOPPED)
+    outbox.record(claim_one(outbox), SENT)
+    clock.advance(STOPPED_RETRY)
+    outbox.record(claim_one(outbox), BUSY)
+    assert health(outbox).stopped == {"dev": "invalid_webhook"}
+
+
+def test_a_stopped_bot_is_tried_when_told_to(outbox: Outbox, clock: Clock) -> None:
+    put(outbox, clock, DEV)
+    outbox.record(claim_one(outbox), STOPPED)
+    outbox.record(claim_one(outbox), SENT)
+    assert outbox.resume("dev")
+    assert claim_one(outbox).bot == "dev"
+    assert not outbox.resume("nobody")
+
+
+@pytest.mark.parametrize(("key", "tried"), [("new-key", True), ("key-of-dev", False)])
+def test_a_stopped_bot_is_tried_when_its_key_has_changed(
+    database_url: str, bots: dict[str, Bot], outbox: Outbox, clock: Clock, key: str, tried: bool
+) -> None:
+    put(outbox, clock, DEV)
+    outbox.record(claim_one(outbox), STOPPED)
+    outbox.record(claim_one(outbox), SENT)
+    dev = Bot("dev", Secret(f"http://wecom.invalid/cgi-bin/webhook/send?key={key}"))
+    restarted = Outbox(
+        database_url,
+        {**bots, "dev": dev},
+        rate=18,
+        max_age=86400.0,
+        dedupe=600.0,
+        clock=clock,
+    )
+    restarted.open()
+    assert [a.bot for a in claim(restarted)] == (["dev"] if tried else [])
+    restarted.database.close()
+
+
+TABLES = ("events", "deliveries", "bots", "attempts", "attempt_deliveries")
+
+
+def test_no_key_stands_in_the_database(outbox: Outbox, clock: Clock) -> None:
+    put(outbox, clock, DEFAULT, DEV)
+    for attempt in claim(outbox):
+        outbox.record(attempt, STOPPED)
+    stored = [row for table in TABLES for row in rows(outbox, table)]
+    assert len(stored) >= 8
+    assert "key-of-" not in repr(stored)
+
+
+def test_what_is_too_old_expires_and_a_notice_says_how_many(outbox: Outbox, clock: Clock) -> None:
+    for n in range(3):
+        put(outbox, clock, DEV, n=n)
+    clock.advance(86400)
+    notice = claim_one(outbox)
+    assert states(outbox)[:3] == ["expired"] * 3
+    assert notice.bot == "dev"
+    assert notice.deliveries[0].event.payload == {"bot": "dev", "count": 3, "hours": 24.0}
+
+
+def test_notices_of_expiry_come_at_most_once_an_hour_and_count_all(
+    outbox: Outbox, clock: Clock
+) -> None:
+    put(outbox, clock, DEV)
+    outbox.record(claim_one(outbox), STOPPED)
+    outbox.record(claim_one(outbox), SENT)  # the alarm
+    clock.advance(60)
+    put(outbox, clock, DEV, n=2)
+    put(outbox, clock, DEV, n=3)
+    clock.advance(86400 - 60)
+    by_bot = {attempt.bot: attempt for attempt in claim(outbox)}
+    assert by_bot["default"].deliveries[0].event.payload["count"] == 1
+    outbox.record(by_bot["default"], SENT)
+    outbox.record(by_bot["dev"], STOPPED)
+    outbox.record(claim_one(outbox), SENT)  # the alarm of that
+    clock.advance(60)
+    assert claim(outbox) == []
+    assert health(outbox).pending == 0
+    clock.advance(3600)
+    assert claim_one(outbox).deliveries[0].event.payload["count"] == 2
+
+
+def test_a_notice_that_expires_makes_no_further_notice(outbox: Outbox, clock: Clock) -> None:
+    put(outbox, clock, DEV)
+    for _ in range(4):
+        clock.advance(86400)
+        claim(outbox)
+    assert len(alarms(outbox, "expired")) == 1
+
+
+def test_news_of_a_stopped_bot_go_to_default(outbox: Outbox, clock: Clock) -> None:
+    put(outbox, clock, DEV)
+    outbox.record(claim_one(outbox), STOPPED)
+    outbox.record(claim_one(outbox), SENT)
+    clock.advance(86400)
+    assert claim_one(outbox).bot == "default"
+
+
+def test_what_waits_for_a_bot_that_is_no_longer_configured_expires_too(
+    database_url: str, bots: dict[str, Bot], outbox: Outbox, clock: Clock
+) -> None:
+    put(outbox, clock, DEV)
+    left = Outbox(
+        database_url,
+        {"default": bots["default"]},
+        rate=18,
+        max_age=86400.0,
+        dedupe=600.0,
+        clock=clock,
+    )
+    assert claim(left) == []
+    clock.advance(86400)
+    assert claim_one(left).bot == "default"
+    left.database.close()
