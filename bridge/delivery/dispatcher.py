@@ -17,6 +17,9 @@ from bridge.storage.retention import prune
 log = logging.getLogger(__name__)
 
 POLL = 1.0  # seconds between two looks for what became due, or other processes have stored
+# Seconds after a look that found nothing: while all bots rest, each event would cause another one,
+# and take the processor from the threads that answer Pgyer.
+AFTER_NOTHING = 0.02
 TROUBLE = 2.0  # seconds to wait when the database cannot be used
 PRUNE_EVERY = 600.0  # seconds
 MAX_SENDERS = 64  # calls under way at once
@@ -73,19 +76,23 @@ class Dispatcher:
                 thread.join()
         self._pool.shutdown(wait=True)
 
-    def run_once(self) -> int:
-        """Claim what is due for the senders that are free, and let them send; return how many."""
+    def run_once(self) -> bool:
+        """Claim what is due for the senders that are free, and let them send.
+
+        Returns whether anything was due, or may be once a sender is free.
+        """
         self._tidy()
         calls = self._limit.reserve()
+        if not calls:
+            return True
         claimed: list[Attempt] = []
         try:
-            if calls:
-                claimed = self._outbox.claim(len(calls))
+            claimed = self._outbox.claim(len(calls))
         finally:
             self._limit.release(calls[len(claimed) :])
         for attempt, call in zip(claimed, calls, strict=False):
             self._pool.submit(self._send, attempt, call)
-        return len(claimed)
+        return bool(claimed)
 
     def _send(self, attempt: Attempt, call: Call) -> None:
         try:
@@ -100,19 +107,18 @@ class Dispatcher:
         log.info("dispatching for %s%s", ", ".join(names[:SHOWN_BOTS]), more)
         while not self._stopping.is_set():
             self._wakeup.clear()
-            pause = POLL
+            pause = 0.0
             try:
-                self.run_once()
+                if not self.run_once():
+                    pause = AFTER_NOTHING
             except StorageError as error:
                 log.error("the outbox cannot be used: %s; next try in %.0f s", error, TROUBLE)
                 pause = TROUBLE
             except Exception:  # a bug must not end the loop
                 log.exception("a bug in the dispatcher; next try in %.0f s", TROUBLE)
                 pause = TROUBLE
-            if pause == POLL:
+            if not self._stopping.wait(pause):
                 self._wakeup.wait(POLL)
-            else:
-                self._stopping.wait(pause)
 
     def _listen(self) -> None:
         """Be notified by other processes; where that fails, the look each POLL is left."""
