@@ -277,7 +277,7 @@ def test_it_reports_every_problem_at_once(folder: Path) -> None:
     ]
     report = refused.value.report()
     lines = report.splitlines()
-    assert lines[0] == f"The bridge cannot start: {len(names)} problem(s) to mend first."
+    assert lines[0] == f"The bridge cannot start: {len(names)} problem(s) to fix first."
     assert len(lines) == 1 + len(names)
     for name in names:
         assert sum(line.startswith(f"  - {name}") for line in lines[1:]) == 1, f"{name}\n{report}"

@@ -19,8 +19,8 @@ from werkzeug.wrappers import Request, Response
 from bridge import metrics
 from bridge.errors import StorageError, TooLargeError
 from bridge.model import Event, Route, Target
-from bridge.receiving import decoding as pgyer
 from bridge.receiving.decoding import MAX_BODY
+from bridge.receiving.event_types import KNOWN_TYPES
 from bridge.receiving.intake import Accept, Intake, Receipt
 from bridge.settings import Settings
 from bridge.storage.outbox import Accepted
@@ -145,7 +145,7 @@ def _count(receipt: Receipt, took: float) -> None:
         metrics.events("other", "ping").inc()
     for event, _, accepted in receipt.stored:
         # Types come from outside, and each new one would be another series for ever.
-        kind = event.type if event.type in pgyer.KNOWN_TYPES else "other"
+        kind = event.type if event.type in KNOWN_TYPES else "other"
         outcome = "duplicate" if accepted.duplicate else "accepted"
         metrics.events(kind, "undecodable" if event.error else outcome).inc()
 
