@@ -1,18 +1,18 @@
 """Everything that the bridge raises on purpose.
 
 BridgeError
-├── SettingsError      the start is refused; carries every problem, so that one reading mends all
-├── UndecodableError   a body in which no event can be found
-├── TooLargeError      a body that is, or unpacks to, more than the bridge takes
-└── StorageError       the database did not take a write; the sender may try again
-    └── SchemaError    the database was written by a newer bridge than this one
+├── SettingsError      the start is refused; carries all problems, so that they can be fixed at once
+├── UndecodableError   a body without an event in it
+├── TooLargeError      a body that is over the limit, as sent or decompressed
+└── StorageError       a write failed and nothing of it was stored; the sender may try again
+    └── SchemaError    the schema belongs to a newer bridge than this one
 """
 
 from collections.abc import Sequence
 
 
 class BridgeError(Exception):
-    """The root of all."""
+    """The base class of all of them."""
 
 
 class SettingsError(BridgeError):
@@ -23,22 +23,22 @@ class SettingsError(BridgeError):
         super().__init__("\n".join(problems))
 
     def report(self) -> str:
-        """Return the one message that is shown to whoever starts the bridge."""
-        head = f"The bridge cannot start: {len(self.problems)} problem(s) to mend first."
+        """Return one message with all problems, for whoever starts the bridge."""
+        head = f"The bridge cannot start: {len(self.problems)} problem(s) to fix first."
         return "\n".join([head, *(f"  - {problem}" for problem in self.problems)])
 
 
 class UndecodableError(BridgeError):
-    """No event can be found in a body; the text says what was tried last."""
+    """A body has no event in it; the text says why the last reading failed."""
 
 
 class TooLargeError(BridgeError):
-    """A body is larger than the limit, as it came or once unpacked."""
+    """A body is over the limit, as sent or decompressed."""
 
 
 class StorageError(BridgeError):
-    """The database did not take a write, and nothing of it was stored."""
+    """A write to the database failed, and nothing of it was stored."""
 
 
 class SchemaError(StorageError):
-    """The schema in the database is not one that this version knows how to bring up to date."""
+    """The schema in the database is one that this version cannot upgrade from."""

@@ -1,4 +1,4 @@
-"""Log lines for the person at 2 a.m.: text or JSON, and never a secret in them."""
+"""Log lines as text or JSON, with every secret replaced by `***`."""
 
 import json
 import logging
@@ -12,10 +12,10 @@ from bridge.settings import Settings
 
 
 class RedactingFormatter(logging.Formatter):
-    """Formats a record, traceback included, and then blots out every secret.
+    """Formats a record with its traceback, and then redacts every secret.
 
-    It works on the finished line, since a secret can come in by any door: requests puts the
-    whole webhook URL into its exceptions, gunicorn the path into its access log.
+    The finished line is redacted, because secrets come in many ways: requests puts the whole
+    webhook URL into its exceptions, gunicorn the path into its access log.
     """
 
     def __init__(self, secrets: Sequence[str] = (), style: str = "text") -> None:
@@ -26,13 +26,13 @@ class RedactingFormatter(logging.Formatter):
         self.forms = forms(secrets)
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return one line; a text line is followed by its traceback, where there is one."""
+        """Return one line; a text line is followed by the traceback, if there is one."""
         if self.as_json:
             return self._as_json(record)
         return redact(super().format(record), self.forms)
 
     def formatMessage(self, record: logging.LogRecord) -> str:
-        """Return a text line's one line: a sender's line break begins no new one."""
+        """Return the line without line breaks: a sender cannot forge a log line with one."""
         return re.sub(r"[\r\n]+", " ⏎ ", super().formatMessage(record))
 
     def _as_json(self, record: logging.LogRecord) -> str:
@@ -45,7 +45,7 @@ class RedactingFormatter(logging.Formatter):
         }
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
-        # Redacted before it is JSON: a secret may be a number, or hold what JSON escapes.
+        # Redacted before it is JSON: a secret may be a number, or contain what JSON escapes.
         shown = {
             key: fact if isinstance(fact, int | float | None) else redact(str(fact), self.forms)
             for key, fact in line.items()
@@ -54,7 +54,7 @@ class RedactingFormatter(logging.Formatter):
 
 
 def forms(secrets: Sequence[str]) -> list[str]:
-    """Return secrets as they may stand in a text: plain, in a URL, in a repr; longest first."""
+    """Return the secrets as they may appear in a text: plain, in a URL, in a repr."""
     found = {
         form
         for secret in secrets
@@ -64,15 +64,15 @@ def forms(secrets: Sequence[str]) -> list[str]:
 
 
 def redact(text: str, forms: Sequence[str]) -> str:
-    """Return the text with each of these forms of a secret as `***`."""
+    """Return the text with every one of these forms replaced by `***`."""
     for form in forms:
         text = text.replace(form, "***")
     return text
 
 
 def config(settings: Settings) -> dict[str, Any]:
-    """Return a `logging.config.dictConfig` that also holds gunicorn's own loggers."""
-    # The bridge has a line of its own for each event; gunicorn's for each request helps in a hunt.
+    """Return a configuration for `logging.config.dictConfig`, gunicorn's own loggers included."""
+    # The bridge logs each event itself; gunicorn's line for each request is for debugging.
     requests_shown = "INFO" if settings.log_level == "DEBUG" else "WARNING"
     formatter = {
         "()": RedactingFormatter,

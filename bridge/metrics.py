@@ -1,7 +1,7 @@
-"""What is counted as it happens, for Prometheus.
+"""Counters and histograms for Prometheus.
 
-With several workers each keeps its numbers in a file of PROMETHEUS_MULTIPROC_DIR, which
-gunicorn.conf.py sets, and whichever worker is asked adds them up.
+With several workers each writes its values to a file in PROMETHEUS_MULTIPROC_DIR, which
+gunicorn.conf.py sets, and the worker that answers a scrape adds them up.
 """
 
 import os
@@ -15,22 +15,24 @@ from prometheus_client.multiprocess import MultiProcessCollector
 
 _QUICK = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
-_EVENTS = Counter("bridge_events", "Events by what became of them.", ["type", "outcome"])
-events = cache(_EVENTS.labels)  # looked up for every request
+_EVENTS = Counter("bridge_events", "Events received, by outcome.", ["type", "outcome"])
+events = cache(_EVENTS.labels)  # the lookup of labels is slow, and every request needs it
 ATTEMPTS = Counter("bridge_attempts", "Calls to WeCom.", ["bot", "errcode", "reason"])
-DELIVERIES = Counter("bridge_deliveries", "Settled deliveries.", ["bot", "state"])
+DELIVERIES = Counter(
+    "bridge_deliveries", "Deliveries that reached a final state.", ["bot", "state"]
+)
 ACKNOWLEDGE = Histogram(
-    "bridge_acknowledge_seconds", "From a request of Pgyer's to its answer.", buckets=_QUICK
+    "bridge_acknowledge_seconds", "From a request of Pgyer to its answer.", buckets=_QUICK
 )
 DELIVERED = Histogram(
     "bridge_delivered_seconds",
-    "From an event's arrival to WeCom's taking it.",
+    "From receiving an event to WeCom accepting its message.",
     buckets=(*_QUICK, 30.0, 60.0, 300.0, 3600.0),
 )
 
 
 class _Collected:
-    """Presents metrics that were read for one scrape."""
+    """A collector of metrics that were read beforehand, for one scrape."""
 
     def __init__(self, metrics: Iterable[Metric]) -> None:
         self._metrics = list(metrics)
@@ -39,19 +41,19 @@ class _Collected:
         return self._metrics
 
 
-def exposition(now: Iterable[Metric]) -> bytes:
-    """Return all that is counted, of every worker, and the metrics that hold `now`, as text."""
+def exposition(current: Iterable[Metric]) -> bytes:
+    """Return the counters of all workers, and the `current` metrics, in Prometheus's text form."""
     registry = CollectorRegistry()
     if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
         MultiProcessCollector(registry)  # type: ignore[no-untyped-call]  # it has no annotations
     else:
         registry.register(REGISTRY)
-    registry.register(_Collected(now))
+    registry.register(_Collected(current))
     return generate_latest(registry)
 
 
 def build() -> str:
-    """Return the bridge's version, where it is installed or in its checkout."""
+    """Return the version of the installed package, `unknown` in a bare checkout."""
     try:
         return version("pgyer-wecom-bridge")
     except PackageNotFoundError:

@@ -11,7 +11,7 @@ from urllib.parse import quote, quote_plus
 
 import pytest
 
-from bridge.logs import RedactingFormatter, config, redact
+from bridge.logs import RedactingFormatter, config, forms, redact
 from bridge.settings import Settings, load
 
 KEY = "693a91f6-7xxx-4bc4"
@@ -186,11 +186,43 @@ def test_both_tokens_of_a_rotation_are_secrets(style: str) -> None:
 
 
 def test_a_secret_that_is_a_number_leaves_a_json_line_whole() -> None:
-    secrets = settings(BRIDGE_ADMIN_PASSWORD="2048").secrets
+    secrets = settings(BRIDGE_ADMIN_PASSWORD="20482048").secrets
     text = RedactingFormatter(secrets, "json").format(
-        record("the password is %s", "2048", facts={"event": 2048, "bytes": 120481})
+        record("the password is %s", "20482048", facts={"event": 20482048, "bytes": 1204820481})
     )
     assert json.loads(text)["message"] == "the password is ***"
+
+
+ORDINARY = "deploy of the bridge: post 1 to postgres is pending, key=pending, /pgyer is up"
+
+
+@pytest.mark.parametrize(
+    "short", ["p", "1", "e", "is", "of", "post", "bridge", "postgres", "/", "."]
+)
+def test_a_short_secret_does_not_blot_ordinary_words(short: str) -> None:
+    database = f"postgresql://user:{quote(short, safe='')}@host/name"
+    secrets = settings(DATABASE_URL=database).secrets
+    assert redact(ORDINARY, forms(secrets)) == ORDINARY
+    shown = redact(f"cannot connect to {database}", forms(secrets))
+    assert shown == "cannot connect to ***"
+
+
+@pytest.mark.parametrize("short", ["p", "7", "post", "bridge", "pending"])
+def test_a_short_secret_is_redacted_in_a_url(short: str) -> None:
+    secrets = settings(
+        WECOM_BOT_KEY=short,
+        BRIDGE_TOKEN=short,
+        DATABASE_URL=f"postgresql://user:{short}@host/name",
+    ).secrets
+    for text in (
+        f"Max retries exceeded with url: /cgi-bin/webhook/send?key={short} (…)",
+        f"GET /send?debug=on&key={short} HTTP/1.1",
+        f'"POST /pgyer/{short}/dev HTTP/1.1"',
+        f"postgresql://user:{short}@other/name",
+    ):
+        assert "***" in (shown := redact(text, forms(secrets)))
+        assert f"={short}" not in shown and f"/{short}" not in shown and f":{short}" not in shown
+    assert redact(ORDINARY, forms(secrets)) == ORDINARY
 
 
 def test_redact_leaves_what_is_no_secret() -> None:

@@ -19,7 +19,7 @@ from bridge.sandbox import Sandbox, serve
 from bridge.settings import default_templates
 
 PATIENCE = 30.0  # seconds for the start, and again for the samples to arrive
-PASSWORD = "demo"  # of the console, which listens on loopback only
+PASSWORD = "demo-demo"  # of the console, which listens on loopback only
 _ROOT = Path(__file__).parent.parent.parent
 _ROUTES = """\
 [[route]]

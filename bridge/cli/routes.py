@@ -12,7 +12,7 @@ from bridge.cli.terminal import Terminal, one_line
 from bridge.errors import TooLargeError, UndecodableError
 from bridge.model import Event, Route, Target
 from bridge.receiving import decoding as pgyer
-from bridge.receiving.routing import failing, looked_at, targets
+from bridge.receiving.routing import compared, failing, targets
 from bridge.wiring import Bridge
 
 
@@ -108,7 +108,7 @@ def _explain(bridge: Bridge, terminal: Terminal, event: Event, told: Sequence[Ta
 
 
 def _why(event: Event, rule: Route, condition: str) -> str:
-    values = " / ".join(dict.fromkeys(filter(None, looked_at(event, condition))))[:80]
+    values = " / ".join(dict.fromkeys(filter(None, compared(event, condition))))[:80]
     return f"{condition} = {one_line(values)}, 不是 not {' | '.join(rule.conditions[condition])}"
 
 

@@ -1,4 +1,4 @@
-"""routes.toml → Routes; Event → Targets: which bots hear of an event, how and when; pure."""
+"""routes.toml → Routes; Event → Targets: the bots that an event is sent to, how and when; pure."""
 
 import difflib
 import re
@@ -9,11 +9,11 @@ from datetime import datetime, timedelta, tzinfo
 from fnmatch import fnmatchcase
 from typing import Any, TypeVar
 
-from bridge.model import Event, Route, Target
+from bridge.model import Event, Route, Target, as_text
 
 T = TypeVar("T")
 
-# A condition's name in a rule → the event's field that it looks at.
+# A condition's name in a rule → the event's field that it compares.
 CONDITIONS = {
     "type": "type",
     "app": "title",
@@ -23,7 +23,7 @@ CONDITIONS = {
 }
 _KEYS = (*CONDITIONS, "bots", "mention", "template", "attach", "quiet", "continue")
 ATTACHMENTS = ("qrcode", "log")
-_EVERYTHING = Route(rule=0, bots=("default",))
+_TO_DEFAULT = Route(rule=0, bots=("default",))
 
 
 def parse(text: str, file: str, bots: Collection[str]) -> tuple[list[Route], list[str]]:
@@ -33,7 +33,7 @@ def parse(text: str, file: str, bots: Collection[str]) -> tuple[list[Route], lis
     except (ValueError, RecursionError) as error:
         return [], [f"{file}: {error}"]
     problems = [
-        f"{file}: unknown key {key!r}: rules stand under [[route]]"
+        f"{file}: unknown key {key!r}: write each rule under [[route]]"
         for key in document
         if key != "route"
     ]
@@ -46,20 +46,21 @@ def parse(text: str, file: str, bots: Collection[str]) -> tuple[list[Route], lis
     routes = []
     for number, table in enumerate(tables, 1):
         line = f":{lines[number - 1]}" if len(lines) == len(tables) else ""
-        rule = _Rule(table, f"{file}{line} (rule {number})")
-        routes.append(rule.route(number, bots))
-        problems += rule.problems
+        reader = _RuleReader(table, f"{file}{line} (rule {number})")
+        routes.append(reader.route(number, bots))
+        problems += reader.problems
     return routes, problems
 
 
-class _Rule:
-    """Takes one rule's values out of its table and gathers what is wrong with them."""
+class _RuleReader:
+    """Reads the values of one rule's table and collects what is wrong with them."""
 
     def __init__(self, table: dict[str, Any], where: str) -> None:
         self.table, self.where = table, where
         self.problems: list[str] = []
 
     def route(self, number: int, bots: Collection[str]) -> Route:
+        """Return the rule as a Route; `bots` are the names that it may use."""
         for key in sorted(self.table.keys() - set(_KEYS)):
             self._problem(f"unknown key {key!r}{_hint(key, _KEYS)}")
         names = tuple(name.lower() for name in self.words("bots", empty=True) or ())
@@ -83,7 +84,7 @@ class _Rule:
         )
 
     def attachments(self) -> tuple[str, ...] | None:
-        """Return what a rule attaches, None where it does not say."""
+        """Return the rule's attachments, None where the event's type decides."""
         if "attach" not in self.table:
             return None
         names = self.words("attach", empty=True)
@@ -120,6 +121,7 @@ class _Rule:
         return tuple(word.strip() for word in words)
 
     def value(self, key: str, kind: type[T], what: str, default: T) -> T:
+        """Return a value of one type; `what` names that type to whoever wrote another."""
         value = self.table.get(key, default)
         if isinstance(value, kind):
             return value
@@ -138,37 +140,45 @@ def _hint(word: str, known: Iterable[str]) -> str:
 def targets(
     event: Event, routes: Sequence[Route], zone: tzinfo, bots: Sequence[str] = ()
 ) -> list[Target]:
-    """Return whom an event is told to: by the routes, or else to `bots`, named in the URL.
+    """Return an event's targets: the bots of the rules that match, or `bots` (those in the URL).
 
-    First match wins, unless a rule goes on to the ones below it; what matches nothing goes to
-    `default`. A bot that several rules name is told once, with the mentions and attachments of
-    them all, and at once if one of them has no quiet hours now (in `zone`). For bots named in the
-    URL the rules that match still choose all but the bots.
+    The first match wins, unless that rule says `continue`; an event that matches no rule goes to
+    `default`. A bot that several rules name is one target, with the mentions and attachments of
+    all of them, delayed only if every one of them has quiet hours now (in `zone`). With `bots` the
+    matching rules still choose everything else.
     """
     matched = matching(event, routes)
     if bots:
         matched = [replace(route, bots=tuple(bots)) for route in matched]
-    usual = ("log",) if event.type == "crashlog" else ()
+    by_type = ("log",) if event.type == "crashlog" else ()
     found: dict[str, Target] = {}
     for route in matched:
-        not_before = quiet_end(route.quiet, event.received_at, zone)
-        attach = usual if route.attach is None else route.attach
         for bot in route.bots:
-            known = found.get(bot, Target(bot, not_before=not_before))
-            found[bot] = Target(
+            target = Target(
                 bot,
-                tuple(dict.fromkeys((*known.mention, *route.mention))),
-                known.template or route.template,
-                tuple(dict.fromkeys((*known.attach, *attach))),
-                min(known.not_before, not_before),
+                route.mention,
+                route.template,
+                by_type if route.attach is None else route.attach,
+                quiet_end(route.quiet, event.received_at, zone),
             )
+            found[bot] = _merged(found[bot], target) if bot in found else target
     return list(found.values())
+
+
+def _merged(first: Target, second: Target) -> Target:
+    return Target(
+        first.bot,
+        tuple(dict.fromkeys((*first.mention, *second.mention))),
+        first.template or second.template,
+        tuple(dict.fromkeys((*first.attach, *second.attach))),
+        min(first.not_before, second.not_before),
+    )
 
 
 def quiet_end(quiet: tuple[int, int] | None, now: float, zone: tzinfo) -> float:
     """Return the epoch time at which quiet hours end, 0 where there are none now.
 
-    They may reach across midnight: `22:00-08:00` are those before it and those after it.
+    They may span midnight, as `22:00-08:00` does.
     """
     if quiet is None:
         return 0.0
@@ -184,32 +194,32 @@ def quiet_end(quiet: tuple[int, int] | None, now: float, zone: tzinfo) -> float:
 
 
 def matching(event: Event, routes: Sequence[Route]) -> list[Route]:
-    """Return the rules that apply to an event; without any, the one that goes to `default`."""
+    """Return the rules that apply to an event; where none does, the one that sends to `default`."""
     matched = []
     for route in routes:
         if not failing(event, route):
             matched.append(route)
             if not route.continues:
                 break
-    return matched or [_EVERYTHING]
+    return matched or [_TO_DEFAULT]
 
 
 def failing(event: Event, route: Route) -> list[str]:
-    """Return the names of a rule's conditions that an event does not meet: none, it matches."""
+    """Return the names of the rule's conditions that the event fails; [] means that it matches."""
     return [
         name
         for name, globs in route.conditions.items()
-        if not any(_like(value, glob) for value in looked_at(event, name) for glob in globs)
+        if not any(_matches(value, glob) for value in compared(event, name) for glob in globs)
     ]
 
 
-def looked_at(event: Event, condition: str) -> tuple[str, ...]:
-    """Return what a condition looks at; the type both as it came and as the bridge names it."""
-    value = event.fields[CONDITIONS[condition]]
+def compared(event: Event, condition: str) -> tuple[str, ...]:
+    """Return the values that a condition compares; a type both as sent and as the bridge's name."""
+    value = as_text(event.payload.get(CONDITIONS[condition]))
     return (event.type, value) if condition == "type" else (value,)
 
 
-def _like(value: str, glob: str) -> bool:
-    """Compare without regard to case; a name with brackets in it also matches itself."""
+def _matches(value: str, glob: str) -> bool:
+    """Compare case-insensitively; a value also matches itself where it has brackets in it."""
     value, glob = value.casefold(), glob.casefold()
     return value == glob or fnmatchcase(value, glob)

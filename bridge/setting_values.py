@@ -1,0 +1,238 @@
+"""The text of one variable → its checked value; pure.
+
+Each function raises a ValueError that reads on after the variable's name and says what to write
+instead. It never contains the value, which may be a secret.
+"""
+
+import importlib.util
+import ipaddress
+import re
+from collections.abc import Callable
+from urllib.parse import SplitResult, parse_qs, parse_qsl, quote, unquote, urlsplit
+from zoneinfo import ZoneInfo
+
+WECOM = "https://qyapi.weixin.qq.com"
+_SEND = "/cgi-bin/webhook/send"
+_WEBHOOK = f"{WECOM}{_SEND}?key=…"
+_KEY = re.compile(r"(?=.*[A-Za-z0-9])[A-Za-z0-9_.~-]+")
+_ONE_ROBOT = "each robot has a variable of its own, such as WECOM_BOT_KEY_DEV"
+
+# What documentation and examples write where a secret belongs.
+_PLACEHOLDER = re.compile(
+    r"(your|paste|put|insert|enter|replace|change|choose|fill)([-_.~]|me|this|key|token|pass|bot).*"
+    r"|.*[-_.~]here|[x*.~_-]{2,}|[0_-]+"
+    r"|((wecom|bot|bridge|api|admin|secret|webhook)[-_]?)*(key|token|secret|password|webhook)"
+    r"|none|null|undefined|todo|tbd|example|placeholder|\$?\{.*\}|<.*>",
+    re.IGNORECASE,
+)
+
+
+def webhook(value: str, api: str) -> str:
+    """Return a bot's webhook URL; a bare key gets `api` before it."""
+    if len(re.findall("https?://", value)) > 1:
+        raise ValueError(f"has more than one address: {_ONE_ROBOT}")
+    if re.search(r"[\s,;|，；、]", value):
+        raise ValueError(
+            "has a blank, comma or line break in it: it must be one bare key or one webhook URL, "
+            f"without quotes or blanks; {_ONE_ROBOT}"
+        )
+    key, parts = value, None
+    if not _KEY.fullmatch(value) or "weixin.qq.com" in value:
+        key, parts = _key_in(value)
+    if _PLACEHOLDER.fullmatch(key):
+        raise ValueError(
+            "is a placeholder: write the key of your robot, or its webhook URL as WeCom shows it"
+        )
+    if not parts:
+        return f"{api}{_SEND}?key={key}"
+    if parts.hostname == urlsplit(WECOM).hostname and parts.path != _SEND:
+        raise ValueError(f"is an address of WeCom, but not of a webhook: it must be {_WEBHOOK}")
+    return value
+
+
+def _key_in(value: str) -> tuple[str, SplitResult]:
+    try:
+        parts = _address(value)
+        [key] = parse_qs(parts.query)["key"]
+    except (ValueError, KeyError):
+        raise ValueError(
+            f"is neither a bare key nor a webhook URL such as {_WEBHOOK}; its host and port must "
+            "be right, too"
+        ) from None
+    if not _KEY.fullmatch(key):
+        raise ValueError(
+            f"has a key with wrong characters: copy {_WEBHOOK} again as WeCom shows it"
+        )
+    return key, parts
+
+
+def _address(value: str) -> SplitResult:
+    """Split an http(s) address; ValueError where no host or port can be like this."""
+    if re.search(r"[\s\\\x00-\x1f\x7f]", value):  # urlsplit would drop line breaks
+        raise ValueError
+    parts = urlsplit(value)
+    host = parts.hostname or ""
+    if parts.scheme not in ("http", "https") or host in ("http", "https") or parts.port == 0:
+        raise ValueError
+    if ":" in host or re.search(r"(^|\.)\d+\.?$", host):
+        ipaddress.ip_address(host.partition("%")[0])
+    elif len(host) > 253 or not re.fullmatch(r"[\w-]{1,63}(\.[\w-]{1,63})*\.?", host):
+        raise ValueError
+    return parts
+
+
+def _base(value: str) -> SplitResult:
+    try:
+        parts = _address(value)
+    except ValueError:
+        parts = None
+    if not parts or parts.query or parts.fragment:
+        raise ValueError("must be an address such as https://example.com, without ? and #")
+    return parts
+
+
+def api_url(value: str) -> str:
+    """Return the base that bare keys are appended to, without the path that comes with them."""
+    if "key=" in value:
+        raise ValueError(
+            f"must be the base alone, such as https://example.com ({WECOM} is the default): "
+            "the key belongs into WECOM_BOT_KEY"
+        )
+    _base(value)
+    return re.sub(r"(/cgi-bin(/webhook(/send)?)?)?/*$", "", value)
+
+
+def public_url(value: str) -> str:
+    """Return the bridge's own address without a slash at its end; '' stays ''."""
+    if not value:
+        return ""
+    parts = _base(value)
+    if "@" in parts.netloc or re.search(r"/pgyer/.|/console(/|$)", parts.path):
+        raise ValueError(
+            "must be the bridge's own address, such as https://example.com, "
+            "without a password, /pgyer/… or /console behind it"
+        )
+    return value.rstrip("/")
+
+
+def token(value: str) -> str:
+    """Return one secret part of the receiver's URL."""
+    if not re.fullmatch(r"[A-Za-z0-9._~-]+", value):
+        raise ValueError("is a part of a URL: only letters, digits and . _ ~ -")
+    if not re.search(r"[A-Za-z0-9]", value):
+        raise ValueError("needs letters or digits: choose a long random word")
+    return _no_placeholder(value)
+
+
+def password(value: str) -> str:
+    """Return the admin password; '' stays ''."""
+    if value and len(value) < 8:
+        raise ValueError("is too short: use at least 8 characters, better 16")
+    return _no_placeholder(value) if value else ""
+
+
+def _no_placeholder(value: str) -> str:
+    if _PLACEHOLDER.fullmatch(value):
+        raise ValueError("is a placeholder: choose a random word, e.g. by: openssl rand -hex 16")
+    return value
+
+
+def database_url(value: str) -> str:
+    """Return the URL of an SQLite file, or of PostgreSQL as libpq reads it."""
+    scheme, _, rest = value.partition("://")
+    if scheme == "sqlite":
+        if not rest.startswith("/") or re.search(r"^/$|:memory:|\?", rest):
+            raise ValueError(
+                "must name a file, without options: "
+                "sqlite:///bridge.db (or sqlite:////data/bridge.db)"
+            )
+        return value
+    if scheme not in ("postgres", "postgresql"):
+        raise ValueError("must begin with sqlite:///, postgres:// or postgresql://")
+    if not importlib.util.find_spec("psycopg"):
+        raise ValueError("needs psycopg: pip install 'pgyer-wecom-bridge[postgres]'")
+    # libpq wants special characters in a password escaped; whoever pasted it may not know.
+    if found := database_password(value):
+        rest = rest.replace(f":{found}@", f":{quote(unquote(found), safe='')}@", 1)
+    value = f"postgresql://{rest}"
+    try:
+        parts = urlsplit(value)
+        good = parts.port != 0 and not re.search(r"\s", value)
+    except ValueError:
+        good = False
+    if not good:
+        raise ValueError("must be like postgres://user:password@host:5432/name, its port a number")
+    if parts.query:
+        _check_parameters(parts.query)
+    return value
+
+
+def _check_parameters(query: str) -> None:
+    """Raise where a parameter is none of libpq's, which would refuse every connection."""
+    from psycopg.pq import Conninfo  # here, since most processes that read settings need it not
+
+    known = {option.keyword.decode() for option in Conninfo.get_defaults()}
+    for name, value in parse_qsl(query, keep_blank_values=True):
+        if name in known or (name, value) == ("ssl", "true"):
+            continue
+        advice = "leave it out"
+        if name in ("schema", "currentSchema", "search_path"):
+            advice = "write options=-csearch_path%3D<schema> instead"
+        elif name in ("ssl", "sslaccept", "usessl", "useSSL"):
+            advice = "write sslmode=require instead"
+        elif name in ("pgbouncer", "connection_limit", "pool_timeout", "prepareThreshold"):
+            advice = "leave it out, a pooler needs no setting"
+        shown = name if re.fullmatch(r"\w{1,30}", name) else "that"
+        raise ValueError(f"has the parameter {shown}, which PostgreSQL does not know: {advice}")
+
+
+def database_password(url: str) -> str:
+    """Return the password in a database's URL as it is written there, '' where there is none."""
+    scheme, _, rest = url.partition("://")
+    if scheme == "sqlite":
+        return ""
+    # A password may contain any character, `@` and `?` too; after the host an `@` is an option's.
+    user, at, host = rest.partition("@")
+    return f"{user}{at}{host.partition('?')[0]}".rpartition("@")[0].partition(":")[2]
+
+
+def timezone(value: str) -> ZoneInfo:
+    """Return the time zone of that name."""
+    try:
+        return ZoneInfo(value)
+    except (OSError, ValueError, KeyError):
+        raise ValueError("must be a time zone such as Asia/Shanghai or UTC") from None
+
+
+def whole(least: int, most: int = 10**6) -> Callable[[str], int]:
+    """Return a reader of whole numbers in this range."""
+
+    def parse(value: str) -> int:
+        if not re.fullmatch(r"[0-9]{1,7}", value) or not least <= int(value) <= most:
+            raise ValueError(f"must be a whole number from {least} to {most}")
+        return int(value)
+
+    return parse
+
+
+def number(allow_zero: bool = False) -> Callable[[str], float]:
+    """Return a reader of positive decimal numbers."""
+
+    def parse(value: str) -> float:
+        good = re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", value)
+        if not good or (float(value) == 0 and not allow_zero):
+            raise ValueError(f"must be a number {'of 0 or more' if allow_zero else 'above 0'}")
+        return float(value)
+
+    return parse
+
+
+def one_of(*choices: str, fold: Callable[[str], str]) -> Callable[[str], str]:
+    """Return a reader of one of these words, whose case `fold` evens out."""
+
+    def parse(value: str) -> str:
+        if fold(value) not in choices:
+            raise ValueError(f"must be one of {', '.join(choices)}")
+        return fold(value)
+
+    return parse

@@ -1,0 +1,152 @@
+"""What routes.toml says is read rule by rule; every mistake in it is named with file and line."""
+
+import pytest
+
+from bridge.model import Route
+from bridge.receiving.routing import parse
+
+BOTS = ("default", "dev", "ops", "qa")
+
+
+def rules(text: str) -> list[Route]:
+    routes, problems = parse(text, "routes.toml", BOTS)
+    assert problems == []
+    return routes
+
+
+def problems(text: str) -> list[str]:
+    return parse(text, "routes.toml", BOTS)[1]
+
+
+@pytest.mark.parametrize(
+    ("line", "mention"),
+    [
+        ('mention = "li"', ("li",)),
+        ('mention = ["li", " @all ", "13800138000"]', ("li", "@all", "13800138000")),
+        ("mention = []", ()),
+        ("", ()),
+    ],
+)
+def test_mention_is_a_text_or_a_list(line: str, mention: tuple[str, ...]) -> None:
+    [route] = rules(f"[[route]]\n{line}\n")
+    assert route.mention == mention
+
+
+@pytest.mark.parametrize(
+    ("given", "template"),
+    [
+        ("crash_short-2", "crash_short-2"),
+        ("crash.text.j2", "crash.text"),
+        ("崩溃", "崩溃"),
+        ("", ""),
+    ],
+)
+def test_template_is_a_name(given: str, template: str) -> None:
+    [route] = rules(f'[[route]]\ntemplate = "{given}"\n')
+    assert route.template == template
+
+
+def test_rules_are_numbered_from_one() -> None:
+    assert [route.rule for route in rules("[[route]]\n[[route]]\n[[route]]\n")] == [1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("line", "hint"),
+    [
+        ('bots = "nobody"', "unknown bot 'nobody' (there are: default, dev, ops, qa)"),
+        ('bots = ["dev", "opps"]', "unknown bot 'opps', did you mean 'ops'?"),
+        ("bots = 1", "bots must be a text or a list of texts, not 1"),
+        ("bots = [1]", "bots must be a text or a list of texts, not [1]"),
+        ('bots = ""', "bots must be a text or a list of texts"),
+        ('bots = ["dev", " "]', "bots must be a text or a list of texts"),
+        ("bots = true", "bots must be a text or a list of texts"),
+        ('typ = "crashlog"', "unknown key 'typ', did you mean 'type'?"),
+        ('mentions = "li"', "unknown key 'mentions', did you mean 'mention'?"),
+        ('bot = "dev"', "unknown key 'bot', did you mean 'bots'?"),
+        ('Type = "crashlog"', "unknown key 'Type', did you mean 'type'?"),
+        ('os_version = "4"', "unknown key 'os_version'"),
+        ("xyzzy = 1", "unknown key 'xyzzy'"),
+        ("type = []", "type must be a text or a list of texts, not []"),
+        ('type = ""', "type must be a text or a list of texts"),
+        ('app = ["QQ", 7]', "app must be a text or a list of texts"),
+        ("version = 2.4", "version must be a text or a list of texts, not 2.4"),
+        ('device = { a = "b" }', "device must be a text or a list of texts"),
+        ("action = 2026-01-01", "action must be a text or a list of texts"),
+        ("mention = 13800138000", "mention must be a text or a list of texts"),
+        ('mention = ["li", ""]', "mention must be a text or a list of texts"),
+        ('continue = "yes"', "continue must be true or false, not 'yes'"),
+        ("continue = 1", "continue must be true or false, not 1"),
+        ('template = ["a"]', "template must be text, not ['a']"),
+        ("template = 5", "template must be text, not 5"),
+        ('template = "../etc/passwd"', "template must be a name such as"),
+        ('template = "a b"', "template must be a name such as"),
+    ],
+)
+def test_it_names_file_line_and_rule_of_what_is_wrong(line: str, hint: str) -> None:
+    text = f'# routes\n[[route]]\nbots = "dev"\n\n [[ route ]]  # the second\n{line}\n'
+    [problem] = problems(text)
+    assert problem.startswith("routes.toml:5 (rule 2): ")
+    assert hint in problem
+
+
+def test_it_names_every_problem_of_every_rule() -> None:
+    found = problems(
+        '[[route]]\nbots = ["a1", "b2"]\ncontinue = 0\n'
+        '[[route]]\nbots = "dev"\n'
+        "[[route]]\ntype = 3\nfoo = 1\n[other]\n"
+    )
+    where = [problem.split(": ")[0] for problem in found]
+    assert sorted(where) == [
+        "routes.toml",
+        *["routes.toml:1 (rule 1)"] * 3,
+        *["routes.toml:6 (rule 3)"] * 2,
+    ]
+
+
+def test_lines_are_right_in_a_file_from_windows() -> None:
+    [problem] = problems('# one\r\n\r\n[[route]]\r\nbots = "x"\r\n')
+    assert problem.startswith("routes.toml:3 (rule 1): ")
+
+
+def test_without_a_line_to_name_it_names_the_rule() -> None:
+    [problem] = problems('route = [{ bots = "dev" }, { bots = "x" }]\n')
+    assert problem.startswith("routes.toml (rule 2): ")
+
+
+def test_a_broken_file_is_named_with_the_line() -> None:
+    [problem] = problems('[[route]]\nbots = "dev"\ntype = crashlog\n')
+    assert problem.startswith("routes.toml: ")
+    assert "line 3" in problem
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ('[route]\nbots = "dev"\n', "under [[route]], with two brackets"),
+        ("route = 5\n", "under [[route]], with two brackets"),
+        ("route = [1]\n", "under [[route]], with two brackets"),
+        ('bots = "dev"\n', "unknown key 'bots': write each rule under [[route]]"),
+        ("[[routes]]\n", "unknown key 'routes': write each rule under [[route]]"),
+    ],
+)
+def test_each_rule_is_written_under_route_in_two_brackets(text: str, hint: str) -> None:
+    [problem] = problems(text)
+    assert problem.startswith("routes.toml: ")
+    assert hint in problem
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("quiet = '22-8'", "quiet must be two times such as 22:00-08:00, not '22-8'"),
+        ("quiet = '24:00-08:00'", "quiet must be two times"),
+        ("quiet = '08:00-08:00'", "quiet begins when it ends"),
+        ("quiet = 7", "quiet must be a text, not 7"),
+        ("attach = ['pdf']", "attach knows qrcode and log, not 'pdf'"),
+        ("attach = 1", "attach must be a text or a list of texts, not 1"),
+    ],
+)
+def test_bad_quiet_hours_and_attachments_are_problems(line: str, said: str) -> None:
+    _, problems = parse(f"[[route]]\n{line}\n", "routes.toml", ["default"])
+    assert any(said in problem for problem in problems), problems
+    assert all(problem.startswith("routes.toml:1 (rule 1): ") for problem in problems)
