@@ -61,7 +61,7 @@ def preview(
         with _template(bridge, subject, bool(event_id or payload)) as (renderer, template):
             events = _events(bridge, subject, template, event_id, payload)
             shown = _rendered(bridge, renderer, events, template, bots)
-            problems = renderer.problems
+            problems = sorted(renderer.problems_by_file.values())
         if as_json:
             messages = [_as_json(each, n) for each in shown for n in range(len(each.messages))]
             terminal.json({"messages": messages, "problems": problems})

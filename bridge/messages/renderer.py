@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from jinja2 import DictLoader, Template
+from jinja2 import DictLoader, Template, nodes
 from markupsafe import Markup
 
 from bridge.messages import attachments
@@ -45,16 +45,24 @@ _TRIAL_PAYLOADS: tuple[dict[str, object], ...] = (
         "action": "应用更新",
         "title": "OooPlay",
         "link": "https://www.pgyer.com/oooplay",
+        "message": "您的应用OooPlay有了新的版本(2.4)更新。",
+        "type": "updateVersion",
         "os_version": "2.4",
         "build_version": "139",
         "created": "2015-10-09 11:25:16",
+        "updated": "2015-10-09 11:25:16",
         "timestamp": 1444361118,
         "appsize": "2238036",
         "device_type": "iOS",
+        "appQRCodeURL": "https://www.pgyer.com/app/qrcode/oooplay",
         "notes": "修复\n崩溃",
     },
     {"link": "https://www.pgyer.com/oooplay", "title": "OooPlay"},
 )
+
+
+class BlankError(ValueError):
+    """A template made a message in which there is nothing to see."""
 
 
 class Renderer:
@@ -70,13 +78,13 @@ class Renderer:
 
     @property
     def problems(self) -> list[str]:
-        """Return what is wrong with the templates, a line each, with file and line."""
-        return sorted(self.problems_by_file.values())
+        """Return what is wrong with broken templates, a line each, with file and line."""
+        return sorted(self._files.problems.values())
 
     @property
     def problems_by_file(self) -> Mapping[str, str]:
-        """Return what is wrong with a file by its name, with file and line."""
-        return self._files.problems
+        """Return the same by the name of the file, and why a good one failed on its last event."""
+        return {**self._files.failures, **self._files.problems}
 
     @property
     def files(self) -> Mapping[str, str]:
@@ -135,9 +143,12 @@ class Renderer:
     def _render(self, names: Iterable[str], generic: Template, make: Callable[[Template], T]) -> T:
         for template in self._files.good_versions(names):
             try:
-                return make(template)
+                result = make(template)
             except Exception as error:  # anything may come out of a user's template
-                self._files.record_failure(template, error)
+                self._files.record(template, error)
+            else:
+                self._files.record(template, None)
+                return result
         return make(generic)
 
 
@@ -152,9 +163,27 @@ def _try(stem: str, template: Template) -> None:
     target = Target("default")
     if stem == "digest":
         _digest([Delivery(n, event, target) for n, event in enumerate(events)], "", template)
-    else:
-        for event in events:
+        return
+    blanks = []
+    for event in events:
+        try:
             _main(event, target, template)
+        except BlankError as error:  # some events may have nothing to show
+            blanks.append(error)
+    if len(blanks) == len(events) and not _may_show_others(template):
+        raise blanks[0]
+
+
+def _may_show_others(template: Template) -> bool:
+    """Return whether a template that shows nothing of an event may show something of another."""
+    environment = _environment(template)
+    assert environment.loader and template.name
+    source = environment.loader.get_source(environment, template.name)[0]
+    tree = environment.parse(source)
+    return any(
+        not isinstance(node, nodes.Name) or node.name in ("payload", "event")
+        for node in tree.find_all((nodes.If, nodes.CondExpr, nodes.Include, nodes.Name))
+    )
 
 
 def _main(event: Event, target: Target, template: Template) -> tuple[Message, bool]:
@@ -174,6 +203,7 @@ def _main(event: Event, target: Target, template: Template) -> tuple[Message, bo
             body = parse_body(msgtype, render(room, room, room))
             return Message(msgtype, body), CUT in str(body)
         text, was_cut = fit(render, TEXT_LIMITS[msgtype])
+    _refuse_blank(text, mention)
     return Message(msgtype, {"content": text, **_lists(msgtype, target.mention)}), was_cut
 
 
@@ -199,8 +229,15 @@ def _digest(
     with environment.limited():
         groups = group_deliveries(deliveries)
         text, shown = fit_groups(groups, render, TEXT_LIMITS[msgtype])
+    _refuse_blank(text, mention)
     message = Message(msgtype, {"content": text, **_lists(msgtype, names)})
     return message, [delivery for group in shown for delivery in group.deliveries]
+
+
+def _refuse_blank(text: str, mention: str) -> None:
+    """Raise BlankError for a text that shows nothing beside its mention: WeCom would refuse it."""
+    if not any(char.isprintable() and char != " " for char in text.removesuffix(mention)):
+        raise BlankError("shows nothing")
 
 
 def _lists(msgtype: str, names: Sequence[str]) -> dict[str, list[str]]:

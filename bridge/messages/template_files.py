@@ -1,7 +1,8 @@
 """The folder of templates that users edit, read again when a file changes.
 
 A file that is broken, or that fails when it is tried, is replaced by its last good version. The
-problem is logged once, with file and line, and stays in `problems` until the file is fixed.
+problem is logged once, with file and line, and stays in `problems` until the file is fixed. A
+good file may still fail on one event: that stays in `failures` until it renders another.
 """
 
 import logging
@@ -42,7 +43,7 @@ class TemplateFiles:
         self._trial = trial
         self._lock = threading.Lock()
         self._content = _Content()
-        self._failures: dict[str, str] = {}
+        self.failures: dict[str, str] = {}  # by the name of the file, with file and line
         self._read()
 
     @property
@@ -52,8 +53,8 @@ class TemplateFiles:
 
     @property
     def problems(self) -> Mapping[str, str]:
-        """Return what is wrong by the name of the file, with file and line."""
-        return {**self._failures, **self._read().problems}
+        """Return what is wrong with broken files, by name, with file and line."""
+        return self._read().problems
 
     def good_versions(self, names: Iterable[str]) -> tuple[Template, ...]:
         """Return the newest and the last good version of the first of these names that has a file.
@@ -68,13 +69,17 @@ class TemplateFiles:
         versions = self._read().versions
         return next((file for file in _file_names(names) if file in versions), "")
 
-    def record_failure(self, template: Template, error: Exception) -> None:
-        """Keep, and log once, why a template could not render an event."""
+    def record(self, template: Template, error: Exception | None) -> None:
+        """Keep, and log once, why a file's newest version failed on an event; None: it did not."""
         file = template.name or ""
-        problem = describe(file, error)
-        if self._failures.get(file) != problem:
-            self._failures[file] = problem
-            log.error("template %s; its last good version or the generic one is used", problem)
+        if template not in self._content.versions.get(file, ())[:1]:
+            return
+        problem = describe(file, error) if error else ""
+        if not problem:
+            self.failures.pop(file, None)
+        elif self.failures.get(file) != problem:
+            self.failures[file] = problem
+            log.error("template %s; a former version or the generic one is used", problem)
 
     def _read(self) -> _Content:
         """Return the folder's content, read again if a file was changed, added or removed."""
@@ -88,7 +93,7 @@ class TemplateFiles:
             with self._lock:
                 if stamps != self._content.stamps:
                     self._content = self._load(dict(sorted(stamps.items())))
-                    self._failures = {}
+                    self.failures = {}
         return self._content
 
     def _load(self, stamps: Mapping[str, tuple[int, int]]) -> _Content:
@@ -107,23 +112,31 @@ class TemplateFiles:
                 known = ", ".join(TEMPLATE_MSGTYPES)
                 problems[file] = f"{file}: the name must end in .<msgtype>.j2, one of {known}"
                 continue
+            if file in problems:
+                versions[file] = former
+                continue
             try:
                 template = environments[msgtype].get_template(file)
                 self._trial(file.removesuffix(f".{msgtype}.j2"), template)
                 changed = old.sources.get(file) != sources[file]
                 versions[file] = (template, *former[:1]) if changed else (template, *former[1:2])
             except Exception as error:  # anything may come out of a user's template
-                problems.setdefault(file, describe(file, error))
+                problems[file] = describe(file, error)
                 versions[file] = former
         self._log_changes(problems)
         return _Content(stamps, sources, versions, problems)
 
     def _source(self, name: str, problems: dict[str, str]) -> str:
         try:
-            return (self._path / name).read_text(encoding="utf-8-sig")
-        except (OSError, UnicodeDecodeError) as error:
+            text = (self._path / name).read_text(encoding="utf-8-sig")
+            if "\0" in text:  # UTF-16 without a mark at its begin
+                raise ValueError("is not UTF-8 text")
+            return text
+        except UnicodeDecodeError:
+            problems[name] = f"{name}: is not UTF-8 text"
+        except (OSError, ValueError) as error:
             problems[name] = describe(name, error)
-            return self._content.sources.get(name, "")
+        return self._content.sources.get(name, "")
 
     def _log_changes(self, problems: Mapping[str, str]) -> None:
         before = self._content.problems
