@@ -1,6 +1,5 @@
 """Log lines as text or JSON, with every secret replaced by `***`."""
 
-import json
 import logging
 import re
 import time
@@ -8,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 from urllib.parse import quote, quote_plus
 
+from bridge.model import to_json
 from bridge.settings import Settings
 
 
@@ -50,7 +50,7 @@ class RedactingFormatter(logging.Formatter):
             key: fact if isinstance(fact, int | float | None) else redact(str(fact), self.forms)
             for key, fact in line.items()
         }
-        return json.dumps(shown, ensure_ascii=False)
+        return to_json(shown)
 
 
 def forms(secrets: Sequence[str]) -> list[str]:

@@ -90,8 +90,13 @@ def as_text(value: Any) -> str:
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
     if isinstance(value, Mapping | list):
-        return json.dumps(value, ensure_ascii=False) if value else ""
+        return to_json(value) if value else ""
     return str(value)
+
+
+def to_json(value: Any, *, indent: int | None = None) -> str:
+    """Return a value as JSON, with Chinese as it is."""
+    return json.dumps(value, ensure_ascii=False, indent=indent)
 
 
 def is_web_address(value: Any) -> bool:

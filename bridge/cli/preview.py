@@ -1,7 +1,6 @@
 """`bridge preview`: the messages that an event would make, without sending any."""
 
 import base64
-import json
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -15,14 +14,14 @@ from bridge.cli.common import EVENT_ID, body_of, bot_names, json_option, opened
 from bridge.cli.routes import about, decoded
 from bridge.cli.terminal import Terminal, visible
 from bridge.console.preview import examples
-from bridge.messages.markdown import LIMITS, size
+from bridge.messages.markdown import size
 from bridge.messages.renderer import Renderer
-from bridge.model import Delivery, Event, Message, Target
+from bridge.model import Delivery, Event, Message, Target, to_json
+from bridge.msgtypes import MSGTYPES, TEXT_LIMITS
 from bridge.receiving import routing
 from bridge.samples import samples
 from bridge.wiring import Bridge
 
-_FILE_LIMITS = {"image": 2 << 20, "file": 20 << 20}  # bytes, WeCom document 91770
 _DIGEST = "digest"
 
 
@@ -62,7 +61,7 @@ def preview(
         with _template(bridge, subject, bool(event_id or payload)) as (renderer, template):
             events = _events(bridge, subject, template, event_id, payload)
             shown = _rendered(bridge, renderer, events, template, bots)
-            problems = renderer.problems
+            problems = sorted(renderer.problems_by_file.values())
         if as_json:
             messages = [_as_json(each, n) for each in shown for n in range(len(each.messages))]
             terminal.json({"messages": messages, "problems": problems})
@@ -174,8 +173,8 @@ def _readable(message: Message) -> str:
     if message.msgtype == "file":
         lines = body["data"].count(b"\n") + 1
         return f"[文件 file {body['filename']}, {lines} 行 lines]"
-    if message.msgtype not in LIMITS:
-        return json.dumps(body, ensure_ascii=False, indent=2)
+    if message.msgtype not in TEXT_LIMITS:
+        return to_json(body, indent=2)
     lists = [f"[{name}: {', '.join(who)}]" for name, who in body.items() if name != "content"]
     return "\n".join([visible(body["content"]), *lists])
 
@@ -190,8 +189,8 @@ def _as_json(shown: _Shown, number: int) -> dict[str, Any]:
         used = len(body["data"])
         body = {"filename": body["filename"], "data": body["data"].decode()}
     else:
-        used = size(body.get("content") or json.dumps(body, ensure_ascii=False))
-    limit = {**LIMITS, **_FILE_LIMITS}.get(message.msgtype)
+        used = size(body.get("content") or to_json(body))
+    limit = MSGTYPES[message.msgtype].limit
     cut = shown.cut and not number
     return {
         "msgtype": message.msgtype, "bytes": used, "limit": limit, "cut": cut, "body": body,

@@ -1,6 +1,5 @@
 """Text for a terminal: nothing in it can steer the terminal, no secret shows, columns stay even."""
 
-import json
 import re
 import sys
 import unicodedata
@@ -13,6 +12,7 @@ import click
 
 from bridge.logs import forms, redact
 from bridge.messages.markdown import plain
+from bridge.model import to_json
 
 T = TypeVar("T")
 
@@ -51,7 +51,7 @@ class Terminal:
 
     def json(self, tree: Any) -> None:
         """Print a value as JSON; in its texts only the secrets are left out."""
-        text = json.dumps(self._redacted(tree), ensure_ascii=False, indent=2)
+        text = to_json(self._redacted(tree), indent=2)
         click.echo(_UNSEEN.sub(lambda found: f"\\u{ord(found[0]):04x}", text))
 
     def _redacted(self, tree: Any) -> Any:

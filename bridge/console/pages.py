@@ -14,6 +14,7 @@ from bridge.console.i18n import gettext as _
 from bridge.console.ops import LATE
 from bridge.messages import html as preview
 from bridge.model import FIELDS, Event, Target, as_text
+from bridge.msgtypes import MSGTYPES
 from bridge.storage.queries import BotLine, DeliveryLine, Wanted
 from bridge.wiring import Bridge
 
@@ -21,7 +22,6 @@ DAY = 86400.0  # seconds
 PAGE = 50  # events
 SHOWN_TEXT = 20_000  # characters of one value, and of a raw body
 SHOWN_FIELDS = 100
-PICTURES = {"news", "template_card", "markdown_v2"}  # msgtypes that may show one by its address
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ def add_pages(console: Blueprint, bridge: Bridge, clock: Callable[[], float]) ->
         found = history.event(event_id) or abort(404, _no_event(event_id))
         told = history.deliveries(event_id)
         shown = messages(bridge, found, told)
-        g.shows_pictures = any(message.msgtype in PICTURES for message in shown)
+        g.shows_pictures = any(MSGTYPES[message.msgtype].shows_pictures for message in shown)
         return render_template(
             "console/event.html",
             event=found,
@@ -174,7 +174,7 @@ def troubles(bridge: Bridge, lines: Sequence[BotLine], now: float) -> list[Troub
                 url_for("console.events", state="expired"),
             )
         )
-    for file, problem in sorted(bridge.renderer.wrong.items()):
+    for file, problem in sorted(bridge.renderer.problems_by_file.items()):
         found.append(
             Trouble(
                 _("A template is broken: %(problem)s", problem=problem),

@@ -13,12 +13,13 @@ from markupsafe import Markup
 
 from bridge.console.i18n import gettext as _
 from bridge.console.lint import Finding, lint, lint_message
-from bridge.console.pages import PICTURES, number
+from bridge.console.pages import number
 from bridge.messages import html as preview
 from bridge.messages.environment import BridgeEnvironment
-from bridge.messages.markdown import LIMITS, size
+from bridge.messages.markdown import size
 from bridge.messages.template_files import describe, msgtype_of
 from bridge.model import Event, Target
+from bridge.msgtypes import MSGTYPES, TEXT_LIMITS
 from bridge.receiving import decoding as pgyer
 from bridge.samples import samples
 from bridge.storage.queries import Wanted
@@ -70,7 +71,7 @@ def add_playground(console: Blueprint, bridge: Bridge) -> None:
     def template(file: str) -> ResponseReturnValue:
         source = known(file)
         choice = request.args.get("id", "") or request.args.get("event", "") or usual(bridge, file)
-        g.shows_pictures = not msgtype_of(file) or msgtype_of(file) in PICTURES
+        g.shows_pictures = not msgtype_of(file) or MSGTYPES[msgtype_of(file)].shows_pictures
         return render_template(
             "console/template.html",
             file=file,
@@ -136,7 +137,7 @@ def usual(bridge: Bridge, file: str) -> str:
 def files(bridge: Bridge) -> list[File]:
     """Return every file in the folder of templates, with the stored types that it tells."""
     renderer, kinds = bridge.renderer, bridge.queries.types()
-    wrong = renderer.wrong
+    wrong = renderer.problems_by_file
     used = {kind: renderer.file_for(Event(kind, {"type": kind}, 0.0)) for kind in kinds}
     asked = {
         route.rule: renderer.file_for(Event("", {}, 0.0), route.template)
@@ -171,10 +172,10 @@ def previewed(bridge: Bridge, source: str, file: str, event: Event) -> Result:
             findings.insert(
                 0, Finding("error", "%(problem)s", 0, {"problem": describe(file, error)})
             )
-        return Result(dialect, Markup(""), 0, LIMITS.get(dialect, 0), findings)
+        return Result(dialect, Markup(""), 0, TEXT_LIMITS.get(dialect, 0), findings)
     if name != "digest":
         findings += lint_message(event, message, was_cut)
     told = message.body.get("content")
     used = size(told if isinstance(told, str) else str(message.to_json()))
-    limit = LIMITS.get(message.msgtype, 0)
+    limit = TEXT_LIMITS.get(message.msgtype, 0)
     return Result(message.msgtype, Markup(preview.to_html(message)), used, limit, findings)

@@ -9,9 +9,9 @@ import segno
 
 from bridge.messages.markdown import plain, size
 from bridge.model import Event, Message, is_web_address
+from bridge.msgtypes import MSGTYPES
 
-_MIN_FILE = 6  # bytes, as the next
-_MAX_FILE = 20 << 20  # bytes, WeCom document 91770
+_MIN_FILE = 6  # bytes, document 91770
 _MAX_QR = 2000  # bytes; a QR code of level M holds 2,331
 
 
@@ -29,7 +29,7 @@ def qrcode(event: Event) -> list[Message]:
 
 def log_file(event: Event) -> list[Message]:
     """Return the whole notes as a text file, e.g. `OooPlay-iOS-2.4-139-crash.txt`."""
-    data = plain(event.fields["notes"]).encode()[:_MAX_FILE]
+    data = plain(event.fields["notes"]).encode()[: MSGTYPES["file"].limit]
     if len(data) < _MIN_FILE:
         return []
     kind = "crash" if event.type == "crashlog" else event.type or "event"

@@ -1,4 +1,4 @@
-"""What a template sees of an event, and how much of it, so that the message fits."""
+"""What a template sees of an event, and how much of it, so that the message fits; pure."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -6,14 +6,15 @@ from typing import Any
 
 from markupsafe import Markup
 
-from bridge.messages.markdown import LIMITS, defuse, fullest, plain, shorten, size
+from bridge.messages.markdown import defuse, largest_that_fits, plain, shorten, size
 from bridge.model import Event, as_text
+from bridge.msgtypes import MSGTYPES
 
 # A reader who sees these knows what a message is about: they are shortened last.
-_KEPT = {"action", "title", "link", "type", "os_version", "build_version", "device_type"}
+_KEY_FIELDS = {"action", "title", "link", "type", "os_version", "build_version", "device_type"}
 _OMITTED = "（其余从略）"
-_MAX_LEAVES = 1000  # of a payload: more texts than any message has room for
-_SHORT = 24  # bytes down to which long values give way before entries do
+_MAX_TEXTS = 1000  # of a payload: more than any message has room for
+_SHORT = 24  # bytes to which long values are cut before entries are left out
 
 
 class Untrusted(str):
@@ -39,66 +40,67 @@ def untrusted(tree: Any, msgtype: str) -> Any:
     return Untrusted(tree, msgtype) if isinstance(tree, str) else tree
 
 
-class View:
-    """What a template sees of an event, with the long values shortened as far as it is told."""
+class Context:
+    """The variables of a template for one event, with long values cut to given sizes."""
 
     def __init__(self, event: Event, msgtype: str) -> None:
         self._event = event
         self._msgtype = msgtype
-        self._leaves = _MAX_LEAVES
-        kept = {name: text for name, text in event.fields.items() if name in _KEPT and text}
-        rest = {name: value for name, value in event.payload.items() if name not in kept}
-        self._kept, self._payload = kept, self._tree(rest)
+        self._texts_left = _MAX_TEXTS
+        self._keys = [name for name in event.fields if name in _KEY_FIELDS and event.fields[name]]
+        others = {name: value for name, value in event.payload.items() if name not in self._keys}
+        self._payload = self._bounded(others)
 
-    def variables(self, cap: int, entries: int, kept: int) -> dict[str, Any]:
-        """Return the variables, every text in at most `cap` bytes.
+    def variables(self, value_size: int, entries: int, key_size: int) -> dict[str, Any]:
+        """Return the variables, with every text in at most `value_size` bytes.
 
-        Those that an event is known by may take `kept` bytes; every list or object in `payload`
-        has at most `entries` entries.
+        The fields that an event is known by may take `key_size` bytes; every list or object in
+        `payload` has at most `entries` entries.
         """
         fields = {
-            name: self._text(text, kept if name in _KEPT else cap)
+            name: self._cut(text, key_size if name in _KEY_FIELDS else value_size)
             for name, text in self._event.fields.items()
         }
-        first = {name: fields[name] for name in self._kept if fields[name]}
         event = {
             "id": self._event.id,
-            "type": self._text(self._event.type, max(kept, _SHORT)),
+            "type": self._cut(self._event.type, max(key_size, _SHORT)),
             "received_at": self._event.received_at,
         }
-        payload = {**first, **self._shortened(self._payload, cap, entries)}
-        if self._leaves <= 0:
+        keys = {name: fields[name] for name in self._keys if fields[name]}
+        payload = {**keys, **self._cut_tree(self._payload, value_size, entries)}
+        if self._texts_left <= 0:
             payload["…"] = _OMITTED
         return {**fields, "payload": payload, "event": event}
 
-    def _tree(self, value: Any) -> Any:
-        """Return a payload's texts without what is empty, as many as a message could ever show."""
+    def _bounded(self, value: Any) -> Any:
+        """Return a payload's texts without empty ones, as many as a message could ever show."""
         if isinstance(value, Mapping):
-            pairs = ((key, self._tree(item)) for key, item in value.items() if self._leaves > 0)
+            pairs = ((key, self._bounded(v)) for key, v in value.items() if self._texts_left > 0)
             return {key: item for key, item in pairs if item}
         if isinstance(value, list):
-            return [item for item in (self._tree(i) for i in value if self._leaves > 0) if item]
-        self._leaves -= 1
+            items = (self._bounded(item) for item in value if self._texts_left > 0)
+            return [item for item in items if item]
+        self._texts_left -= 1
         return as_text(value)
 
-    def _shortened(self, tree: Any, cap: int, entries: int) -> Any:
+    def _cut_tree(self, tree: Any, value_size: int, entries: int) -> Any:
         if isinstance(tree, str):
-            return self._text(tree, cap)
-        left = _OMITTED if len(tree) > entries else ""
+            return self._cut(tree, value_size)
+        too_many = len(tree) > entries
         if isinstance(tree, list):
-            shown = [self._shortened(item, cap, entries) for item in tree[:entries]]
-            return [*shown, left] if left else shown
+            shown = [self._cut_tree(item, value_size, entries) for item in tree[:entries]]
+            return [*shown, _OMITTED] if too_many else shown
         pairs = {
-            self._text(key, max(cap, _SHORT)): self._shortened(item, cap, entries)
+            self._cut(key, max(value_size, _SHORT)): self._cut_tree(item, value_size, entries)
             for key, item in list(tree.items())[:entries]
         }
-        return {**pairs, "…": left} if left else pairs
+        return {**pairs, "…": _OMITTED} if too_many else pairs
 
-    def _text(self, text: str, room: int) -> str:
+    def _cut(self, text: str, room: int) -> str:
         """Shorten a text; an address is kept whole or left out: half of one leads nowhere."""
         if len(text) > room // 4 and re.match(r"https?://\S+\Z", text[:5000]):
             text = text if size(text) <= room else ""
-        if self._msgtype not in LIMITS:
+        if MSGTYPES[self._msgtype].is_json:
             return shorten(plain(text), room)
         return Untrusted(shorten(text, room), self._msgtype)
 
@@ -117,25 +119,22 @@ def _nested(value: Any) -> str:
     return f"({text})" if isinstance(value, Mapping | list | tuple) else text
 
 
-Render = Callable[[int, int, int], str]
+def fit(render: Callable[[int, int, int], str], limit: int) -> tuple[str, bool]:
+    """Return a template's longest rendering in `limit` bytes, and whether values were cut.
 
-
-def fitting(render: Render, limit: int) -> tuple[str, bool]:
-    """Return the fullest of a template's renderings in `limit` bytes, and if it had to be cut.
-
-    `render` takes the three limits of `View.variables`. Tried in this order, the first that fits:
-    the long values shortened; fewer entries of `payload`; what the event is known by shortened.
+    `render` takes the three sizes of `Context.variables`. The first of these that fits is used:
+    everything whole; long values cut; fewer entries of `payload`; what the event is known by cut.
     Raises ValueError where the template's own text is too long.
     """
     whole = render(limit, limit, limit)
     if size(whole) <= limit:
         return whole, False
-    stages: tuple[Callable[[int], str], ...] = (
-        lambda room: render(room, limit, limit),
-        lambda room: render(_SHORT, room, limit),
-        lambda room: render(0, 0, room),
+    stages: tuple[tuple[Callable[[int], str], int], ...] = (
+        (lambda room: render(room, limit, limit), _SHORT),
+        (lambda room: render(_SHORT, room, limit), 1),
+        (lambda room: render(0, 0, room), 0),
     )
-    for stage, low in zip(stages, (_SHORT, 1, 0), strict=True):
-        if size(stage(low)) <= limit:
-            return fullest(stage, low, limit, limit)[1], True
+    for stage, least in stages:
+        if size(stage(least)) <= limit:
+            return largest_that_fits(stage, least, limit, limit)[1], True
     raise ValueError(f"is longer than {limit} bytes whatever the event holds")

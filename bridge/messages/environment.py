@@ -1,8 +1,7 @@
 """What a template can do: its environment and filters.
 
-Values from Pgyer reach a template as strings that know how to defuse themselves, and the
-environment defuses what is left of them after filters and operators; so no `{{ }}` gets by. In
-the msgtypes that are JSON every `{{ }}` is JSON-encoded instead.
+Every `{{ }}` is defused when it is printed, whatever filters and operators did to it. In the
+msgtypes that are JSON it is JSON-encoded instead.
 """
 
 import json
@@ -28,8 +27,9 @@ from markupsafe import Markup
 
 from bridge.messages.budget import MAX_OUTPUT, LimitedEnvironment, TooCostlyError
 from bridge.messages.context import readable
-from bridge.messages.markdown import LIMITS, SOFT_BREAK, defuse, settle_breaks, size
+from bridge.messages.markdown import SOFT_BREAK, defuse, restore_line_breaks, size
 from bridge.model import as_text, is_web_address
+from bridge.msgtypes import MSGTYPES, TEXT_LIMITS
 
 _SHANGHAI = ZoneInfo("Asia/Shanghai")  # of Pgyer's `created` and `updated`, which name no zone
 _MAX_CHARS = 20_000  # of one value: no message has room for so much, so the rest is not looked at
@@ -48,7 +48,7 @@ class BridgeEnvironment(LimitedEnvironment):
             lstrip_blocks=True,
         )
         self.msgtype = msgtype
-        self.is_json = msgtype not in LIMITS
+        self.is_json = MSGTYPES[msgtype].is_json
         self.timezone = timezone
         ours: dict[str, Callable[..., Any]] = {
             "filesize": filesize,
@@ -87,14 +87,13 @@ class BridgeEnvironment(LimitedEnvironment):
         """
         self.begin_rendering()
         pieces: list[str] = []
-        room = 2 * LIMITS.get(self.msgtype, MAX_OUTPUT)
+        room = 2 * TEXT_LIMITS.get(self.msgtype, MAX_OUTPUT)
         for piece in template.generate(variables):
             pieces.append(piece)
             room -= len(piece)
             if room < 0:
                 break
-        text = "".join(pieces)
-        text = (settle_breaks(text) if self.msgtype == "markdown_v2" else text).strip()
+        text = restore_line_breaks("".join(pieces)).strip()
         return text if tail in text else f"{text}\n{tail}"
 
 

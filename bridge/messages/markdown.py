@@ -9,12 +9,13 @@ import re
 import unicodedata
 from collections.abc import Callable
 
+from bridge.msgtypes import MSGTYPES, Dialect
+
 ZWSP = "\u200b"
 SOFT_BREAK = "\ue000"  # a private character: a line end inside a value
 CUT = "（已截断"  # how the mark of a shortened text begins
-LIMITS = {"markdown": 4096, "markdown_v2": 4096, "text": 2048}  # bytes of UTF-8, document 91770
 
-# Controls but tab and newline, and what turns the reading direction round.
+# Controls but tab and newline, and what reverses the reading direction.
 _UNSEEN = re.compile(
     "[\0-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\u202a-\u202e\u2066-\u2069\ufeff\ue000]"
 )
@@ -34,12 +35,12 @@ _V2 = (
     ),
     re.compile(r"\A(?=[@(])|^(?=[^\w\n]|\d+[.)])|(?=_)", re.MULTILINE),
 )
-_DIALECTS = {"text": _TEXT, "markdown": _V1, "markdown_v2": _V2}
+_DEFUSED = {Dialect.TEXT: _TEXT, Dialect.MARKDOWN: _V1, Dialect.MARKDOWN_V2: _V2}
 # A lone backtick or asterisk opens a span whatever stands beside it.
 _TWINS = {
-    "text": {},
-    "markdown": {ord("`"): "｀"},
-    "markdown_v2": {ord("`"): "｀", ord("*"): "＊", ord("|"): "｜"},
+    Dialect.TEXT: {},
+    Dialect.MARKDOWN: {ord("`"): "｀"},
+    Dialect.MARKDOWN_V2: {ord("`"): "｀", ord("*"): "＊", ord("|"): "｜"},
 }
 
 
@@ -49,17 +50,22 @@ def plain(text: str) -> str:
 
 
 def defuse(text: str, msgtype: str) -> str:
-    """Return untrusted text so that it cannot mention, link, quote, head, colour or format."""
-    if text.isalnum():  # as most values are: there is nothing in it to look for
+    """Return untrusted text so that it cannot mention, link, quote, head, colour or format.
+
+    For markdown_v2 its line ends become SOFT_BREAK, which `restore_line_breaks` turns back.
+    """
+    if text.isalnum():  # most values are, and need no more
         return str(text)  # of a subclass too, which would defuse itself again
-    behind, before = _DIALECTS[msgtype]
-    text = plain(text).translate(_TWINS[msgtype])
+    dialect = MSGTYPES[msgtype].dialect
+    assert dialect
+    behind, before = _DEFUSED[dialect]
+    text = plain(text).translate(_TWINS[dialect])
     text = before.sub(ZWSP, behind.sub(rf"\g<0>{ZWSP}", text))
-    return text.replace("\n", SOFT_BREAK) if msgtype == "markdown_v2" else text
+    return text.replace("\n", SOFT_BREAK) if dialect is Dialect.MARKDOWN_V2 else text
 
 
-def settle_breaks(text: str) -> str:
-    """Return a markdown_v2 message with the line ends of its values, but for those in a table.
+def restore_line_breaks(text: str) -> str:
+    """Return a message with the line ends of its values; in a table they become blanks.
 
     A table's row is one line, which only the template may end.
     """
@@ -76,7 +82,9 @@ def size(text: str) -> int:
     return len(text.encode())
 
 
-def fullest(render: Callable[[int], str], low: int, high: int, limit: int) -> tuple[int, str]:
+def largest_that_fits(
+    render: Callable[[int], str], low: int, high: int, limit: int
+) -> tuple[int, str]:
     """Return the largest number from `low` to below `high` whose text fits, and that text.
 
     `render(low)` must fit in `limit` bytes, and a larger number make a longer text.
@@ -108,7 +116,7 @@ def shorten(text: str, room: int) -> str:
 
 
 def _boundary(text: str, at: int) -> bool:
-    """Tell whether a reader sees two characters at `text[at]`, one ending and one beginning."""
+    """Return whether a reader sees two characters at `text[at]`, one ending and one beginning."""
     before, after = text[at - 1], text[at]
     if _extends(after) or before == "\u200d":
         return False
@@ -121,7 +129,7 @@ def _boundary(text: str, at: int) -> bool:
 
 
 def _extends(char: str) -> bool:
-    """Tell whether a character belongs to the one before it (Unicode annex 29, in the main)."""
+    """Return whether a character belongs to the one before it (Unicode annex 29, in the main)."""
     return (
         unicodedata.category(char) in ("Mn", "Me", "Mc")
         or char in ("\u200c", "\u200d")

@@ -1,6 +1,6 @@
-"""Deliveries → Messages, by the templates of a folder; whatever a template does, the event is told.
+"""Deliveries → Messages, by the templates of a folder; whatever a template does, a message results.
 
-The generic templates below are for where a template fails and has no good version left.
+The generic templates below are used where a template fails and has no good version left.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -9,19 +9,20 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from jinja2 import DictLoader, Template
+from jinja2 import DictLoader, Template, nodes
 from markupsafe import Markup
 
 from bridge.messages import attachments
-from bridge.messages import cards as bodies
 from bridge.messages.budget import MAX_OUTPUT
-from bridge.messages.context import View, fitting, untrusted
-from bridge.messages.digest import Group, groups, packed
+from bridge.messages.cards import parse_body
+from bridge.messages.context import Context, fit, untrusted
+from bridge.messages.digest import Group, fit_groups, group_deliveries
 from bridge.messages.environment import BridgeEnvironment
-from bridge.messages.markdown import CUT, LIMITS
-from bridge.messages.mentions import calls, inline, mentioned_lists
-from bridge.messages.template_files import Folder, msgtype_of
+from bridge.messages.markdown import CUT
+from bridge.messages.mentions import follow_up, inline_mentions, mention_lists
+from bridge.messages.template_files import TemplateFiles, msgtype_of
 from bridge.model import Delivery, Event, Message, Target
+from bridge.msgtypes import MSGTYPES, TEXT_LIMITS
 
 T = TypeVar("T")
 
@@ -36,23 +37,32 @@ _GENERIC_DIGEST = """\
 {{ group.title }} {{ group.os_version }} {{ group.type }} ×{{ group.count }}
 {% endfor %}"""
 _JSON_VALUE = 1024  # bytes of one value in a card, for which WeCom names no limit
+_NEWS_VALUE = MAX_OUTPUT // 64  # bytes; the texts of an article are cut when it is parsed
 
 # Rendered once when a file is read, so that a template's mistakes show before an event does.
-_TRIALS: tuple[dict[str, object], ...] = (
+_TRIAL_PAYLOADS: tuple[dict[str, object], ...] = (
     {
         "action": "应用更新",
         "title": "OooPlay",
         "link": "https://www.pgyer.com/oooplay",
+        "message": "您的应用OooPlay有了新的版本(2.4)更新。",
+        "type": "updateVersion",
         "os_version": "2.4",
         "build_version": "139",
         "created": "2015-10-09 11:25:16",
+        "updated": "2015-10-09 11:25:16",
         "timestamp": 1444361118,
         "appsize": "2238036",
         "device_type": "iOS",
+        "appQRCodeURL": "https://www.pgyer.com/app/qrcode/oooplay",
         "notes": "修复\n崩溃",
     },
     {"link": "https://www.pgyer.com/oooplay", "title": "OooPlay"},
 )
+
+
+class BlankError(ValueError):
+    """A template made a message in which there is nothing to see."""
 
 
 class Renderer:
@@ -61,61 +71,67 @@ class Renderer:
     def __init__(self, path: Path, timezone: tzinfo, public_url: str = "") -> None:
         self._timezone = timezone
         self._console = f"{public_url}/console/events" if public_url else ""
-        plain = BridgeEnvironment("markdown", timezone, DictLoader({}))
-        self._generic = plain.from_string(_GENERIC)
-        self._generic_digest = plain.from_string(_GENERIC_DIGEST)
-        self._folder = Folder(path, timezone, self._trial)
+        generic = BridgeEnvironment("markdown", timezone, DictLoader({}))
+        self._generic = generic.from_string(_GENERIC)
+        self._generic_digest = generic.from_string(_GENERIC_DIGEST)
+        self._files = TemplateFiles(path, timezone, _try)
 
     @property
     def problems(self) -> list[str]:
-        """Return what is wrong with the templates, a line each, with file and line."""
-        return self._folder.problems
+        """Return what is wrong with broken templates, a line each, with file and line."""
+        return sorted(self._files.problems.values())
+
+    @property
+    def problems_by_file(self) -> Mapping[str, str]:
+        """Return the same by the name of the file, and why a good one failed on its last event."""
+        return {**self._files.failures, **self._files.problems}
+
+    @property
+    def files(self) -> Mapping[str, str]:
+        """Return the text of every file in the folder by its name."""
+        return self._files.sources
 
     def knows(self, name: str) -> bool:
-        """Tell whether there is a file for a template's name, sound or not."""
-        return self._folder.has(name)
+        """Return whether there is a file for a template's name, good or not."""
+        return bool(self._files.file_for([name]))
+
+    def file_for(self, event: Event, template: str = "") -> str:
+        """Return the file for an event, by a route's template where it names one; '' for none."""
+        return self._files.file_for(_names(event, template))
 
     def messages(self, event: Event, target: Target) -> list[Message]:
-        """Return the messages that tell this event to this bot, in the order of sending.
+        """Return an event's messages for a bot, in the order of sending. Never raises.
 
         The first is by the target's template, the event's type or `default`; mentions that it
-        cannot carry and the target's attachments follow. Never raises.
+        cannot carry and the target's attachments follow.
         """
         return self.preview(event, target)[0]
 
     def preview(self, event: Event, target: Target) -> tuple[list[Message], bool]:
         """Return the same messages, and whether the first of them had to be cut."""
         names = _names(event, target.template)
-        main, was_cut = self._first_sound(names, self._generic, partial(_main, event, target))
-        follow = calls(main.msgtype, target.mention, event.fields["title"])
+        main, was_cut = self._render(names, self._generic, partial(_main, event, target))
+        following = follow_up(main.msgtype, target.mention, event.fields["title"])
         if "qrcode" in target.attach:
-            follow += attachments.qrcode(event)
+            following += attachments.qrcode(event)
         if "log" in target.attach and was_cut:
-            follow += attachments.log_file(event)
-        return [main, *follow], was_cut
+            following += attachments.log_file(event)
+        return [main, *following], was_cut
 
-    @property
-    def files(self) -> Mapping[str, str]:
-        """Return the text of every file in the folder by its name."""
-        return self._folder.sources
-
-    @property
-    def wrong(self) -> Mapping[str, str]:
-        """Return what is wrong with a file by its name, with file and line."""
-        return self._folder.wrong
-
-    def file_for(self, event: Event, template: str = "") -> str:
-        """Return the file that tells an event, by a route's template where it names one."""
-        return self._folder.file_for(_names(event, template))
+    def digest(self, deliveries: Sequence[Delivery]) -> tuple[Message, list[Delivery]]:
+        """Return one message for as many deliveries as it has room for, and these deliveries."""
+        return self._render(
+            ["digest"], self._generic_digest, partial(_digest, deliveries, self._console)
+        )
 
     def draft(self, source: str, file: str, event: Event, target: Target) -> tuple[Message, bool]:
         """Return the message that a file would make of an event if this were its text.
 
-        Also tells whether values had to be cut. A helper such as `_macros.j2` is shown through
-        the file that tells the event. Raises whatever the template raises.
+        Also returns whether values had to be cut. A helper such as `_macros.j2` is shown through
+        the file that the event uses. Raises whatever the template raises.
         """
         shown = file if msgtype_of(file) else self.file_for(event)
-        loader = DictLoader({**self._folder.sources, file: source})
+        loader = DictLoader({**self._files.sources, file: source})
         environment = BridgeEnvironment(msgtype_of(shown) or "markdown", self._timezone, loader)
         with environment.limited():  # Jinja2 works out constants while it compiles
             template = environment.get_template(shown)
@@ -124,58 +140,71 @@ class Renderer:
             return message, False
         return _main(event, target, template)
 
-    def digest(self, deliveries: Sequence[Delivery]) -> tuple[Message, list[Delivery]]:
-        """Return one message for as many deliveries as it has room for, and these deliveries."""
-        return self._first_sound(
-            ["digest"], self._generic_digest, partial(_digest, deliveries, self._console)
-        )
-
-    def _first_sound(
-        self, names: Iterable[str], generic: Template, make: Callable[[Template], T]
-    ) -> T:
-        for template in self._folder.find(names):
+    def _render(self, names: Iterable[str], generic: Template, make: Callable[[Template], T]) -> T:
+        for template in self._files.good_versions(names):
             try:
-                return make(template)
+                result = make(template)
             except Exception as error:  # anything may come out of a user's template
-                self._folder.failed(template, error)
+                self._files.record(template, error)
+            else:
+                self._files.record(template, None)
+                return result
         return make(generic)
-
-    def _trial(self, stem: str, template: Template) -> None:
-        events = [Event(stem, payload, 0.0) for payload in _TRIALS]
-        target = Target("default")
-        if stem == "digest":
-            _digest([Delivery(n, event, target) for n, event in enumerate(events)], "", template)
-        else:
-            for event in events:
-                _main(event, target, template)
 
 
 def _names(event: Event, template: str) -> list[str]:
-    """Return the names that lead to an event's template; its payload cannot ask for a digest."""
+    """Return the names of an event's template; a payload cannot choose the digest's."""
     own = [name for name in (event.fields["type"], event.type) if name != "digest"]
     return [template, *own, "default"]
 
 
-def _main(event: Event, target: Target, template: Template) -> tuple[Message, bool]:
-    """Return the message that a template makes of an event, and whether it had to be cut."""
-    environment = _environment(template)
-    msgtype, view = environment.msgtype, View(event, environment.msgtype)
-    mention = inline(msgtype, target.mention)
+def _try(stem: str, template: Template) -> None:
+    events = [Event(stem, payload, 0.0) for payload in _TRIAL_PAYLOADS]
+    target = Target("default")
+    if stem == "digest":
+        _digest([Delivery(n, event, target) for n, event in enumerate(events)], "", template)
+        return
+    blanks = []
+    for event in events:
+        try:
+            _main(event, target, template)
+        except BlankError as error:  # some events may have nothing to show
+            blanks.append(error)
+    if len(blanks) == len(events) and not _may_show_others(template):
+        raise blanks[0]
 
-    def render(cap: int, entries: int, kept: int) -> str:
+
+def _may_show_others(template: Template) -> bool:
+    """Return whether a template that shows nothing of an event may show something of another."""
+    environment = _environment(template)
+    assert environment.loader and template.name
+    source = environment.loader.get_source(environment, template.name)[0]
+    tree = environment.parse(source)
+    return any(
+        not isinstance(node, nodes.Name) or node.name in ("payload", "event")
+        for node in tree.find_all((nodes.If, nodes.CondExpr, nodes.Include, nodes.Name))
+    )
+
+
+def _main(event: Event, target: Target, template: Template) -> tuple[Message, bool]:
+    """Return the message that a template makes of an event, and whether values were cut."""
+    environment = _environment(template)
+    msgtype, context = environment.msgtype, Context(event, environment.msgtype)
+    mention = inline_mentions(msgtype, target.mention)
+
+    def render(value_size: int, entries: int, key_size: int) -> str:
         shown = mention if environment.is_json else Markup(mention)
-        variables = {**view.variables(cap, entries, kept), "mention": shown}
+        variables = {**context.variables(value_size, entries, key_size), "mention": shown}
         return environment.render(template, variables, mention)
 
     with environment.limited():
         if environment.is_json:
-            # The texts of an article have limits of their own, by which they are cut once.
-            room = MAX_OUTPUT // 64 if msgtype == "news" else _JSON_VALUE
-            body = bodies.parsed(msgtype, render(room, room, room))
+            room = _NEWS_VALUE if msgtype == "news" else _JSON_VALUE
+            body = parse_body(msgtype, render(room, room, room))
             return Message(msgtype, body), CUT in str(body)
-        text, was_cut = fitting(render, LIMITS[msgtype])
-    lists = mentioned_lists(target.mention) if msgtype == "text" else {}
-    return Message(msgtype, {"content": text, **lists}), was_cut
+        text, was_cut = fit(render, TEXT_LIMITS[msgtype])
+    _refuse_blank(text, mention)
+    return Message(msgtype, {"content": text, **_lists(msgtype, target.mention)}), was_cut
 
 
 def _digest(
@@ -184,23 +213,35 @@ def _digest(
     environment = _environment(template)
     msgtype = environment.msgtype
     if environment.is_json:
-        raise ValueError(f"a digest is one of {', '.join(LIMITS)}, not {msgtype}")
-    mention = inline(msgtype, [name for d in deliveries for name in d.target.mention])
+        raise ValueError(f"a digest is one of {', '.join(TEXT_LIMITS)}, not {msgtype}")
+    names = [name for delivery in deliveries for name in delivery.target.mention]
+    mention = inline_mentions(msgtype, names)
 
-    def render(found: Sequence[Group], room: int) -> str:
+    def render(groups: Sequence[Group], notes_size: int) -> str:
         variables = {
-            "total": sum(len(group.deliveries) for group in found),
-            "groups": untrusted([group.shown(room) for group in found], msgtype),
+            "total": sum(len(group.deliveries) for group in groups),
+            "groups": untrusted([group.variables(notes_size) for group in groups], msgtype),
             "console": console,
             "mention": Markup(mention),
         }
         return environment.render(template, variables, mention)
 
     with environment.limited():
-        text, told = packed(groups(deliveries), render, LIMITS[msgtype])
-    names = [name for delivery in deliveries for name in delivery.target.mention]
-    lists = mentioned_lists(names) if msgtype == "text" else {}
-    return Message(msgtype, {"content": text, **lists}), [d for g in told for d in g.deliveries]
+        groups = group_deliveries(deliveries)
+        text, shown = fit_groups(groups, render, TEXT_LIMITS[msgtype])
+    _refuse_blank(text, mention)
+    message = Message(msgtype, {"content": text, **_lists(msgtype, names)})
+    return message, [delivery for group in shown for delivery in group.deliveries]
+
+
+def _refuse_blank(text: str, mention: str) -> None:
+    """Raise BlankError for a text that shows nothing beside its mention: WeCom would refuse it."""
+    if not any(char.isprintable() and char != " " for char in text.removesuffix(mention)):
+        raise BlankError("shows nothing")
+
+
+def _lists(msgtype: str, names: Sequence[str]) -> dict[str, list[str]]:
+    return mention_lists(names) if MSGTYPES[msgtype].mention_lists else {}
 
 
 def _environment(template: Template) -> BridgeEnvironment:

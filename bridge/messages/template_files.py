@@ -1,7 +1,8 @@
-"""The folder of templates that users edit: read anew when a file changes, never worse than before.
+"""The folder of templates that users edit, read again when a file changes.
 
-A file that is broken, or that fails when it is tried, gives way to its last good version. What is
-wrong is said once in the log, with file and line, and stays in `problems` until it is mended.
+A file that is broken, or that fails when it is tried, is replaced by its last good version. The
+problem is logged once, with file and line, and stays in `problems` until the file is fixed. A
+good file may still fail on one event: that stays in `failures` until it renders another.
 """
 
 import logging
@@ -16,12 +17,9 @@ from pathlib import Path
 from jinja2 import DictLoader, Template, TemplateError, TemplateSyntaxError
 
 from bridge.messages.environment import BridgeEnvironment
+from bridge.msgtypes import TEMPLATE_MSGTYPES
 
 log = logging.getLogger(__name__)
-
-# Where one name has several msgtypes, the last of these wins: a file that a team adds beside the
-# markdown one that came with the bridge is the one they want.
-MSGTYPES = ("markdown", "markdown_v2", "text", "news", "template_card")
 
 Trial = Callable[[str, Template], None]
 
@@ -36,7 +34,7 @@ class _Content:
     problems: Mapping[str, str] = field(default_factory=dict)
 
 
-class Folder:
+class TemplateFiles:
     """The templates in a folder by name; `trial` renders one once, and raises if it fails."""
 
     def __init__(self, path: Path, timezone: tzinfo, trial: Trial) -> None:
@@ -45,23 +43,8 @@ class Folder:
         self._trial = trial
         self._lock = threading.Lock()
         self._content = _Content()
-        self._failures: dict[str, str] = {}
+        self.failures: dict[str, str] = {}  # by the name of the file, with file and line
         self._read()
-
-    @property
-    def problems(self) -> list[str]:
-        """Return what is wrong with the templates, a line each, with file and line."""
-        return sorted(self.wrong.values())
-
-    def find(self, names: Iterable[str]) -> tuple[Template, ...]:
-        """Return the good versions of the first of these names that there is: newest, former.
-
-        None are left where its file was never sound: then it is for the caller to do without.
-
-        A name is a file's without its msgtype, or with it: `crashlog`, `crashlog.text`.
-        """
-        versions = self._read().versions
-        return next((versions[file] for file in _files(names) if file in versions), ())
 
     @property
     def sources(self) -> Mapping[str, str]:
@@ -69,29 +52,37 @@ class Folder:
         return self._read().sources
 
     @property
-    def wrong(self) -> Mapping[str, str]:
-        """Return what is wrong by the name of the file, with file and line."""
-        return {**self._failures, **self._read().problems}
+    def problems(self) -> Mapping[str, str]:
+        """Return what is wrong with broken files, by name, with file and line."""
+        return self._read().problems
+
+    def good_versions(self, names: Iterable[str]) -> tuple[Template, ...]:
+        """Return the newest and the last good version of the first of these names that has a file.
+
+        A name is a file's without its msgtype, or with it: `crashlog`, `crashlog.text`. Empty
+        where no file exists, or where it was never good.
+        """
+        return self._read().versions.get(self.file_for(names), ())
 
     def file_for(self, names: Iterable[str]) -> str:
-        """Return the file that the first of these names leads to, sound or not; '' for none."""
+        """Return the file of the first of these names that has one, good or not; '' for none."""
         versions = self._read().versions
-        return next((file for file in _files(names) if file in versions), "")
+        return next((file for file in _file_names(names) if file in versions), "")
 
-    def has(self, name: str) -> bool:
-        """Tell whether there is a file for a name, sound or not."""
-        return bool(self.file_for([name]))
-
-    def failed(self, template: Template, error: Exception) -> None:
-        """Keep in mind and say once that a template could not tell an event."""
+    def record(self, template: Template, error: Exception | None) -> None:
+        """Keep, and log once, why a file's newest version failed on an event; None: it did not."""
         file = template.name or ""
-        problem = describe(file, error)
-        if self._failures.get(file) != problem:
-            self._failures[file] = problem
-            log.error("template %s; the event is told by its last good version or plainly", problem)
+        if template not in self._content.versions.get(file, ())[:1]:
+            return
+        problem = describe(file, error) if error else ""
+        if not problem:
+            self.failures.pop(file, None)
+        elif self.failures.get(file) != problem:
+            self.failures[file] = problem
+            log.error("template %s; a former version or the generic one is used", problem)
 
     def _read(self) -> _Content:
-        """Return the folder's content, read anew if a file was changed, added or removed."""
+        """Return the folder's content, read again if a file was changed, added or removed."""
         stamps = {}
         with suppress(OSError), os.scandir(self._path) as files:  # for every message, so quickly
             for file in files:
@@ -102,7 +93,7 @@ class Folder:
             with self._lock:
                 if stamps != self._content.stamps:
                     self._content = self._load(dict(sorted(stamps.items())))
-                    self._failures = {}
+                    self.failures = {}
         return self._content
 
     def _load(self, stamps: Mapping[str, tuple[int, int]]) -> _Content:
@@ -110,7 +101,7 @@ class Folder:
         sources = {name: self._source(name, problems) for name in stamps}
         environments = {
             msgtype: BridgeEnvironment(msgtype, self._timezone, DictLoader(sources))
-            for msgtype in MSGTYPES
+            for msgtype in TEMPLATE_MSGTYPES
         }
         versions: dict[str, tuple[Template, ...]] = {}
         for file in stamps:
@@ -118,8 +109,11 @@ class Folder:
                 continue
             former, msgtype = old.versions.get(file, ()), msgtype_of(file)
             if not msgtype:
-                known = ", ".join(MSGTYPES)
+                known = ", ".join(TEMPLATE_MSGTYPES)
                 problems[file] = f"{file}: the name must end in .<msgtype>.j2, one of {known}"
+                continue
+            if file in problems:
+                versions[file] = former
                 continue
             try:
                 template = environments[msgtype].get_template(file)
@@ -127,19 +121,24 @@ class Folder:
                 changed = old.sources.get(file) != sources[file]
                 versions[file] = (template, *former[:1]) if changed else (template, *former[1:2])
             except Exception as error:  # anything may come out of a user's template
-                problems.setdefault(file, describe(file, error))
+                problems[file] = describe(file, error)
                 versions[file] = former
-        self._say(problems)
+        self._log_changes(problems)
         return _Content(stamps, sources, versions, problems)
 
     def _source(self, name: str, problems: dict[str, str]) -> str:
         try:
-            return (self._path / name).read_text(encoding="utf-8-sig")
-        except (OSError, UnicodeDecodeError) as error:
+            text = (self._path / name).read_text(encoding="utf-8-sig")
+            if "\0" in text:  # UTF-16 without a mark at its begin
+                raise ValueError("is not UTF-8 text")
+            return text
+        except UnicodeDecodeError:
+            problems[name] = f"{name}: is not UTF-8 text"
+        except (OSError, ValueError) as error:
             problems[name] = describe(name, error)
-            return self._content.sources.get(name, "")
+        return self._content.sources.get(name, "")
 
-    def _say(self, problems: Mapping[str, str]) -> None:
+    def _log_changes(self, problems: Mapping[str, str]) -> None:
         before = self._content.problems
         for problem in sorted(set(problems.values()) - set(before.values())):
             log.error("template %s; its last good version is used, or the generic one", problem)
@@ -148,15 +147,15 @@ class Folder:
 
 
 def msgtype_of(file: str) -> str:
-    """Return the msgtype that a file's name says it is of, '' where it is no template's name."""
+    """Return the msgtype in a file's name, '' where it is not a template's name."""
     stem, _, msgtype = file.removesuffix(".j2").rpartition(".")
-    return msgtype if stem and not stem.startswith("_") and msgtype in MSGTYPES else ""
+    return msgtype if stem and not stem.startswith("_") and msgtype in TEMPLATE_MSGTYPES else ""
 
 
-def _files(names: Iterable[str]) -> Iterator[str]:
+def _file_names(names: Iterable[str]) -> Iterator[str]:
     for name in names:
         yield f"{name}.j2"
-        yield from (f"{name}.{msgtype}.j2" for msgtype in reversed(MSGTYPES))
+        yield from (f"{name}.{msgtype}.j2" for msgtype in reversed(TEMPLATE_MSGTYPES))
 
 
 def describe(file: str, error: Exception) -> str:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from bridge.messages.attachments import log_file, qrcode
 from bridge.messages.markdown import ZWSP, plain, size
-from bridge.messages.mentions import calls, inline, mentioned_lists, needs_list
+from bridge.messages.mentions import follow_up, inline_mentions, mention_lists, needs_list
 from bridge.messages.renderer import Renderer
 from bridge.model import Event, Message, Target
 from bridge.sandbox.rules import PNG, judge
@@ -292,29 +292,29 @@ def test_a_userid_needs_none(name: str) -> None:
 @pytest.mark.parametrize("msgtype", ["markdown", "text"])
 def test_userids_stand_in_markdown_and_text_once_each_and_in_order(msgtype: str) -> None:
     names = ("wang", "@all", "li", "13800138000", "wang")
-    assert inline(msgtype, names) == "<@wang> <@li>"
-    assert inline(msgtype, ("@all",)) == inline(msgtype, ()) == ""
+    assert inline_mentions(msgtype, names) == "<@wang> <@li>"
+    assert inline_mentions(msgtype, ("@all",)) == inline_mentions(msgtype, ()) == ""
 
 
 @pytest.mark.parametrize("msgtype", ["markdown_v2", "news", "template_card", "image"])
 def test_in_other_msgtypes_nobody_stands(msgtype: str) -> None:
-    assert inline(msgtype, ("wang",)) == ""
+    assert inline_mentions(msgtype, ("wang",)) == ""
 
 
 def test_the_lists_of_a_text_hold_everybody_once_and_in_order() -> None:
     names = ("li", "13900139000", "@all", "wang", "13800138000", "li", "@all", "13900139000")
     mobiles = ["13900139000", "13800138000"]
-    assert mentioned_lists(names) == {"mentioned_list": ["@all"], "mentioned_mobile_list": mobiles}
-    assert mentioned_lists(names, users=True) == {
+    assert mention_lists(names) == {"mentioned_list": ["@all"], "mentioned_mobile_list": mobiles}
+    assert mention_lists(names, users=True) == {
         "mentioned_list": ["li", "@all", "wang"],
         "mentioned_mobile_list": mobiles,
     }
 
 
 def test_an_empty_list_is_left_out() -> None:
-    assert mentioned_lists(()) == mentioned_lists(("wang",)) == {}
-    assert mentioned_lists(("wang",), users=True) == {"mentioned_list": ["wang"]}
-    assert mentioned_lists(("13800138000",)) == {"mentioned_mobile_list": ["13800138000"]}
+    assert mention_lists(()) == mention_lists(("wang",)) == {}
+    assert mention_lists(("wang",), users=True) == {"mentioned_list": ["wang"]}
+    assert mention_lists(("13800138000",)) == {"mentioned_mobile_list": ["13800138000"]}
 
 
 @pytest.mark.parametrize(
@@ -336,23 +336,23 @@ def test_a_text_follows_that_calls_whom_the_message_cannot(
     msgtype: str, names: tuple[str, ...], lists: dict[str, list[str]] | None
 ) -> None:
     expected = [] if lists is None else [Message("text", {"content": "A", **lists})]
-    assert calls(msgtype, names, "A") == expected
+    assert follow_up(msgtype, names, "A") == expected
 
 
 def test_the_text_that_calls_says_what_it_is_about_harmlessly_and_briefly() -> None:
-    [message] = calls("markdown", ("@all",), "<@li> " + "很长" * 999)
+    [message] = follow_up("markdown", ("@all",), "<@li> " + "很长" * 999)
     text = str(message.body["content"])
     assert text.startswith(f"<{ZWSP}@li> 很长") and size(text) <= 210
     assert "已截断，共 2004 字" in text
 
 
 def test_a_text_that_calls_about_nothing_is_still_taken() -> None:
-    [message] = calls("markdown", ("@all",), "")
+    [message] = follow_up("markdown", ("@all",), "")
     assert judge(message.to_json(), ()) == (0, "ok")
 
 
 @given(about=st.text(), msgtype=st.sampled_from(["markdown", "markdown_v2", "news"]))
 def test_a_text_that_calls_about_anything_calls_nobody_else(about: str, msgtype: str) -> None:
-    [message] = calls(msgtype, ("@all",), about)
+    [message] = follow_up(msgtype, ("@all",), about)
     assert "<@" not in message.body["content"]
     assert judge(message.to_json(), ()) == (0, "ok")

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.messages.cards import DESCRIPTION, MAX_ARTICLES, MAX_JUMPS, MAX_ROWS, TITLE, parsed
+from bridge.messages.cards import DESCRIPTION, MAX_ARTICLES, MAX_JUMPS, MAX_ROWS, TITLE, parse_body
 from bridge.messages.markdown import size
 from bridge.model import Message
 from bridge.sandbox.rules import judge
@@ -24,13 +24,13 @@ NOT_ADDRESSES = ["", None, "oooplay", "javascript:alert(1)", "ftp://a.b", "https
 
 
 def news(*articles: object) -> dict[str, Any]:
-    return parsed("news", json.dumps({"articles": articles}))
+    return parse_body("news", json.dumps({"articles": articles}))
 
 
 def card(**changes: object) -> dict[str, Any]:
     """A text_notice card, or with another `card_type` a news_notice one, with these changes."""
     whole = NEWS_CARD if changes.get("card_type") == "news_notice" else CARD
-    return parsed("template_card", json.dumps({**whole, **changes}))
+    return parse_body("template_card", json.dumps({**whole, **changes}))
 
 
 def row(n: object = 1, value: object = "2.4") -> dict[str, object]:
@@ -64,7 +64,7 @@ def accepted(msgtype: str, body: dict[str, Any]) -> bool:
 )
 def test_what_is_no_body_says_why(msgtype: str, text: str, why: str) -> None:
     with pytest.raises(ValueError, match=why):
-        parsed(msgtype, text)
+        parse_body(msgtype, text)
 
 
 @pytest.mark.parametrize(("msgtype", "body"), [
@@ -75,15 +75,15 @@ def test_what_is_no_body_says_why(msgtype: str, text: str, why: str) -> None:
 def test_the_body_may_stand_alone_or_in_the_whole_message(
     msgtype: str, body: dict[str, Any]
 ) -> None:
-    assert parsed(msgtype, json.dumps(body)) == body
-    assert parsed(msgtype, json.dumps({msgtype: body})) == body
-    assert parsed(msgtype, json.dumps({"msgtype": msgtype, msgtype: body})) == body
+    assert parse_body(msgtype, json.dumps(body)) == body
+    assert parse_body(msgtype, json.dumps({msgtype: body})) == body
+    assert parse_body(msgtype, json.dumps({"msgtype": msgtype, msgtype: body})) == body
     assert accepted(msgtype, body)
 
 
 def test_a_line_end_inside_a_string_is_read_as_one() -> None:
     text = '{"articles": [{"title": "a\nb", "url": "https://a.b"}]}'
-    assert parsed("news", text)["articles"][0]["title"] == "a\nb"
+    assert parse_body("news", text)["articles"][0]["title"] == "a\nb"
 
 
 @pytest.mark.parametrize("empty", ["", None, {}, [], {"a": ""}, [None, {}], {"a": [{"b": None}]}])
@@ -115,7 +115,7 @@ def test_an_article_needs_a_web_address(url: object) -> None:
 @pytest.mark.parametrize("articles", [[], "text", {"title": "x"}, 5, None])
 def test_news_needs_a_list_of_articles(articles: object) -> None:
     with pytest.raises(ValueError, match=r"news needs 1 to 8 articles|articles must be a list"):
-        parsed("news", json.dumps({"articles": articles}))
+        parse_body("news", json.dumps({"articles": articles}))
 
 
 @pytest.mark.parametrize("article", ["text", 5, [ARTICLE]])
@@ -298,7 +298,7 @@ def test_any_news_is_accepted_by_wecom_or_refused_here(articles: list[dict[str, 
 @given(whole=_CARDS)
 def test_any_card_is_accepted_by_wecom_or_refused_here(whole: dict[str, Any]) -> None:
     try:
-        made = parsed("template_card", json.dumps(whole))
+        made = parse_body("template_card", json.dumps(whole))
     except ValueError:
         return
     assert accepted("template_card", made)

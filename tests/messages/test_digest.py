@@ -12,10 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support import ROOT
 
-from bridge.messages.digest import Group, groups, packed
-from bridge.messages.markdown import LIMITS, ZWSP, size
+from bridge.messages.digest import Group, fit_groups, group_deliveries
+from bridge.messages.markdown import ZWSP, size
 from bridge.messages.renderer import Renderer
 from bridge.model import Delivery, Event, Message, Target
+from bridge.msgtypes import TEXT_LIMITS
 from bridge.sandbox.rules import judge
 
 SHANGHAI = ZoneInfo("Asia/Shanghai")
@@ -38,34 +39,41 @@ def deliveries(count: int, **fields: object) -> list[Delivery]:
 
 def test_deliveries_alike_in_app_platform_version_and_type_are_one_group() -> None:
     same = {"title": "A", "device_type": "iOS", "os_version": "2.4", "build_version": "139"}
-    found = groups([delivery(n, **same, notes=f"n{n}", appsize=n) for n in range(1000)])
+    found = group_deliveries([delivery(n, **same, notes=f"n{n}", appsize=n) for n in range(1000)])
     assert [len(group.deliveries) for group in found] == [1000]
 
 
 @pytest.mark.parametrize("field", ["title", "device_type", "os_version", "build_version"])
 def test_another_app_platform_or_version_is_another_group(field: str) -> None:
     same = {"title": "A", "device_type": "iOS", "os_version": "2.4", "build_version": "139"}
-    found = groups([delivery(1, **same), delivery(2, **{**same, field: "other"})])
+    found = group_deliveries([delivery(1, **same), delivery(2, **{**same, field: "other"})])
     assert [[d.id for d in group.deliveries] for group in found] == [[1], [2]]
 
 
 def test_another_type_is_another_group() -> None:
-    found = groups([delivery(1, "crashlog", title="A"), delivery(2, "feedback", title="A")])
+    found = group_deliveries(
+        [delivery(1, "crashlog", title="A"), delivery(2, "feedback", title="A")]
+    )
     assert [group.type for group in found] == ["crashlog", "feedback"]
 
 
 def test_values_do_not_slip_from_one_field_into_the_next() -> None:
-    found = groups([delivery(1, title="A", device_type=""), delivery(2, title="", device_type="A")])
+    found = group_deliveries(
+        [delivery(1, title="A", device_type=""), delivery(2, title="", device_type="A")]
+    )
     assert len(found) == 2
 
 
 def test_a_number_and_its_text_are_one_version() -> None:
-    assert len(groups([delivery(1, build_version=139), delivery(2, build_version="139")])) == 1
+    assert (
+        len(group_deliveries([delivery(1, build_version=139), delivery(2, build_version="139")]))
+        == 1
+    )
 
 
 def test_groups_come_in_the_order_of_their_first_deliveries_and_hold_them_in_order() -> None:
     titles = ["b", "a", "b", "c", "a", "b"]
-    found = groups([delivery(n, title=title) for n, title in enumerate(titles)])
+    found = group_deliveries([delivery(n, title=title) for n, title in enumerate(titles)])
     assert [(group.fields["title"], [d.id for d in group.deliveries]) for group in found] == [
         ("b", [0, 2, 5]),
         ("a", [1, 4]),
@@ -74,71 +82,73 @@ def test_groups_come_in_the_order_of_their_first_deliveries_and_hold_them_in_ord
 
 
 def test_no_deliveries_make_no_groups() -> None:
-    assert groups([]) == []
+    assert group_deliveries([]) == []
 
 
 def test_notes_are_the_newest_first_and_each_once() -> None:
     notes = ["one", "two", "one", "", "three", "two"]
-    [group] = groups([delivery(n, notes=text) for n, text in enumerate(notes)])
+    [group] = group_deliveries([delivery(n, notes=text) for n, text in enumerate(notes)])
     assert group.notes == ["two", "three", "one"]
-    assert group.shown(400)["count"] == 6
+    assert group.variables(400)["count"] == 6
 
 
 def test_a_group_shows_its_three_newest_notes_on_a_line_each() -> None:
-    [group] = groups([delivery(n, notes=f"line\r\n\n  {n}") for n in range(5)])
-    assert group.shown(400)["notes"] == ["line 4", "line 3", "line 2"]
+    [group] = group_deliveries([delivery(n, notes=f"line\r\n\n  {n}") for n in range(5)])
+    assert group.variables(400)["notes"] == ["line 4", "line 3", "line 2"]
 
 
 @pytest.mark.parametrize("room", [0, 60, 160, 400])
 @pytest.mark.parametrize("count", [1, 2, 3, 9])
 def test_the_notes_of_a_group_share_its_room(room: int, count: int) -> None:
-    [group] = groups([delivery(n, notes=f"{n}版" * 500) for n in range(count)])
-    notes = group.shown(room)["notes"]
+    [group] = group_deliveries([delivery(n, notes=f"{n}版" * 500) for n in range(count)])
+    notes = group.variables(room)["notes"]
     assert len(notes) == (min(count, 3) if room else 0)
     assert sum(map(size, notes)) <= room
     assert all("…" in text for text in notes)
 
 
 def test_a_group_without_notes_shows_none() -> None:
-    [group] = groups([delivery()])
-    assert group.shown(400)["notes"] == []
+    [group] = group_deliveries([delivery()])
+    assert group.variables(400)["notes"] == []
 
 
 def test_what_a_group_shows_is_of_bounded_length() -> None:
     long = dict.fromkeys(["title", "device_type", "os_version", "build_version"], "版" * 999)
-    [group] = groups([delivery(1, "版" * 999, **long, link="https://a.b/" + "x" * 999, notes="n")])
-    shown = group.shown(400)
+    [group] = group_deliveries(
+        [delivery(1, "版" * 999, **long, link="https://a.b/" + "x" * 999, notes="n")]
+    )
+    shown = group.variables(400)
     for name in [*long, "type"]:
         assert size(shown[name]) <= 120, name
     assert shown["link"] == ""  # half an address leads nowhere
-    assert groups([delivery(link="https://a.b")])[0].shown(0)["link"] == "https://a.b"
+    assert group_deliveries([delivery(link="https://a.b")])[0].variables(0)["link"] == "https://a.b"
 
 
 # Packing
 
 
 def _lines(found: Sequence[Group], room: int) -> str:
-    shown = [group.shown(room) for group in found]
+    shown = [group.variables(room) for group in found]
     return "\n".join(f"{group['title']} ×{group['count']} {group['notes']}" for group in shown)
 
 
 def test_all_groups_fit_with_their_notes_where_there_is_room() -> None:
-    found = groups(deliveries(3, title="A", notes="n" * 100))
-    text, told = packed(found, _lines, 4096)
+    found = group_deliveries(deliveries(3, title="A", notes="n" * 100))
+    text, told = fit_groups(found, _lines, 4096)
     assert told == found
     assert text.count("n" * 100) == 3
 
 
 def test_notes_give_way_before_a_second_message_is_needed() -> None:
-    found = groups(deliveries(50, title="A", notes="n" * 400))
-    text, told = packed(found, _lines, 4096)
+    found = group_deliveries(deliveries(50, title="A", notes="n" * 400))
+    text, told = fit_groups(found, _lines, 4096)
     assert told == found and size(text) <= 4096
     assert 0 < text.count("n") < 50 * 100
 
 
 def test_without_room_for_all_a_message_takes_as_many_as_it_can() -> None:
-    found = groups(deliveries(500, title="A" * 50, notes="n" * 400))
-    text, told = packed(found, _lines, 4096)
+    found = group_deliveries(deliveries(500, title="A" * 50, notes="n" * 400))
+    text, told = fit_groups(found, _lines, 4096)
     assert list(told) == found[: len(told)]
     assert text == _lines(told, 0)
     assert size(text) <= 4096 < size(_lines(found[: len(told) + 1], 0))
@@ -147,15 +157,15 @@ def test_without_room_for_all_a_message_takes_as_many_as_it_can() -> None:
 def test_a_single_group_that_does_not_fit_is_an_error() -> None:
     for count in (1, 2, 7):
         with pytest.raises(ValueError, match="longer than 10 bytes with a single group"):
-            packed(groups(deliveries(count, title="A" * 50)), _lines, 10)
+            fit_groups(group_deliveries(deliveries(count, title="A" * 50)), _lines, 10)
 
 
 def test_the_limit_itself_still_fits() -> None:
-    found = groups([delivery(1, title="A")])
+    found = group_deliveries([delivery(1, title="A")])
     whole = _lines(found, 400)
-    assert packed(found, _lines, size(whole)) == (whole, found)
+    assert fit_groups(found, _lines, size(whole)) == (whole, found)
     with pytest.raises(ValueError, match="longer than"):
-        packed(found, _lines, size(whole) - 1)
+        fit_groups(found, _lines, size(whole) - 1)
 
 
 @given(
@@ -169,14 +179,16 @@ def test_packing_is_as_tight_as_it_can_be_and_tells_each_once(
     left = [delivery(n, title="t" * length, os_version=n) for n, length in enumerate(lengths)]
     told, messages = [], 0
     while left:
-        text, part = packed(groups(left), _lines, limit)
+        text, part = fit_groups(group_deliveries(left), _lines, limit)
         assert size(text) <= limit
         now = [d for group in part for d in group.deliveries]
         told += [d.id for d in now]
         left = [d for d in left if d not in now]
         messages += 1
     assert sorted(told) == list(range(len(lengths)))
-    lines = [size(_lines(groups([delivery(title="t" * length)]), 0)) + 1 for length in lengths]
+    lines = [
+        size(_lines(group_deliveries([delivery(title="t" * length)]), 0)) + 1 for length in lengths
+    ]
     needed, room = 0, 0
     for line in lines:
         if line > room:
@@ -202,7 +214,7 @@ def rounds(renderer: Renderer, left: list[Delivery]) -> list[tuple[Message, list
         message, told = renderer.digest(left)
         assert told, "a digest that tells nothing would go on for ever"
         assert judge(message.to_json(), ()) == (0, "ok")
-        assert size(str(message.body["content"])) <= LIMITS[message.msgtype]
+        assert size(str(message.body["content"])) <= TEXT_LIMITS[message.msgtype]
         ids = [d.id for d in told]
         assert set(ids) <= {d.id for d in left}
         made.append((message, ids))
@@ -316,7 +328,7 @@ def test_without_a_template_the_generic_digest_tells_every_group(tmp_path: Path)
     assert [d.id for d in told] == [1, 2]
 
 
-@pytest.mark.parametrize("msgtype", sorted(LIMITS))
+@pytest.mark.parametrize("msgtype", sorted(TEXT_LIMITS))
 def test_a_digest_of_a_user_s_own_is_used_packed_and_defused(msgtype: str, tmp_path: Path) -> None:
     template = (
         "{{ total }}!{% for g in groups %}\n| {{ g.title }}|{{ g.link }}|{{ g.count }}"
@@ -334,7 +346,7 @@ def test_a_digest_of_a_user_s_own_is_used_packed_and_defused(msgtype: str, tmp_p
     for message, ids in made:
         text = str(message.body["content"])
         assert text.startswith(f"{len(ids)}!") and "<@" not in text
-    room = LIMITS[msgtype]
+    room = TEXT_LIMITS[msgtype]
     assert all(size(str(message.body["content"])) > 0.9 * room for message, _ in made[:-1])
 
 
@@ -374,7 +386,10 @@ def test_a_digest_cannot_be_json(msgtype: str, tmp_path: Path) -> None:
                 tmp_path / f"digest.{msgtype}.j2")  # fmt: skip
     renderer = Renderer(tmp_path, SHANGHAI)
     [problem] = renderer.problems
-    assert problem == f"digest.{msgtype}.j2: a digest is one of {', '.join(LIMITS)}, not {msgtype}"
+    assert (
+        problem
+        == f"digest.{msgtype}.j2: a digest is one of {', '.join(TEXT_LIMITS)}, not {msgtype}"
+    )
     assert "**共 1 条**" in str(renderer.digest([delivery(title="A")])[0].body["content"])
 
 
@@ -389,7 +404,9 @@ def test_a_digest_that_fails_on_some_deliveries_gives_way_to_the_generic_one(
         message, told = renderer.digest(deliveries(3, title="A"))
         assert "**共 3 条**" in str(message.body["content"]) and len(told) == 3
     assert caplog.text.count("digest.markdown.j2:1") == 1
-    assert [p.split(": ")[0] for p in renderer.problems] == ["digest.markdown.j2:1"]
+    assert [p.split(": ")[0] for p in sorted(renderer.problems_by_file.values())] == [
+        "digest.markdown.j2:1"
+    ]
     assert "mine 1" in str(renderer.digest(deliveries(1))[0].body["content"])
 
 

@@ -13,9 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support import ROOT
 
-from bridge.messages.markdown import LIMITS, ZWSP, plain, shorten, size
+from bridge.messages.markdown import ZWSP, plain, shorten, size
 from bridge.messages.renderer import Renderer
 from bridge.model import FIELDS, Event, Message, Target, is_web_address
+from bridge.msgtypes import TEXT_LIMITS
 from bridge.receiving.decoding import decode
 from bridge.samples import samples
 from bridge.sandbox.rules import judge
@@ -26,7 +27,7 @@ EXAMPLES = sorted(path.name.removesuffix(".j2") for path in (SHIPPED / "examples
 TEXT_TEMPLATES = sorted(
     path.name.removesuffix(".j2")
     for path in [*SHIPPED.glob("*.j2"), *(SHIPPED / "examples").glob("*.j2")]
-    if path.name.split(".")[-2] in LIMITS and path.name != "digest.markdown.j2"
+    if path.name.split(".")[-2] in TEXT_LIMITS and path.name != "digest.markdown.j2"
 )
 URL = "https://www.pgyer.com/oooplay"
 
@@ -150,7 +151,7 @@ def test_any_text_in_any_field_makes_a_message_that_fits_and_calls_nobody(
     assert everything.problems == []
     assert main.msgtype == template.split(".")[1]
     assert accepted(main)
-    assert size(text) <= LIMITS[main.msgtype]
+    assert size(text) <= TEXT_LIMITS[main.msgtype]
     called = mentioned and main.msgtype != "markdown_v2"
     assert text.count("<@") == text.count("<@li>") == called
     if main.msgtype == "markdown":
@@ -160,7 +161,7 @@ def test_any_text_in_any_field_makes_a_message_that_fits_and_calls_nobody(
 
 
 @pytest.mark.parametrize(
-    "template", [name for name in EXAMPLES if name.split(".")[1] not in LIMITS]
+    "template", [name for name in EXAMPLES if name.split(".")[1] not in TEXT_LIMITS]
 )
 @settings(deadline=None)
 @given(payload=_PAYLOADS)

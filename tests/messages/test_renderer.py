@@ -384,10 +384,78 @@ def test_a_name_without_a_known_msgtype_is_a_problem(tmp_path: Path) -> None:
     assert all("must end in .<msgtype>.j2" in problem for problem in problems)
 
 
-def test_a_file_that_is_not_utf_8_is_a_problem(tmp_path: Path) -> None:
-    (tmp_path / "default.markdown.j2").write_bytes("版本".encode("gbk"))
-    [problem] = renderer(tmp_path).problems
-    assert problem.startswith("default.markdown.j2")
+@pytest.mark.parametrize(
+    "data",
+    [
+        "版本 {{ title }}".encode("gbk"),
+        "版本 {{ title }}".encode("utf-16"),
+        "version {{ title }}".encode("utf-16-le"),
+        "version {{ title }}".encode("utf-16-be"),
+        b"",
+        b"\xef\xbb\xbf",
+        b" \n\t\r\n ",
+        "\u200b\u3000".encode(),
+        b"{# nothing #}",
+        b"{{ nothing }}",
+        b"{% set x = title %}",
+        b"{{ mention }}",
+    ],
+)
+@pytest.mark.parametrize("name", ["default", "updateVersion"])
+def test_a_file_that_cannot_be_read_or_shows_nothing_is_broken_and_costs_no_event(
+    name: str, data: bytes, tmp_path: Path
+) -> None:
+    for msgtype in ("markdown", "markdown_v2", "text"):
+        file = tmp_path / f"{name}.{msgtype}.j2"
+        file.write_bytes(data)
+        made = renderer(tmp_path)
+        [problem] = made.problems
+        assert re.match(rf"{name}\.{msgtype}\.j2: (is not UTF-8 text|shows nothing)$", problem)
+        target = Target("default", ("wang",))
+        [message] = made.messages(event(type="updateVersion", title="App"), target)
+        assert message.msgtype == "markdown" and "**App**" in str(message.body["content"])
+        assert file.name in made.files
+        file.write_text("{{ title }} 好", encoding="utf-8")
+        assert content(tmp_path, title="App", type="updateVersion") == "App 好"
+        assert made.problems == []
+        file.unlink()
+
+
+def test_a_file_that_cannot_be_read_any_more_keeps_its_last_good_version(tmp_path: Path) -> None:
+    made = renderer(folder(tmp_path, default__markdown="good {{ title }}"))
+    (tmp_path / "default.markdown.j2").write_bytes("版本 {{ title }}".encode("gbk"))
+    [message] = made.messages(event(title="App"), TO_DEFAULT)
+    assert message.body["content"] == "good App"
+    assert made.problems == ["default.markdown.j2: is not UTF-8 text"]
+
+
+def test_a_folder_with_a_template_s_name_is_a_problem(tmp_path: Path) -> None:
+    (tmp_path / "default.markdown.j2").mkdir()
+    made = renderer(tmp_path)
+    assert made.problems[0].startswith("default.markdown.j2: ")
+    assert "**App**" in str(made.messages(event(title="App"), TO_DEFAULT)[0].body["content"])
+
+
+def test_a_helper_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    path = folder(tmp_path, default__markdown="{% import '_macros.j2' as m %}{{ m.x() }}")
+    (path / "_macros.j2").write_bytes("{% macro x() %}版本{% endmacro %}".encode("gbk"))
+    made = renderer(path)
+    assert made.problems[0] == "_macros.j2: is not UTF-8 text"
+    assert "**App**" in str(made.messages(event(title="App"), TO_DEFAULT)[0].body["content"])
+
+
+def test_a_template_may_show_nothing_of_some_events_which_the_generic_one_shows(
+    tmp_path: Path,
+) -> None:
+    path = folder(tmp_path, default__markdown="{% if notes %}{{ notes }}{% endif %}\n")
+    made = renderer(path)
+    assert made.problems == []
+    target = Target("default", ("wang",))
+    assert made.messages(event(notes="x"), target)[0].body["content"] == "x\n<@wang>"
+    [message] = made.messages(event(title="App"), target)
+    assert "**App**" in str(message.body["content"])
+    assert str(message.body["content"]).endswith("<@wang>")
+    assert made.problems == []
 
 
 def test_an_edited_template_is_picked_up_and_a_broken_edit_keeps_the_last_good_one(
@@ -424,4 +492,28 @@ def test_a_template_that_fails_on_one_event_only_is_told_by_the_generic_one(
         [message] = made.messages(event(title="7"), TO_DEFAULT)
         assert "**7**" in str(message.body["content"])
     assert caplog.text.count("default.markdown.j2:1") == 1
-    assert [p.split(": ")[0] for p in made.problems] == ["default.markdown.j2:1"]
+    assert made.problems == []  # what /readyz looks at: the file is good
+    assert [p.split(": ")[0] for p in sorted(made.problems_by_file.values())] == [
+        "default.markdown.j2:1"
+    ]
+    assert made.messages(event(title="8"), TO_DEFAULT)[0].body["content"] == "1"
+    assert made.problems_by_file == {}
+
+
+def test_a_card_without_the_link_it_needs_is_not_marked_as_broken(tmp_path: Path) -> None:
+    path = folder(
+        tmp_path, default__news='{"articles": [{"title": {{ title }}, "url": {{ link }}}]}'
+    )
+    made = renderer(path)
+    assert made.messages(event(title="App"), TO_DEFAULT)[0].msgtype == "markdown"
+    assert made.problems == [] and "needs a url" in made.problems_by_file["default.news.j2"]
+    linked = event(title="App", link="https://a.b")
+    assert made.messages(linked, TO_DEFAULT)[0].msgtype == "news"
+    assert made.problems_by_file == {}
+
+
+def test_a_former_version_that_fails_too_is_not_what_is_named(tmp_path: Path) -> None:
+    made = renderer(folder(tmp_path, default__markdown="{{ 1 // (title|int - 7) }} old"))
+    folder(tmp_path, default__markdown="\n{{ 1 // (title|int - 7) }} new")
+    assert "**7**" in str(made.messages(event(title="7"), TO_DEFAULT)[0].body["content"])
+    assert made.problems_by_file["default.markdown.j2"].startswith("default.markdown.j2:2: ")

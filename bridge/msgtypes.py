@@ -1,0 +1,54 @@
+"""WeCom's message types, a row each (document 91770): a new one is a row here.
+
+A JSON one also needs its rules in `messages/cards.py`, a new dialect in `messages/markdown.py`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Dialect(StrEnum):
+    """How a template of a msgtype is written."""
+
+    TEXT = "text"
+    MARKDOWN = "markdown"
+    MARKDOWN_V2 = "markdown_v2"
+    JSON = "json"
+
+
+@dataclass(frozen=True)
+class Msgtype:
+    """What the bridge knows of a msgtype; `dialect` is None where no template can make it."""
+
+    name: str
+    dialect: Dialect | None
+    limit: int | None = None  # bytes: of the content as UTF-8, of an image or a file as it is
+    inline_mentions: bool = False  # `<@userid>` in the content
+    mention_lists: bool = False  # `mentioned_list` and `mentioned_mobile_list`
+    shows_pictures: bool = False  # by their addresses
+
+    @property
+    def is_json(self) -> bool:
+        """Return whether its templates make JSON instead of a text."""
+        return self.dialect is Dialect.JSON
+
+
+# In this order: where one name has files of several msgtypes, the last of them is used, because a
+# file that a team adds beside the markdown one that came with the bridge is the one they want.
+MSGTYPES: Mapping[str, Msgtype] = {
+    row.name: row
+    for row in (
+        Msgtype("markdown", Dialect.MARKDOWN, 4096, inline_mentions=True),
+        Msgtype("markdown_v2", Dialect.MARKDOWN_V2, 4096, shows_pictures=True),
+        Msgtype("text", Dialect.TEXT, 2048, inline_mentions=True, mention_lists=True),
+        Msgtype("news", Dialect.JSON, shows_pictures=True),
+        Msgtype("template_card", Dialect.JSON, shows_pictures=True),
+        Msgtype("image", None, 2 << 20),
+        Msgtype("file", None, 20 << 20),
+    )
+}
+TEMPLATE_MSGTYPES = [name for name, row in MSGTYPES.items() if row.dialect]
+TEXT_LIMITS: Mapping[str, int] = {  # of the msgtypes whose content is a text
+    name: row.limit for name, row in MSGTYPES.items() if row.limit and row.dialect
+}
