@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from bridge.cli import check, events, preview, retry, routes, sandbox, send, url, worker
+from bridge.cli import check, demo, events, preview, retry, routes, sandbox, send, url, worker
 from bridge.errors import SettingsError, StorageError
 
 
@@ -40,7 +40,7 @@ def commands() -> None:
 _QUIET = logging.NullHandler()
 for _command in (
     check.check, url.url, preview.preview, send.send, events.events, events.show, retry.retry,
-    routes.routes, sandbox.sandbox, sandbox.demo, worker.worker, worker.db,
+    routes.routes, sandbox.sandbox, demo.demo, worker.worker, worker.db,
 ):  # fmt: skip
     commands.add_command(_command)
 

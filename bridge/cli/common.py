@@ -2,7 +2,10 @@
 
 import os
 import re
+import signal
 import sys
+import threading
+import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -103,3 +106,19 @@ def bot_names(given: Sequence[str], known: Collection[str]) -> list[str]:
             there = ", ".join(sorted(known))
             raise click.UsageError(f"没有机器人 · there is no bot {name!r}; there are: {there}")
     return names
+
+
+def stop_signals() -> threading.Event:
+    """Return an event that SIGTERM and SIGINT set, also where a shell has SIGINT ignored."""
+    stopping = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stopping.set())
+    return stopping
+
+
+def wait_for_stop(stopping: threading.Event) -> None:
+    """Wait until a signal has set the event."""
+    click.echo("Ctrl-C 结束 to stop")
+    # Not by `wait`: a signal handler must not take the lock that this thread may hold there.
+    while not stopping.is_set():
+        time.sleep(0.1)

@@ -2,7 +2,6 @@
 
 import os
 import secrets
-import signal
 import socket
 import subprocess
 import sys
@@ -10,10 +9,12 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from threading import Event
 
 import click
 import requests
 
+from bridge.cli.common import stop_signals, wait_for_stop
 from bridge.samples import samples
 from bridge.sandbox import Sandbox, serve
 from bridge.settings import default_templates
@@ -33,34 +34,33 @@ curl -d '{{"type": "updateVersion", "title": "OooPlay", "os_version": "2.5", \
 "notes": "修复了若干问题", "link": "https://www.pgyer.com/oooplay"}}' {url}"""
 
 
-def run_demo(once: bool, wait: Callable[[], None]) -> int:
-    """Run the demo until `wait` returns, or with `once` until the samples have arrived.
-
-    Returns the exit code: 0, or 1 where the bridge did not start or a sample did not arrive.
-    """
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the bridge is ended as well
-    keys = {"demo-default": "产品群 · default", "demo-dev": "开发群 · dev"}
-    box = Sandbox(keys)
+@click.command()
+@click.option("--once", is_flag=True, help="End as soon as all samples have arrived; 1 if not.")
+def demo(once: bool) -> None:
+    """沙盒、桥和示例事件一起跑 · Run sandbox and bridge, and post the samples."""
+    stopping, arrived = stop_signals(), False
+    box = Sandbox({"demo-default": "产品群 · default", "demo-dev": "开发群 · dev"})
     with serve(box) as sandbox_url, tempfile.TemporaryDirectory() as folder:
         Path(folder, "routes.toml").write_text(_ROUTES, encoding="utf-8")
         port, token = _free_port(), secrets.token_hex(12)
         bridge_url = f"http://127.0.0.1:{port}"
+        hook = f"{bridge_url}/pgyer/{token}"
         bridge = _start(folder, port, token, sandbox_url)
         try:
-            if not _serves(bridge_url, bridge):
+            if _serves(bridge_url, bridge, stopping):
+                click.echo(f"\n群消息 Open the groups:  {sandbox_url}/")
+                console = f"{bridge_url}/console/  密码 password: {PASSWORD}"
+                click.echo(f"控制台 Open the console: {console}")
+                click.echo(f"再发一条 Post another event:\n  {_CURL.format(url=hook)}\n")
+                arrived = _post_samples(hook, box, stopping)
+                if not once:
+                    wait_for_stop(stopping)
+            elif not stopping.is_set():
                 click.echo("桥没有启动，原因见上 · the bridge did not start, see above", err=True)
-                return 1
-            click.echo(f"\n群消息 Open the groups:  {sandbox_url}/")
-            click.echo(f"控制台 Open the console: {bridge_url}/console/  密码 password: {PASSWORD}")
-            click.echo("再发一条 Post another event:")
-            click.echo(f"  {_CURL.format(url=f'{bridge_url}/pgyer/{token}')}\n")
-            arrived = _post_samples(f"{bridge_url}/pgyer/{token}", box)
-            if not once:
-                wait()
-            return 0 if arrived else 1
         finally:
             bridge.terminate()
             bridge.wait()
+    sys.exit(0 if arrived or (stopping.is_set() and not once) else 1)
 
 
 def _free_port() -> int:
@@ -90,33 +90,36 @@ def _start(folder: str, port: int, token: str, sandbox_url: str) -> subprocess.P
     return subprocess.Popen(command, cwd=folder, env=environ, start_new_session=True)
 
 
-def _serves(url: str, bridge: subprocess.Popen[bytes]) -> bool:
-    deadline = time.monotonic() + PATIENCE
-    while bridge.poll() is None and time.monotonic() < deadline:
+def _serves(url: str, bridge: subprocess.Popen[bytes], stopping: Event) -> bool:
+    def answers() -> bool:
         try:
-            return requests.get(f"{url}/healthz", timeout=5).ok
-        except requests.ConnectionError:
-            time.sleep(0.1)
-    return False
-
-
-def _post_samples(url: str, box: Sandbox) -> bool:
-    """Post every sample and wait for it in the sandbox; tell whether all arrived."""
-    bodies = samples()
-    for name, body in bodies.items():
-        before = len(box.messages())
-        answer = requests.post(url, data=body, timeout=10).json()
-        arrived = _grows(box, before)
-        mark, state = ("✓", "arrived") if arrived else ("✗", "has not arrived")
-        click.echo(f"{mark} {name}: event {answer.get('event')} → {answer.get('bots')} {state}")
-        if not arrived:
+            return bridge.poll() is not None or requests.get(f"{url}/healthz", timeout=5).ok
+        except requests.RequestException:
             return False
-    click.echo(f"全部 {len(bodies)} 条示例已到达 · all {len(bodies)} samples have arrived")
-    return True
+
+    return _wait(answers, stopping) and bridge.poll() is None
 
 
-def _grows(box: Sandbox, before: int) -> bool:
+def _post_samples(url: str, box: Sandbox, stopping: Event) -> bool:
+    """Post every sample and wait for it in the sandbox; return whether all arrived."""
+    bodies = samples()
+    arrived = all(_post(url, name, body, box, stopping) for name, body in bodies.items())
+    if arrived:
+        click.echo(f"全部 {len(bodies)} 条示例已到达 · all {len(bodies)} samples have arrived")
+    return arrived
+
+
+def _post(url: str, name: str, body: bytes, box: Sandbox, stopping: Event) -> bool:
+    before = len(box.messages())
+    answer = requests.post(url, data=body, timeout=10).json()
+    arrived = _wait(lambda: len(box.messages()) > before, stopping)
+    mark, state = ("✓", "arrived") if arrived else ("✗", "has not arrived")
+    click.echo(f"{mark} {name}: event {answer.get('event')} → {answer.get('bots')} {state}")
+    return arrived
+
+
+def _wait(condition: Callable[[], bool], stopping: Event) -> bool:
     deadline = time.monotonic() + PATIENCE
-    while len(box.messages()) == before and time.monotonic() < deadline:
+    while not (holds := condition()) and not stopping.is_set() and time.monotonic() < deadline:
         time.sleep(0.02)
-    return len(box.messages()) > before
+    return holds

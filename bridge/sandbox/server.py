@@ -1,14 +1,11 @@
 """The sandbox over HTTP: WeCom's two paths, a page like the group, and `/sandbox/` to steer it."""
 
 import json
-import re
 import socket
 import struct
-from collections.abc import Iterable
 from contextlib import suppress
 from datetime import datetime
-from http.client import responses
-from io import BufferedReader, BytesIO
+from io import BytesIO
 from threading import Thread
 from typing import Any
 from weakref import WeakSet
@@ -29,13 +26,6 @@ SHOWN = 100  # messages of one robot on the page
 ZONE = ZoneInfo("Asia/Shanghai")
 
 _Answer = tuple[str, int, dict[str, str]]  # body, HTTP status, headers
-
-# The head of a request that sends a message as most do, and what makes it another kind.
-_MESSAGE = re.compile(
-    rb"POST %s\?key=(?P<key>[\w-]+) HTTP/1\.1\r\n"
-    rb"(.*\r\n)*?(?i:content-length): *(?P<size>\d+)(\r\n|$)" % SEND.encode()
-)
-_UNUSUAL = re.compile(rb"\r\n(transfer-encoding|expect|connection: *close)", re.IGNORECASE)
 
 
 def create_sandbox_app(sandbox: Sandbox) -> Flask:
@@ -123,24 +113,7 @@ class _Handler(WSGIRequestHandler):
     """HTTP/1.1 that keeps connections alive, as WeCom does and Werkzeug's own handler does not."""
 
     server: "Serving"
-    rfile: BufferedReader
     protocol_version = "HTTP/1.1"
-
-    def handle_one_request(self) -> None:
-        # A plain message does without Werkzeug and Flask, so that a load test measures the bridge
-        # rather than the sandbox.
-        head, end, _ = self.rfile.peek().partition(b"\r\n\r\n")
-        found = _MESSAGE.match(head) if end and not _UNUSUAL.search(head) else None
-        if not found:
-            super().handle_one_request()
-            return
-        self.rfile.read(len(head + end))
-        raw = self.rfile.read(int(found["size"]))
-        call = self.server.sandbox.send(found["key"].decode(), raw)
-        text, status, headers = _answer(self.server.sandbox, call)
-        body, self.close_connection = text.encode(), False
-        headers["Content-Length"] = str(len(body))
-        self._reply(f"{status} {responses.get(status, '')}", headers.items(), body)
 
     def run_wsgi(self) -> None:
         environ = self.make_environ()
@@ -148,20 +121,20 @@ class _Handler(WSGIRequestHandler):
         size = -1 if chunked else int(environ.get("CONTENT_LENGTH") or 0)
         # Read whole, so that the next request on this connection begins where it should.
         environ["wsgi.input"] = BytesIO(environ["wsgi.input"].read(size))
-        parts, line, fields = run_wsgi_app(self.server.app, environ, buffered=True)
-        self._reply(line, fields, b"".join(parts))
-
-    def _reply(self, line: str, headers: Iterable[tuple[str, str]], body: bytes) -> None:
-        if line.startswith(str(CUT)):
-            # Closing a socket that lingers for 0 s sends a reset in place of an orderly end.
-            linger = struct.pack("ii", 1, 0)
-            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
-            self.connection.close()
-            self.close_connection = True
+        parts, status, headers = run_wsgi_app(self.server.app, environ, buffered=True)
+        if status.startswith(str(CUT)):
+            self._reset()
             return
         # In one write: two would wake the other side twice.
-        head = [f"HTTP/1.1 {line}", *(f"{name}: {value}" for name, value in headers), "", ""]
-        self.wfile.write("\r\n".join(head).encode() + body)
+        head = [f"HTTP/1.1 {status}", *(f"{name}: {value}" for name, value in headers), "", ""]
+        self.wfile.write("\r\n".join(head).encode() + b"".join(parts))
+
+    def _reset(self) -> None:
+        # Closing a socket that lingers for 0 s sends a reset in place of an orderly end.
+        linger = struct.pack("ii", 1, 0)
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+        self.connection.close()
+        self.close_connection = True
 
     def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
         pass

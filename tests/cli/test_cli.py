@@ -1,21 +1,13 @@
 """The `bridge` command as its users type it."""
 
 import os
-import re
-import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
-import pytest
-import requests
-from click.testing import CliRunner
-from support import ROOT, Deployment, until
+from support import Deployment, until
 
-from bridge import cli
-from bridge.cli import demo
-from bridge.cli import sandbox as running
 from bridge.sandbox import Sandbox
 
 
@@ -91,70 +83,6 @@ def test_an_unreachable_server_is_named_without_its_password(environ: dict[str, 
         assert "sesame" not in said and "Traceback" not in said
 
 
-def test_sandbox_serves_until_interrupted() -> None:
-    command = [str(Path(sys.executable).parent / "bridge"), "sandbox", "--port", "0"]
-    process = subprocess.Popen(
-        [*command, "--key", "mine"], stdout=subprocess.PIPE, text=True,
-        env={**os.environ, "PYTHONUNBUFFERED": "1"},
-    )  # fmt: skip
-    assert process.stdout
-    url = re.search(r"http://\S+?(?=/?\s*$)", process.stdout.readline())
-    assert url
-    answer = requests.post(
-        f"{url.group()}/cgi-bin/webhook/send?key=mine",
-        json={"msgtype": "text", "text": {"content": "hi"}},
-        timeout=20,
-    )
-    assert answer.json()["errcode"] == 0
-    process.send_signal(signal.SIGINT)
-    assert process.wait(30) == 0
-    process.stdout.close()
-
-
-def test_make_demo_once_ends_by_itself_when_all_samples_have_arrived() -> None:
-    done = subprocess.run(
-        ["make", "--silent", "demo", "ARGS=--once"],
-        cwd=ROOT, capture_output=True, text=True, timeout=280,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr
-    for name in demo.samples():
-        assert f"✓ {name}" in done.stdout
-    assert "/console/" in done.stdout and "curl -d" in done.stdout
-
-
-def test_the_demo_fails_if_a_sample_does_not_arrive(
-    monkeypatch: pytest.MonkeyPatch, restore_sigterm: None
-) -> None:
-    monkeypatch.setattr(demo, "PATIENCE", 5.0)
-    monkeypatch.setattr(demo, "_ROUTES", "[[route]]\ntype = 'feedback'\nbots = []\n")
-    done = CliRunner().invoke(cli.commands, ["demo", "--once"])
-    assert done.exit_code == 1
-    assert "✗ feedback" in done.output
-
-
-def test_the_demo_fails_if_the_bridge_does_not_start(
-    monkeypatch: pytest.MonkeyPatch, restore_sigterm: None
-) -> None:
-    monkeypatch.setattr(demo, "_ROUTES", "this is no TOML")
-    done = CliRunner().invoke(cli.commands, ["demo", "--once"])
-    assert done.exit_code == 1
-    assert "did not start" in done.output
-
-
-def test_the_demo_runs_until_it_is_told_to_end(restore_sigterm: None) -> None:
-    waited: list[bool] = []
-    assert demo.run_demo(False, lambda: waited.append(True)) == 0
-    assert waited == [True]
-
-
-def test_ctrl_c_ends_the_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupted(seconds: float) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(running.time, "sleep", interrupted)
-    running._until_interrupted()
-
-
 def test_what_is_sent_by_hand_is_told_by_the_running_bridge(
     sandbox: tuple[Sandbox, str], deploy: Callable[..., Deployment]
 ) -> None:
@@ -200,15 +128,3 @@ def test_a_terminal_without_chinese_is_no_traceback(environ: dict[str, str]) -> 
     done = run("show", "1", env={**environ, "PYTHONIOENCODING": "ascii"})
     assert done.returncode == 0, done.stderr
     assert "OooPlay" in done.stdout
-
-
-@pytest.fixture
-def restore_sigterm() -> Iterator[None]:
-    before = signal.getsignal(signal.SIGTERM)
-    yield
-    signal.signal(signal.SIGTERM, before)
-
-
-def test_the_curl_line_of_the_demo_posts_a_new_event_each_time() -> None:
-    line = demo._CURL.format(url="http://x")
-    assert "$(date +%s)" in line and line.endswith("http://x")
