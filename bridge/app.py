@@ -11,7 +11,7 @@ from werkzeug.exceptions import HTTPException
 
 from bridge import configure
 from bridge.console.ops import create_ops
-from bridge.console.throttle import Brake
+from bridge.console.throttle import Throttle
 from bridge.errors import SchemaError, StorageError
 from bridge.receiving.decoding import MAX_BODY
 from bridge.receiving.receiver import Receiver, as_json, encode
@@ -27,8 +27,8 @@ def create_app(environ: Mapping[str, str] | None = None) -> Flask:
     answers 503 meanwhile.
     """
     bridge = create_bridge(*configure(os.environ if environ is None else environ))
-    brake = Brake()
-    app = create_ops_app(bridge, brake, dispatches=bridge.settings.dispatch)
+    throttle = Throttle()
+    app = create_ops_app(bridge, throttle, dispatches=bridge.settings.dispatch)
     clock = bridge.outbox.database.time
     app.wsgi_app = Receiver(  # type: ignore[method-assign]
         bridge.settings, bridge.routes, bridge.dispatcher.accept, clock, app.wsgi_app
@@ -38,7 +38,7 @@ def create_app(environ: Mapping[str, str] | None = None) -> Flask:
             add_console,  # 4 MiB that a bridge without one need not hold
         )
 
-        add_console(app, bridge, password, brake, clock)
+        add_console(app, bridge, password, throttle, clock)
     for warning in bridge.settings.warnings:
         log.warning("%s", warning)
     for route in bridge.routes:
@@ -60,7 +60,7 @@ def create_app(environ: Mapping[str, str] | None = None) -> Flask:
     return app
 
 
-def create_ops_app(bridge: Bridge, brake: Brake, *, dispatches: bool) -> Flask:
+def create_ops_app(bridge: Bridge, throttle: Throttle | None = None, *, dispatches: bool) -> Flask:
     """Return an app of `/healthz`, `/readyz` and `/metrics` alone, which is all a worker serves."""
     app = Flask(__name__, static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY
@@ -69,8 +69,9 @@ def create_ops_app(bridge: Bridge, brake: Brake, *, dispatches: bool) -> Flask:
     app.register_error_handler(HTTPException, as_json)
     password, clock = bridge.settings.admin_password, bridge.outbox.database.time
     dispatcher = bridge.dispatcher if dispatches else None
+    throttle = throttle or Throttle()
     app.register_blueprint(
-        create_ops(password, brake, bridge.queries, dispatcher, bridge.renderer, clock)
+        create_ops(password, throttle, bridge.queries, dispatcher, bridge.renderer, clock)
     )
     return app
 

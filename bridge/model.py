@@ -28,6 +28,8 @@ FIELDS = [
     "notes",
 ]
 
+LATE = 600.0  # seconds after which a pending delivery is reported as a problem
+
 # What sloppy senders write where they mean that there is no value.
 _NOTHING = {"null", "undefined", "None", "NULL"}
 

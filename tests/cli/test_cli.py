@@ -155,7 +155,7 @@ def test_ctrl_c_ends_the_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     running._until_interrupted()
 
 
-def test_what_is_sent_by_hand_is_told_by_the_running_bridge(
+def test_an_event_sent_by_hand_is_delivered_by_the_running_bridge(
     sandbox: tuple[Sandbox, str], deploy: Callable[..., Deployment]
 ) -> None:
     box, api = sandbox
