@@ -1,8 +1,8 @@
-"""Bring the console's catalog in step with its texts; `--check` only tells whether it is.
+"""Update the console's catalog from its texts; `--check` only checks whether it is up to date.
 
-New texts come into `messages.po` untranslated, for a person to translate; what is no longer said
-goes. Then the catalog is compiled into the `.mo` that the console reads. With `--check`, exits
-with 1 and says why where a text is missing, untranslated or no longer said, or the `.mo` is old.
+New texts are added to `messages.po` untranslated, for a person to translate; unused ones are
+removed. Then the catalog is compiled into the `.mo` that the console reads. `--check` exits with 1
+and the reasons where a text is missing, untranslated or unused, or the `.mo` is old.
 """
 
 import io
@@ -21,8 +21,8 @@ OPTIONS = {"**/templates/**.html": {"trimmed": "true"}}
 KEYWORDS = {"_": None, "N_": None, "gettext": None, "ngettext": (1, 2)}
 
 
-def said() -> Catalog:
-    """Return the texts that the code and the pages say."""
+def extracted() -> Catalog:
+    """Return the texts of the code and the pages."""
     found = Catalog()
     for _, _, message, comments, _ in extract_from_dir(ROOT, METHODS, OPTIONS, KEYWORDS):
         found.add(message, auto_comments=comments)
@@ -37,11 +37,11 @@ def compiled(catalog: Catalog) -> bytes:
 
 
 def problems(catalog: Catalog) -> list[str]:
-    """Return what keeps the catalog from being in step, a line each."""
-    wanted = {message.id for message in said() if message.id}
+    """Return what is wrong with the catalog, a line each."""
+    wanted = {message.id for message in extracted() if message.id}
     known = {message.id for message in catalog if message.id}
     found = [f"missing: {text!r}" for text in wanted - known]
-    found += [f"no longer said: {text!r}" for text in known - wanted]
+    found += [f"unused: {text!r}" for text in known - wanted]
     for message in catalog:
         texts = message.string if isinstance(message.string, tuple) else (message.string,)
         if message.id and (message.fuzzy or not all(texts)):
@@ -54,11 +54,11 @@ def problems(catalog: Catalog) -> list[str]:
 
 
 def main() -> None:
-    """Check, or bring in step."""
+    """Check, or update."""
     with PO.open("rb") as file:
         catalog = read_po(file, locale="zh", domain="messages")
     if "--check" not in sys.argv:
-        catalog.update(said(), no_fuzzy_matching=True, update_creation_date=False)
+        catalog.update(extracted(), no_fuzzy_matching=True, update_creation_date=False)
         catalog.obsolete.clear()
         with PO.open("wb") as file:
             write_po(

@@ -12,7 +12,7 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 
 from bridge import configure
 from bridge.console.ops import create_ops
-from bridge.console.throttle import Brake
+from bridge.console.throttle import Throttle
 from bridge.errors import SchemaError, StorageError
 from bridge.model import to_json
 from bridge.receiving.decoding import MAX_BODY
@@ -32,13 +32,13 @@ def create_app(environ: Mapping[str, str] | None = None) -> Flask:
     answers 503 meanwhile.
     """
     bridge = create_bridge(*configure(os.environ if environ is None else environ))
-    brake = Brake()
-    app = create_ops_app(bridge, brake, dispatches=bridge.settings.dispatch)
+    throttle = Throttle()
+    app = create_ops_app(bridge, throttle, dispatches=bridge.settings.dispatch)
     app.register_blueprint(create_receiver(bridge.settings, bridge.intake, bridge.clock))
     if password := bridge.settings.admin_password:
         from bridge.console.blueprint import add_console  # 4 MiB that others need not load
 
-        add_console(app, bridge, password, brake, bridge.clock)
+        add_console(app, bridge, password, throttle, bridge.clock)
     _log_warnings(bridge)
     try:
         bridge.outbox.open()
@@ -50,7 +50,7 @@ def create_app(environ: Mapping[str, str] | None = None) -> Flask:
     return app
 
 
-def create_ops_app(bridge: Bridge, brake: Brake, *, dispatches: bool) -> Flask:
+def create_ops_app(bridge: Bridge, throttle: Throttle | None = None, *, dispatches: bool) -> Flask:
     """Return an app of `/healthz`, `/readyz` and `/metrics` alone, which is all a worker serves."""
     app = Flask("bridge", static_folder=None)
     app.config.update(MAX_CONTENT_LENGTH=MAX_BODY, PROVIDE_AUTOMATIC_OPTIONS=False)
@@ -60,10 +60,11 @@ def create_ops_app(bridge: Bridge, brake: Brake, *, dispatches: bool) -> Flask:
     app.extensions["bridge"] = bridge
     app.register_error_handler(HTTPException, _as_json)
     dispatcher = bridge.dispatcher if dispatches else None
+    throttle = throttle or Throttle()
     app.register_blueprint(
         create_ops(
             bridge.settings.admin_password,
-            brake,
+            throttle,
             bridge.queries,
             dispatcher,
             bridge.renderer,

@@ -28,6 +28,8 @@ FIELDS = [
     "notes",
 ]
 
+LATE = 600.0  # seconds after which a pending delivery is reported as a problem
+
 # What sloppy senders write where they mean that there is no value.
 _NOTHING = {"null", "undefined", "None", "NULL"}
 
@@ -73,11 +75,6 @@ class Bot:
 _encode = json.JSONEncoder(ensure_ascii=False).encode
 
 
-def to_json(value: Any) -> str:
-    """Return a value as JSON on one line, with Chinese as it is."""
-    return _encode(value)
-
-
 def as_text(value: Any) -> str:
     """Return a decoded value as a reader should see it; what means "nothing" becomes ''."""
     if isinstance(value, str):
@@ -96,6 +93,8 @@ def as_text(value: Any) -> str:
 
 def to_json(value: Any, *, indent: int | None = None) -> str:
     """Return a value as JSON, with Chinese as it is."""
+    if indent is None:
+        return _encode(value)
     return json.dumps(value, ensure_ascii=False, indent=indent)
 
 

@@ -14,10 +14,12 @@ from support import TOKEN, environment
 from werkzeug.test import TestResponse
 
 from bridge import create_app
+from bridge.model import Outcome, Verdict
 from bridge.storage.database import Connection
 from bridge.wiring import Bridge
 
 PASSWORD = "a-password-of-ours"
+PAGES = ("/", "/events", "/events/1", "/bots", "/templates", "/templates/crashlog.markdown.j2")
 KEYS = ("key-of-default", "key-of-dev")
 
 
@@ -105,7 +107,7 @@ def fill(bridge: Bridge, count: int, now: float, bots: Sequence[str] = ("default
         rows["deliveries"].append(
             {"id": n, "event_id": n, "bot": bot, "state": state, "reason": "", "template": "",
              "mention": "[]", "attach": "[]", "step": 1, "media_id": "", "media_at": 0.0,
-             "tries": 1, "created_at": at, "held_until": 0.0,
+             "tries": 1, "created_at": at, "not_before": 0.0,
              "expires_at": at + 40 * 86400, "settled_at": 0.0 if state == "pending" else at}
         )  # fmt: skip
         rows["attempts"].append(
@@ -119,3 +121,14 @@ def fill(bridge: Bridge, count: int, now: float, bots: Sequence[str] = ("default
             connection.insert(table, values)
 
     bridge.outbox.database.write(insert)
+
+
+def settle(console: Console, verdict: Verdict, reason: str, errcode: int | None = None) -> None:
+    """End the next delivery with this outcome."""
+    [attempt] = console.bridge.outbox.claim(1)
+    console.bridge.outbox.record(attempt, Outcome(verdict, reason, "as it said", errcode))
+
+
+def states(console: Console, event: int = 1) -> list[tuple[str, str]]:
+    """Return an event's deliveries as bot and state."""
+    return [(d.target.bot, d.state) for d in console.bridge.queries.deliveries(event)]

@@ -7,7 +7,20 @@ from typing import Any
 
 import click
 
-from bridge.cli import check, demo, events, preview, retry, routes, sandbox, send, url, worker
+from bridge.cli import (
+    check,
+    db,
+    demo,
+    events,
+    preview,
+    retry,
+    routes,
+    sandbox,
+    send,
+    show,
+    url,
+    worker,
+)
 from bridge.errors import SettingsError, StorageError
 
 
@@ -21,26 +34,26 @@ class _Commands(click.Group):
             click.echo(error.report(), err=True)
             ctx.exit(2)
         except StorageError as error:
-            click.echo(f"数据库用不了 · the database cannot be used: {error}", err=True)
+            click.echo(f"数据库不可用 · the database cannot be used: {error}", err=True)
             ctx.exit(1)
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 def commands() -> None:
-    """蒲公英 → 企业微信的桥 · Tell WeCom groups what Pgyer reports.
+    """蒲公英 → 企业微信 · Send what Pgyer reports to WeCom groups.
 
-    和正在运行的桥用同样的环境变量 · Give it the same variables as the running bridge.
+    和正在运行的服务用同样的环境变量 · Give it the same variables as the running bridge.
 
     退出码 Exit codes: 0 正常 fine, 1 有发现 found something, 2 用法不对 wrong use.
     """
-    # The commands say themselves what they find; log lines between would say it twice.
+    # The commands print what they find; log lines between would repeat it.
     logging.getLogger("bridge").addHandler(_QUIET)
 
 
 _QUIET = logging.NullHandler()
 for _command in (
-    check.check, url.url, preview.preview, send.send, events.events, events.show, retry.retry,
-    routes.routes, sandbox.sandbox, demo.demo, worker.worker, worker.db,
+    check.check, url.url, preview.preview, send.send, events.events, show.show, retry.retry,
+    routes.routes, sandbox.sandbox, demo.demo, worker.worker, db.db,
 ):  # fmt: skip
     commands.add_command(_command)
 
@@ -49,5 +62,5 @@ def main() -> None:
     """Run the command, on whatever kind of terminal."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")  # an ASCII one must not stop it either
+            stream.reconfigure(errors="replace")  # an ASCII terminal must not stop the command
     commands()

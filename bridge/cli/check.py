@@ -1,4 +1,4 @@
-"""`bridge check`: is everything as it should be, and if not, what to do."""
+"""`bridge check`: is everything right, and if not, what to do."""
 
 import time
 from collections.abc import Iterator
@@ -6,15 +6,14 @@ from dataclasses import asdict, dataclass
 
 import click
 
-from bridge.cli.common import database_name, json_option, opened
-from bridge.cli.meanings import advice, meaning
-from bridge.cli.terminal import Terminal, moment
-from bridge.console.ops import LATE
+from bridge.cli.common import database_name, json_option, open_bridge
+from bridge.cli.terminal import Terminal, local_time
 from bridge.delivery.wecom import Client
 from bridge.errors import SettingsError, StorageError
-from bridge.model import Event, Outcome, Target, Verdict
+from bridge.model import LATE, Event, Outcome, Target, Verdict
 from bridge.storage.operator import TEST
 from bridge.wiring import Bridge
+from bridge.wording import advice, meaning
 
 DAY = 86400.0  # seconds
 
@@ -28,35 +27,31 @@ class Finding:
     text: str
     todo: str = ""
 
-    def line(self) -> str:
-        """Return what a reader sees."""
-        mark = "ok" if self.ok else "!!"
-        return f"{mark} {self.about}: {self.text}" + (f" → {self.todo}" if self.todo else "")
-
 
 @click.command()
 @click.option("--send", is_flag=True, help="给每个机器人发一条测试消息 · Send each bot a test.")
 @json_option
 def check(send: bool, as_json: bool) -> None:
-    """检查设置、规则、模板、数据库、机器人 · Is everything as it should be?"""
+    """检查设置、规则、模板、数据库、机器人 · Is everything right?"""
     try:
-        with opened() as (bridge, terminal):
-            found = _reported(terminal, _findings(bridge, send), as_json)
+        with open_bridge() as (bridge, terminal):
+            found = _report(terminal, _findings(bridge, send), as_json)
     except SettingsError as error:
         wrong = (Finding(False, "设置 settings", problem) for problem in error.problems)
-        _reported(Terminal(), wrong, as_json)
+        _report(Terminal(), wrong, as_json)
         raise click.exceptions.Exit(2) from None
     if not all(finding.ok for finding in found):
         raise click.exceptions.Exit(1)
 
 
-def _reported(terminal: Terminal, findings: Iterator[Finding], as_json: bool) -> list[Finding]:
+def _report(terminal: Terminal, findings: Iterator[Finding], as_json: bool) -> list[Finding]:
     """Print the findings, each as soon as it is known unless they are to be JSON."""
     found = []
     for finding in findings:
         found.append(finding)
         if not as_json:
-            terminal.say(finding.line())
+            todo = f" → {finding.todo}" if finding.todo else ""
+            terminal.say(f"{'ok' if finding.ok else '!!'} {finding.about}: {finding.text}{todo}")
     if as_json:
         terminal.json([asdict(finding) for finding in found])
     return found
@@ -96,7 +91,7 @@ def _routes(bridge: Bridge) -> Iterator[Finding]:
     for route in bridge.routes:
         where = f"{file}, rule {route.rule}"
         if takes_all:
-            text = f"{where}: 轮不到 · never reached"
+            text = f"{where}: 永远执行不到 · never reached"
             yield Finding(False, about, text, f"rule {takes_all} 匹配一切 matches everything")
         elif not route.conditions and not route.continues:
             takes_all = route.rule
@@ -113,7 +108,7 @@ def _templates(bridge: Bridge) -> Iterator[Finding]:
         number = sum(not path.name.startswith("_") for path in folder.glob("*.j2"))
         yield Finding(True, about, f"{folder}: {number} 个 files")
     for problem in problems:
-        yield Finding(False, about, f"{folder}/{problem}", "改正这一行 · mend this line")
+        yield Finding(False, about, f"{folder}/{problem}", "改正这一行 · correct this line")
 
 
 def _database(bridge: Bridge) -> Iterator[Finding]:
@@ -124,32 +119,34 @@ def _database(bridge: Bridge) -> Iterator[Finding]:
     name = database_name(bridge.settings)
     yield Finding(True, about, f"{name}: 可写 writable, 待发 pending {health.pending}")
     if health.oldest and now - health.oldest > LATE:
-        since = moment(health.oldest, bridge.settings.timezone)
-        text = f"最早的从 {since} 等到现在 · the oldest waits since then"
-        yield Finding(False, about, text, "桥在运行吗 · does the bridge run? See its log, /readyz")
+        since = local_time(health.oldest, bridge.settings.timezone)
+        text = f"最早的从 {since} 等到现在 · the oldest is pending since then"
+        yield Finding(
+            False, about, text, "服务在运行吗 · does the bridge run? See its log, /readyz"
+        )
     if parked := len(bridge.queries.delivery_ids("parked", now - DAY)):
-        text = f"一天内有 {parked} 条被拒收 · {parked} parked within a day"
+        text = f"一天内有 {parked} 条发送失败 · {parked} parked within a day"
         yield Finding(False, about, text, "bridge events --state parked --since 1d")
 
 
 def _bots(bridge: Bridge) -> Iterator[Finding]:
-    """Say how the bots stand by what is on record."""
+    """Check each bot by its recorded state, without a call."""
     for bot in bridge.queries.bots(0.0):
         about = f"机器人 bot {bot.name}"
         if bot.stopped:
-            todo = f"{advice(bot.stopped)}; bridge retry --bot {bot.name}"
-            yield Finding(False, about, f"停用 stopped: {meaning(bot.stopped)}", todo)
+            todo = f"{advice(bot.stopped, bot.name).show()} bridge retry --bot {bot.name}"
+            yield Finding(False, about, f"已停用 stopped: {meaning(bot.stopped).show()}", todo)
         elif bot.last_at:
-            when = moment(bot.last_at, bridge.settings.timezone)
+            when = local_time(bot.last_at, bridge.settings.timezone)
             ok = bot.last_reason == "ok"
             todo = "" if ok else f"bridge check --send; bridge events --bot {bot.name}"
-            yield Finding(ok, about, f"{when} {meaning(bot.last_reason)}", todo)
+            yield Finding(ok, about, f"{when} {meaning(bot.last_reason).show()}", todo)
         else:
             yield Finding(True, about, "还没发过 · nothing sent yet: bridge check --send")
 
 
 def _sent(bridge: Bridge, stopped: dict[str, str]) -> Iterator[Finding]:
-    """Send each bot a test message, past the outbox, and say what came of it."""
+    """Send each bot a test message, without the outbox, and report the outcome."""
     client, now = Client(), time.time()
     for name, bot in sorted(bridge.settings.bots.items()):
         event = Event(TEST, {"bot": name, "sent_at": now}, now)
@@ -159,14 +156,13 @@ def _sent(bridge: Bridge, stopped: dict[str, str]) -> Iterator[Finding]:
 
 def _tested(name: str, outcome: Outcome, was_stopped: bool) -> Finding:
     about = f"机器人 bot {name}"
-    code = "" if outcome.errcode is None else f" {outcome.errcode}"
+    detail = f" ({outcome.detail})" if outcome.detail not in ("", "ok") else ""
     if outcome.verdict is not Verdict.SENT:
-        detail = f" ({outcome.detail})" if outcome.detail else ""
-        text = f"没送到 not delivered:{code} {meaning(outcome.reason)}{detail}"
-        return Finding(False, about, text, advice(outcome.reason))
-    said = f" ({outcome.detail})" if outcome.detail not in ("", "ok") else ""
-    text = f"测试消息已送达 · the test message has arrived{said}"
+        code = "" if outcome.errcode is None else f" {outcome.errcode}"
+        text = f"没送到 not delivered:{code} {meaning(outcome.reason).show()}{detail}"
+        return Finding(False, about, text, advice(outcome.reason, name).show())
+    text = f"测试消息已送达 · the test message has arrived{detail}"
     if was_stopped:
-        todo = f"桥仍停用它 · the bridge holds it stopped: bridge retry --bot {name}"
+        todo = f"本服务仍将它停用 · the bridge still has it stopped: bridge retry --bot {name}"
         return Finding(False, about, text, todo)
     return Finding(True, about, text)

@@ -1,4 +1,4 @@
-"""What several commands need: the bridge's parts, durations, bodies, and names of bots."""
+"""What several commands need: the bridge's parts, options, bodies, events and their lines."""
 
 import os
 import re
@@ -6,7 +6,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -14,21 +14,24 @@ from typing import Any, TypeVar
 import click
 
 from bridge import configure
-from bridge.cli.terminal import Terminal
-from bridge.errors import StorageError
-from bridge.receiving.decoding import MAX_BODY
+from bridge.cli.terminal import Terminal, one_line
+from bridge.errors import StorageError, TooLargeError, UndecodableError
+from bridge.model import Event
+from bridge.receiving.decoding import MAX_BODY, decode
 from bridge.samples import samples
 from bridge.settings import Settings
+from bridge.storage.queries import DeliveryLine, EventLine, Queries, Wanted
 from bridge.wiring import Bridge, create_bridge
 
 F = TypeVar("F", bound=Callable[..., Any] | click.Command)
 
-EVENT_ID = click.IntRange(1, 2**63 - 1)  # more is no number of a database
+EVENT_ID = click.IntRange(1, 2**63 - 1)  # larger numbers cannot be in a database
+PAGE = 200  # events that one query returns
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
 
 def seconds(ctx: click.Context, param: click.Parameter, value: str | None) -> float | None:
-    """Return an option's span of time, such as 90s, 30m, 2h, 7d or 2w, in seconds."""
+    """Return an option's duration, such as 90s, 30m, 2h, 7d or 2w, in seconds."""
     if value is None:
         return None
     found = re.fullmatch(r"(\d{1,6})([smhdw])", value.strip().lower(), re.ASCII)
@@ -39,8 +42,8 @@ def seconds(ctx: click.Context, param: click.Parameter, value: str | None) -> fl
 
 def since_option(command: F) -> F:
     """Add `--since` to a command: how many seconds ago, None where it is not given."""
-    said = "最近这么久收到的，如 90s 2h 7d · Received within this time, e.g. 90s, 2h, 7d."
-    return click.option("--since", metavar="TIME", callback=seconds, help=said)(command)
+    text = "最近这么久收到的，如 90s 2h 7d · Received within this time, e.g. 90s, 2h, 7d."
+    return click.option("--since", metavar="TIME", callback=seconds, help=text)(command)
 
 
 def json_option(command: F) -> F:
@@ -56,10 +59,10 @@ def bots_option(command: F) -> F:
 
 
 @contextmanager
-def opened() -> Iterator[tuple[Bridge, Terminal]]:
-    """Give the parts of the bridge, of which none runs, and the terminal that hides its secrets.
+def open_bridge() -> Iterator[tuple[Bridge, Terminal]]:
+    """Yield the parts of the bridge, none of them running, and a terminal that hides its secrets.
 
-    Raises SettingsError, StorageError. The database is only opened once it is used.
+    Raises SettingsError, StorageError. The database is opened when it is first used.
     """
     bridge = create_bridge(*configure(os.environ))
     terminal = Terminal(bridge.settings.secrets)
@@ -77,7 +80,7 @@ def database_name(settings: Settings) -> str:
     return rest[1:] if kind == "sqlite" else rest.partition("?")[0].rpartition("@")[2]
 
 
-def body_of(name: str) -> bytes:
+def read_body(name: str) -> bytes:
     """Return the bytes of a file, of standard input for `-`, or of a bundled sample."""
     bundled = samples()
     try:
@@ -90,7 +93,7 @@ def body_of(name: str) -> bytes:
                 body = file.read(MAX_BODY + 1)
     except OSError as error:
         known = ", ".join(bundled)
-        problem = f"读不了 cannot read {name!r}: {error.strerror} (示例 samples: {known})"
+        problem = f"无法读取 cannot read {name!r}: {error.strerror} (示例 samples: {known})"
         raise click.UsageError(problem) from None
     if len(body) > MAX_BODY:
         raise click.ClickException(f"超过 over {MAX_BODY} 字节 bytes: {name!r}")
@@ -98,13 +101,15 @@ def body_of(name: str) -> bytes:
 
 
 def bot_names(given: Sequence[str], known: Collection[str]) -> list[str]:
-    """Return the bots that options name, `a,b` being two; a wrong one is wrong use."""
-    words = (word.strip().lower() for option in given for word in option.split(","))
-    names = list(dict.fromkeys(word for word in words if word))
+    """Return the bots that options name, `a,b` being two; an unknown one is wrong use."""
+    parts = (part.strip().lower() for option in given for part in option.split(","))
+    names = list(dict.fromkeys(filter(None, parts)))
     for name in names:
         if name not in known:
-            there = ", ".join(sorted(known))
-            raise click.UsageError(f"没有机器人 · there is no bot {name!r}; there are: {there}")
+            problem = (
+                f"没有机器人 · there is no bot {name!r}; there are: {', '.join(sorted(known))}"
+            )
+            raise click.UsageError(problem)
     return names
 
 
@@ -122,3 +127,52 @@ def wait_for_stop(stopping: threading.Event) -> None:
     # Not by `wait`: a signal handler must not take the lock that this thread may hold there.
     while not stopping.is_set():
         time.sleep(0.1)
+
+
+def decode_body(body: bytes) -> list[Event]:
+    """Return the events in a body; without any, the command ends with exit code 1."""
+    try:
+        events = decode(body, time.time())
+    except (UndecodableError, TooLargeError) as error:
+        raise click.ClickException(f"无法解析 · cannot be decoded: {error}") from None
+    if not events:
+        raise click.ClickException("空的，没有事件 · empty: there is no event in it")
+    return events
+
+
+def stored_event(bridge: Bridge, event_id: int) -> Event:
+    """Return a stored event; without it, the command ends with exit code 1."""
+    if event := bridge.queries.event(event_id):
+        return event
+    problem = f"没有事件 · there is no event {event_id} ({database_name(bridge.settings)})"
+    raise click.ClickException(Terminal(bridge.settings.secrets).clean(problem))
+
+
+def version_of(fields: Mapping[str, str]) -> str:
+    """Return an app's version with its build and device, e.g. `2.4 (139) iOS`."""
+    build = f"({fields['build_version']})" if fields["build_version"] else ""
+    return " ".join(filter(None, (fields["os_version"], build, fields["device_type"])))
+
+
+def event_title(event: Event) -> str:
+    """Return an event on one line: its type, app, version and device."""
+    app = " ".join(filter(None, (event.fields["title"], version_of(event.fields))))
+    kind = event.type or "无类型 no type"
+    return one_line(f"{kind} · {app}" if app else kind)
+
+
+def delivery_state(line: DeliveryLine) -> str:
+    """Return a delivery's bot and state, with the reason where there is one."""
+    why = f" ({line.reason})" if line.reason and line.reason != "ok" else ""
+    return f"{line.target.bot} {line.state}{why}"
+
+
+def matching_events(queries: Queries, wanted: Wanted) -> Iterator[EventLine]:
+    """Yield all stored events that match, newest first."""
+    before: int | None = None
+    while True:
+        page = queries.events(wanted, before, PAGE)
+        yield from page.events
+        before = page.older
+        if before is None:
+            return

@@ -10,16 +10,23 @@ from typing import Any
 
 import click
 
-from bridge.cli.common import EVENT_ID, body_of, bot_names, json_option, opened
-from bridge.cli.routes import about, decoded
+from bridge.cli.common import (
+    EVENT_ID,
+    bot_names,
+    decode_body,
+    event_title,
+    json_option,
+    open_bridge,
+    read_body,
+    stored_event,
+)
 from bridge.cli.terminal import Terminal, visible
-from bridge.console.preview import examples
 from bridge.messages.markdown import size
 from bridge.messages.renderer import Renderer
 from bridge.model import Delivery, Event, Message, Target, to_json
 from bridge.msgtypes import MSGTYPES, TEXT_LIMITS
 from bridge.receiving import routing
-from bridge.samples import samples
+from bridge.samples import examples, samples
 from bridge.wiring import Bridge
 
 _DIGEST = "digest"
@@ -41,7 +48,7 @@ class _Shown:
 )
 @click.option("--payload", metavar="FILE", help="用文件里的，或 - · Of a payload, or -.")
 @click.option(
-    "--bot", metavar="BOT", default="", help="按它的规则：提醒、模板、附件 · As its route tells it."
+    "--bot", metavar="BOT", default="", help="按它的规则：提醒、模板、附件 · By this bot's route."
 )
 @json_option
 def preview(
@@ -56,7 +63,7 @@ def preview(
         raise click.UsageError("--event 和 --payload 只能选一个 · choose one of the two")
     if not (subject or event_id or payload):
         raise click.UsageError("要看什么 · of what? A type, a template, --event or --payload")
-    with opened() as (bridge, terminal):
+    with open_bridge() as (bridge, terminal):
         bots = bot_names([bot], bridge.settings.bots)
         with _template(bridge, subject, bool(event_id or payload)) as (renderer, template):
             events = _events(bridge, subject, template, event_id, payload)
@@ -76,7 +83,7 @@ def preview(
 
 @contextmanager
 def _template(bridge: Bridge, subject: str, has_event: bool) -> Iterator[tuple[Renderer, str]]:
-    """Give the renderer and the name of the template to use, '' where the event's type decides."""
+    """Yield the renderer and the template's name, '' where the event's type decides."""
     renderer, name = bridge.renderer, subject.removesuffix(".j2")
     if subject.endswith(".j2") and Path(subject).is_file():
         with _with_draft(bridge, Path(subject)) as folder:
@@ -96,16 +103,16 @@ def _template(bridge: Bridge, subject: str, has_event: bool) -> Iterator[tuple[R
 
 @contextmanager
 def _with_draft(bridge: Bridge, draft: Path) -> Iterator[Path]:
-    """Give a copy of the folder of templates in which a file is as if it had been put there."""
+    """Yield a copy of the folder of templates with this file in it."""
     with tempfile.TemporaryDirectory() as folder:
         shared = draft.parent.glob("_*.j2")
         for path in (*bridge.settings.templates.glob("*.j2"), *shared):
-            with suppress(OSError):  # what cannot be read is for `bridge check` to say
+            with suppress(OSError):  # `bridge check` reports what cannot be read
                 Path(folder, path.name).write_bytes(path.read_bytes())
         try:
             Path(folder, draft.name).write_bytes(draft.read_bytes())
         except OSError as error:
-            problem = f"读不了 cannot read {str(draft)!r}: {error.strerror}"
+            problem = f"无法读取 cannot read {str(draft)!r}: {error.strerror}"
             raise click.UsageError(problem) from None
         yield Path(folder)
 
@@ -114,12 +121,9 @@ def _events(
     bridge: Bridge, subject: str, template: str, event_id: int | None, payload: str | None
 ) -> list[Event]:
     if event_id:
-        event = bridge.queries.event(event_id)
-        if event is None:
-            raise click.ClickException(f"没有事件 · there is no event {event_id}")
-        return [event]
+        return [stored_event(bridge, event_id)]
     if payload:
-        return decoded(body_of(payload))
+        return decode_body(read_body(payload))
     stem, known = (template or subject).split(".")[0], examples()
     if stem == _DIGEST:
         return [known[kind] for kind in samples()]
@@ -132,21 +136,20 @@ def _rendered(
     bridge: Bridge, renderer: Renderer, events: list[Event], template: str, bots: list[str]
 ) -> list[_Shown]:
     if template.split(".")[0] == _DIGEST:
-        waiting = [Delivery(n, e, _target(bridge, e, "", bots)) for n, e in enumerate(events)]
-        message, told = renderer.digest(waiting)
-        return [
-            _Shown(f"{_DIGEST} · {len(told)}/{len(events)}", [message], len(told) < len(events))
-        ]
+        deliveries = [Delivery(n, e, _target(bridge, e, "", bots)) for n, e in enumerate(events)]
+        message, included = renderer.digest(deliveries)
+        title = f"{_DIGEST} · {len(included)}/{len(events)}"
+        return [_Shown(title, [message], len(included) < len(events))]
     found = []
     for event in events:
         target = _target(bridge, event, template, bots)
         event = replace(event, id=event.id or 1)  # as if it were stored
-        found.append(_Shown(about(event), *renderer.preview(event, target)))
+        found.append(_Shown(event_title(event), *renderer.preview(event, target)))
     return found
 
 
 def _target(bridge: Bridge, event: Event, template: str, bots: list[str]) -> Target:
-    """Return how an event is told: as the bot's route says, or plainly where no bot is named."""
+    """Return how an event is sent: by the bot's route, or plainly where no bot is named."""
     if not bots:
         return Target("default", template=template)
     zone = bridge.settings.timezone

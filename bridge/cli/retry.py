@@ -1,18 +1,24 @@
-"""`bridge retry`: let parked and expired deliveries, or a stopped bot, be tried again."""
+"""`bridge retry`: send failed and expired deliveries again, or try a stopped bot at once."""
 
 from collections.abc import Sequence
 
 import click
 
-from bridge.cli.common import EVENT_ID, bot_names, opened, since_option
-from bridge.cli.events import matching
+from bridge.cli.common import (
+    EVENT_ID,
+    bot_names,
+    delivery_state,
+    matching_events,
+    open_bridge,
+    since_option,
+)
 from bridge.cli.terminal import Terminal, progress
 from bridge.storage.operator import DONE
 from bridge.storage.queries import DeliveryLine, Wanted
 from bridge.wiring import Bridge
 
 RETRIED = ("parked", "expired")
-_SHOWN = 20  # deliveries that are listed one by one
+_LISTED = 20  # deliveries that are printed one by one
 _CHUNK = 500  # deliveries in one transaction, so that a running bridge need not wait
 
 
@@ -22,7 +28,7 @@ _CHUNK = 500  # deliveries in one transaction, so that a running bridge need not
 @since_option
 @click.option("--all", "everything", is_flag=True, help="不限时间 · However old they are.")
 @click.option("--bot", metavar="BOT", default="", help="只限它 · Of this bot only.")
-@click.option("--dry-run", is_flag=True, help="只说会做什么 · Only say what would be done.")
+@click.option("--dry-run", is_flag=True, help="只显示，不执行 · Only print what would be done.")
 def retry(
     ids: tuple[int, ...],
     state: str | None,
@@ -31,7 +37,7 @@ def retry(
     bot: str,
     dry_run: bool,
 ) -> None:
-    """再发一次没送到的 · Send again what was parked or has expired.
+    """重发失败或过期的 · Send again what was parked or has expired.
 
     \b
     bridge retry 12 15                   这些事件 · these events
@@ -41,7 +47,7 @@ def retry(
     if sum(map(bool, (ids, since, everything))) > 1:
         problem = "ID、--since、--all 只能选一种 · choose one of: IDs, --since, --all"
         raise click.UsageError(problem)
-    with opened() as (bridge, terminal):
+    with open_bridge() as (bridge, terminal):
         bot = "".join(bot_names([bot], bridge.settings.bots)[:1])
         if ids or since or everything:
             states = (state,) if state else RETRIED
@@ -65,64 +71,56 @@ def retry(
 
 
 def _resume(bridge: Bridge, terminal: Terminal, bot: str, dry_run: bool) -> None:
+    text = "会马上重试 · would be tried at once"
     if not dry_run:
         bridge.outbox.resume(bot)
-    then = (
-        "会马上重试 · would be tried at once"
-        if dry_run
-        else "正在运行的桥会在几秒内重试 · a running bridge tries it within seconds"
-    )
-    terminal.say(f"机器人 {bot}：{then}")
+        text = "正在运行的服务会在几秒内重试 · a running bridge tries it within seconds"
+    terminal.say(f"机器人 {bot}：{text}")
 
 
 def _of_events(bridge: Bridge, ids: Sequence[int]) -> tuple[list[DeliveryLine], list[int]]:
-    """Return the deliveries of these events, and which events there are not."""
-    found: list[DeliveryLine] = []
-    missing = []
-    for event_id in dict.fromkeys(ids):
-        if bridge.queries.event(event_id) is None:
-            missing.append(event_id)
-        found += bridge.queries.deliveries(event_id)
-    return found, missing
+    """Return the deliveries of these events, and the ids that no event has."""
+    missing = sorted(event_id for event_id in set(ids) if bridge.queries.event(event_id) is None)
+    found = [line for event_id in set(ids) for line in bridge.queries.deliveries(event_id)]
+    return sorted(found, key=lambda line: line.id), missing
 
 
 def _since(bridge: Bridge, begin: float, states: Sequence[str]) -> list[DeliveryLine]:
-    """Return the deliveries of events since a moment, oldest first, but for what people settled."""
+    """Return the deliveries of events since then, oldest first, except those marked as done."""
     events = {
         line.id: line
         for state in states
-        for line in matching(bridge.queries, Wanted(state=state, since=begin))
+        for line in matching_events(bridge.queries, Wanted(state=state, since=begin))
     }
     lines = [delivery for number in sorted(events) for delivery in events[number].deliveries]
     return [line for line in lines if line.reason != DONE]
 
 
 def _retry(bridge: Bridge, terminal: Terminal, found: Sequence[DeliveryLine], dry_run: bool) -> int:
-    """Retry deliveries and say so; return how many."""
+    """Retry deliveries and print them; return how many."""
     gone = {line.target.bot for line in found} - set(bridge.settings.bots)
     for name in sorted(gone):
         terminal.say(f"跳过 · skipped: 已没有机器人 there is no bot {name!r} any more", err=True)
     lines = [line for line in found if line.target.bot not in gone]
-    for line in lines[:_SHOWN]:
-        why = f" ({line.reason})" if line.reason else ""
-        terminal.say(f"事件 event {line.event} → {line.target.bot}: {line.state}{why}")
-    if len(lines) > _SHOWN:
-        terminal.say(f"… 还有 and {len(lines) - _SHOWN} more")
+    for line in lines[:_LISTED]:
+        terminal.say(f"事件 event {line.event} → {delivery_state(line)}")
+    if len(lines) > _LISTED:
+        terminal.say(f"… 还有 and {len(lines) - _LISTED} more")
     if dry_run:
         terminal.say(f"会重发 would retry: {len(lines)}")
         return len(lines)
     done = 0
     chunks = [lines[start : start + _CHUNK] for start in range(0, len(lines), _CHUNK)]
-    with progress(chunks, "retry") as waiting:
-        for chunk in waiting:
+    with progress(chunks, "retry") as remaining:
+        for chunk in remaining:
             done += bridge.operator.retry([line.id for line in chunk])
     terminal.say(f"重发 retried: {done}")
-    told = {line.target.bot for line in lines}
+    retried = {line.target.bot for line in lines}
     for bot in bridge.queries.bots(0.0):
-        if bot.stopped and bot.name in told:
+        if bot.stopped and bot.name in retried:
             terminal.say(
-                f"机器人 {bot.name} 停用中，要等它恢复 · the bot is stopped ({bot.stopped}), so"
-                f" they wait: bridge retry --bot {bot.name}",
+                f"机器人 {bot.name} 已停用，恢复前不会发送 · the bot is stopped ({bot.stopped}) and"
+                f" sends nothing until: bridge retry --bot {bot.name}",
                 err=True,
             )
     return done

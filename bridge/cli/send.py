@@ -1,8 +1,8 @@
-"""`bridge send`: a payload goes through as if Pgyer had posted it."""
+"""`bridge send`: handle a payload as if Pgyer had posted it."""
 
 import click
 
-from bridge.cli.common import body_of, bot_names, bots_option, json_option, opened
+from bridge.cli.common import bot_names, bots_option, json_option, open_bridge, read_body
 from bridge.cli.terminal import one_line
 from bridge.errors import TooLargeError
 
@@ -12,12 +12,12 @@ from bridge.errors import TooLargeError
 @bots_option
 @json_option
 def send(file: str, bots: tuple[str, ...], as_json: bool) -> None:
-    """当作蒲公英发来的一条 · Put a payload through as if Pgyer had posted it.
+    """当作蒲公英发来的一条 · Handle a payload as if Pgyer had posted it.
 
     FILE: 文件、- 或示例名 · a file, - or a sample's name, e.g. crashlog.
     """
-    body = body_of(file)
-    with opened() as (bridge, terminal):
+    body = read_body(file)
+    with open_bridge() as (bridge, terminal):
         names = bot_names(bots, bridge.settings.bots)
         try:
             receipt = bridge.intake.take(body, bridge.clock(), names)
@@ -26,13 +26,13 @@ def send(file: str, bots: tuple[str, ...], as_json: bool) -> None:
         if as_json:
             terminal.json(receipt.answer())
         elif not receipt.stored:
-            terminal.say("空的，没有要通知的 · empty: there is nothing to tell")
-        for event, told, accepted in () if as_json else receipt.stored:
+            terminal.say("空的，没有事件 · empty: there is no event in it")
+        for event, targets, accepted in () if as_json else receipt.stored:
             kind = one_line(event.type) or "无类型 no type"
-            said = ", ".join(target.bot for target in told) or "谁也不通知 nobody"
+            goes_to = ", ".join(target.bot for target in targets) or "不发给任何人 nobody"
             if accepted.duplicate:
-                said = "重复，不再通知 · a duplicate: it is not told again"
-            terminal.say(f"事件 event {accepted.event} ({kind}) → {said}")
+                goes_to = "重复，不再发送 · a duplicate: it is not sent again"
+            terminal.say(f"事件 event {accepted.event} ({kind}) → {goes_to}")
         if receipt.error:
             terminal.say(
                 f"无法解析，原文已保留 · cannot be decoded, and is kept: {receipt.error}", err=True

@@ -1,4 +1,4 @@
-"""Text for a terminal: nothing in it can steer the terminal, no secret shows, columns stay even."""
+"""Output for a terminal: no control sequences, no secrets, even columns, values for JSON."""
 
 import re
 import sys
@@ -16,18 +16,18 @@ from bridge.model import to_json
 
 T = TypeVar("T")
 
-# Escape sequences whole (ECMA-48), since without their first character the rest would show.
+# Whole escape sequences (ECMA-48): without its first character the rest of one would show.
 _SEQUENCES = re.compile(
     "(?:\x1b\\[|\x9b)[0-?]*[ -/]*[@-~]"
     "|(?:\x1b[\\]PX^_]|[\x90\x98\x9d-\x9f])[^\x07\x1b\x90\x98\x9b-\x9f]*(?:\x07|\x1b\\\\|\x9c)"
     "|\x1b[ -/]*[0-~]?"
 )
-# What JSON may hold as it is, and a terminal may act on.
+# What is allowed in JSON, but may control a terminal.
 _UNSEEN = re.compile("[\x7f-\x9f\u2028-\u202e\u2066-\u2069\ufeff]")
 
 
 class Terminal:
-    """What a command says goes through here, without any of these secrets."""
+    """All output of a command; these secrets are replaced by `***`."""
 
     def __init__(self, secrets: Sequence[str] = ()) -> None:
         self._forms = forms(secrets)
@@ -73,7 +73,7 @@ def one_line(text: str) -> str:
 
 
 def width(text: str) -> int:
-    """Return how many columns a text takes: two for a Chinese character."""
+    """Return the number of columns of a text: two for a Chinese character."""
     return sum(_columns(char) for char in text)
 
 
@@ -93,14 +93,25 @@ def fit(text: str, columns: int) -> str:
     return f"{text}…"
 
 
-def moment(epoch: float, zone: tzinfo) -> str:
-    """Return epoch seconds as a reader's date and time."""
+def local_time(epoch: float, zone: tzinfo) -> str:
+    """Return epoch seconds as date and time."""
     return datetime.fromtimestamp(epoch, zone).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def iso(epoch: float, zone: tzinfo) -> str | None:
+    """Return epoch seconds by ISO 8601; None for 0, which is never."""
+    return datetime.fromtimestamp(epoch, zone).isoformat(timespec="milliseconds") if epoch else None
+
+
+def attributes(row: object, names: Sequence[str], zone: tzinfo) -> dict[str, Any]:
+    """Return these attributes for JSON, those that end in `_at` as times by ISO 8601."""
+    found = {name: getattr(row, name) for name in names}
+    return {n: iso(value, zone) if n.endswith("_at") else value for n, value in found.items()}
 
 
 @contextmanager
 def progress(items: Sequence[T], label: str) -> Iterator[Iterator[T]]:
-    """Give the items; a person who waits for them sees a bar on standard error."""
+    """Yield the items, with a progress bar on standard error if that is a terminal."""
     if not sys.stderr.isatty():
         yield iter(items)
         return

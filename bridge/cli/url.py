@@ -20,7 +20,7 @@ _STEPS = (
 def url(as_json: bool) -> None:
     """要粘贴到蒲公英的地址（含口令）· The addresses to paste into Pgyer; secret."""
     config, _ = configure(os.environ)
-    terminal = Terminal()  # without secrets to hide: to show this one is the purpose
+    terminal = Terminal()  # hides no secrets: these addresses contain the token
     base = f"{config.public_url or _PLACEHOLDER}/pgyer/{config.tokens[0].reveal()}"
     bots = {name: f"{base}/{name}" for name in config.bots}
     if as_json:
@@ -31,8 +31,5 @@ def url(as_json: bool) -> None:
     terminal.table(rows)
     terminal.say(_STEPS, err=True)
     if not config.public_url:
-        terminal.say(
-            f"{_PLACEHOLDER} 是桥的网址；设 BRIDGE_PUBLIC_URL 就会写在这里"
-            f" · stands for the bridge's address: set BRIDGE_PUBLIC_URL to see it here",
-            err=True,
-        )
+        hint = "是本服务的网址：请设 set BRIDGE_PUBLIC_URL · is the bridge's own address"
+        terminal.say(f"{_PLACEHOLDER} {hint}", err=True)

@@ -1,4 +1,4 @@
-"""`bridge worker` and `bridge db upgrade`: what a platform runs beside the web processes."""
+"""`bridge worker`: a process that only sends, beside the web processes."""
 
 import logging.config
 import os
@@ -11,9 +11,7 @@ from werkzeug.serving import make_server
 
 from bridge import configure, logs
 from bridge.app import create_ops_app
-from bridge.console.throttle import Brake
 from bridge.errors import SchemaError, StorageError
-from bridge.storage.schema import NEWEST
 from bridge.wiring import Bridge, create_bridge
 
 log = logging.getLogger(__name__)
@@ -42,18 +40,18 @@ def worker() -> None:
 
 
 def _open(bridge: Bridge) -> None:
-    """Open the database, or leave that to the loop where it is away; a newer schema is an error."""
+    """Open the database; while it does not answer the loop retries. Raises SchemaError."""
     try:
         bridge.outbox.open()
     except SchemaError:
         raise
     except StorageError as error:
-        log.error("the database cannot be used yet: %s; the dispatcher goes on trying", error)
+        log.error("the database cannot be used yet: %s; the dispatcher keeps trying", error)
 
 
 def _serve_ops(bridge: Bridge) -> None:
-    """Let health checks and Prometheus ask this worker; telling matters more than that they can."""
-    app = create_ops_app(bridge, Brake(), dispatches=True)
+    """Answer health checks and Prometheus; a port that is taken must not keep it from sending."""
+    app = create_ops_app(bridge, dispatches=True)
     try:
         listening = socket.create_server(("0.0.0.0", bridge.settings.port))
     except OSError as error:
@@ -63,19 +61,3 @@ def _serve_ops(bridge: Bridge) -> None:
     with listening:
         server = make_server("0.0.0.0", 0, app, threaded=True, fd=listening.fileno())
     threading.Thread(target=server.serve_forever, name="ops", daemon=True).start()
-
-
-@click.group()
-def db() -> None:
-    """数据库 · The database."""
-
-
-@db.command()
-def upgrade() -> None:
-    """把表结构升级到当前版本 · Bring the schema up to date, as a platform's release phase."""
-    bridge = create_bridge(*configure(os.environ))
-    try:
-        bridge.outbox.open()
-    finally:
-        bridge.close()
-    click.echo(f"表结构是最新的 · the schema is up to date: {NEWEST}")

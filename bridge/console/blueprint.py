@@ -1,4 +1,4 @@
-"""The console: pages that show how the bridge is, and what people do by hand."""
+"""The console: its pages and actions behind one sign-in, and what its page templates use."""
 
 from collections.abc import Callable
 from typing import Any
@@ -9,29 +9,27 @@ from flask_wtf.csrf import CSRFError
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing import IntegerConverter
 
-from bridge.console import forms as actions
-from bridge.console import i18n, pages, words
-from bridge.console import preview as playground
-from bridge.console import sign_in as guard
+from bridge import wording
+from bridge.console import actions, i18n, pages, sign_in, template_pages
 from bridge.console.i18n import gettext as _
-from bridge.console.throttle import Brake
-from bridge.console.times import Moments
+from bridge.console.throttle import Throttle
+from bridge.console.times import Times
 from bridge.errors import StorageError
 from bridge.model import Secret
 from bridge.wiring import Bridge
 
 
 class _Id(IntegerConverter):
-    """A row's number in an address, none larger than a database takes."""
+    """A row's id in an address, none larger than a database can have."""
 
     regex = r"\d{1,18}"
 
 
 def add_console(
-    app: Flask, bridge: Bridge, password: Secret, brake: Brake, clock: Callable[[], float]
+    app: Flask, bridge: Bridge, password: Secret, throttle: Throttle, clock: Callable[[], float]
 ) -> None:
-    """Serve `/console/` to whoever knows the password; without one nothing of it exists."""
-    csrf = guard.prepare(app, guard.session_key(password, bridge.settings.tokens))
+    """Serve `/console/` to those who know the password."""
+    csrf = sign_in.prepare(app, sign_in.session_key(password, bridge.settings.tokens))
     i18n.translate_templates(app)
     app.url_map.converters["id"] = _Id
     console = Blueprint(
@@ -41,23 +39,19 @@ def add_console(
         template_folder="templates",
         static_folder="static",
     )
-    guard.add_guard(console, password, csrf, brake)
+    sign_in.add_sign_in(console, password, csrf, throttle)
     pages.add_pages(console, bridge, clock)
-    playground.add_playground(console, bridge)
+    template_pages.add_template_pages(console, bridge)
     actions.add_actions(console, bridge)
-    moments = Moments(bridge.settings.timezone, clock)
+    times = Times(bridge.settings.timezone, clock)
 
     @console.context_processor
-    def shown() -> dict[str, Any]:
-        return {
-            "languages": i18n.LANGUAGES,
-            "language": g.get("language", "zh"),
-            "words": words,
-            "moments": moments,
-        }
+    def variables() -> dict[str, Any]:
+        chosen = {"language": g.get("language", "zh"), "languages": i18n.LANGUAGES}
+        return {**chosen, "wording": wording, "times": times}
 
     @console.route("/<path:rest>", methods=["GET", "POST"])
-    def nowhere(rest: str) -> ResponseReturnValue:
+    def no_page(rest: str) -> ResponseReturnValue:
         return _error(404, _("There is no such page."))
 
     @console.errorhandler(HTTPException)
@@ -65,15 +59,15 @@ def add_console(
         if isinstance(error, CSRFError):
             text = _("This page was open for too long. Go back, reload it and try again.")
             return _error(400, text)
-        generic = {
-            404: _("There is no such page."),
-            413: _("That is too much text."),
-            500: _("This is a mistake of the bridge itself. Its log says more."),
-        }
         status, text = error.code or 500, error.description or ""
-        return _error(
-            status, generic.get(status, text) if text == type(error).description else text
-        )
+        if text == type(error).description:  # werkzeug's own English text
+            generic = {
+                404: _("There is no such page."),
+                413: _("That is too much text."),
+                500: _("This is an error in the bridge itself. Its log says more."),
+            }
+            text = generic.get(status, text)
+        return _error(status, text)
 
     @console.errorhandler(StorageError)
     def unavailable(error: StorageError) -> ResponseReturnValue:

@@ -1,4 +1,4 @@
-"""The console's two languages: English stands in the code, Chinese in a gettext catalog.
+"""The console's two languages: the code has English, a gettext catalog has Chinese.
 
 `make translations` gathers the texts and compiles the catalog.
 """
@@ -9,6 +9,8 @@ from functools import cache
 from pathlib import Path
 
 from flask import Flask, g, request, session
+
+from bridge.wording import Text
 
 LANGUAGES: Mapping[str, str] = {"zh": "中文", "en": "English"}
 _FOLDER = Path(__file__).parent / "translations"
@@ -24,6 +26,11 @@ def gettext(message: str, /, **values: object) -> str:
     return _looked_up(message) % values
 
 
+def translated(text: Text) -> str:
+    """Return a text of `bridge.wording` in the request's language."""
+    return text.show(g.get("language", "zh"))
+
+
 def choose_language() -> None:
     """Set the request's language: the one chosen before, else the browser's, else Chinese."""
     chosen = session.get("language")
@@ -33,7 +40,8 @@ def choose_language() -> None:
 
 
 def translate_templates(app: Flask) -> None:
-    """Let the app's templates say `{% trans %}` and `_()`."""
+    """Let the app's templates use `{% trans %}`, `_()` and the filter `translated`."""
+    app.add_template_filter(translated)
     app.jinja_env.add_extension("jinja2.ext.i18n")
     app.jinja_env.install_gettext_callables(  # type: ignore[attr-defined]  # by the extension
         _looked_up, _looked_up_plural, newstyle=True

@@ -1,9 +1,7 @@
-"""What a template's text gives away before it meets an event: a linter for WeCom's dialects; pure.
-
-What each msgtype shows is that of WeCom document 91770.
-"""
+"""A linter of templates for WeCom's dialects: what each msgtype shows (document 91770); pure."""
 
 import difflib
+import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -17,7 +15,7 @@ from bridge.model import FIELDS, Event, Message
 _KNOWN = {*FIELDS, "payload", "event", "mention"}
 _KNOWN_DIGEST = {"total", "groups", "console", "mention"}
 _MAX_FINDINGS = 20
-_VALUE = "\ufffc"  # stands where a `{{ }}` will put a value
+_VALUE = "\ufffc"  # replaces each `{{ }}`
 
 _LISTS = (r"^\s*(?:[-+*]|\d+[.)])\s+\S", N_("a list: WeCom shows its marks as typed"))
 _PICTURES = (r"!\[[^\]\n]*\]\([^)\n]*\)", N_("a picture: only markdown_v2 shows one in the text"))
@@ -29,7 +27,7 @@ _ITALICS = (
 )
 _RULES = (r"^\s*(?:-{3,}|\*{3,}|_{3,})\s*$", N_("a rule: only markdown_v2 shows one"))
 _COLOURS = (r"</?font\b", N_("a colour: only markdown shows one"))
-_MENTIONS = (r"<@", N_("a mention: markdown_v2 calls nobody; use {{ mention }}"))
+_MENTIONS = (r"<@", N_("a mention: markdown_v2 has none; use {{ mention }}"))
 _MARKUP = (
     r"\*\*\S|`[^`\n]+`|^#{1,6} |^> |\[[^\]\n]+\]\([^)\n]+\)|</?font\b|^\s*```|!\[",
     N_("markup: text shows it as typed"),
@@ -44,7 +42,7 @@ _USELESS_FILTERS = {"markdown_v2": {"color"}, "text": {"color", "quote"}}
 
 @dataclass(frozen=True)
 class Finding:
-    """Something to tell the template's author; `level` is error, warning or note, line 0 none."""
+    """A remark about a template; `level` is error, warning or note, `line` 0 without one."""
 
     level: str
     text: str
@@ -72,21 +70,13 @@ def lint_message(event: Event, message: Message, was_cut: bool) -> list[Finding]
     if was_cut:
         found.append(Finding("note", N_("long values were shortened so that the message fits")))
     link = event.fields["link"]
-    if link and link not in _texts(message.body):
+    if link and link not in json.dumps(message.to_json(), ensure_ascii=False):
         found.append(Finding("warning", N_("there is no link to the app's page: use link")))
     return found
 
 
-def _texts(value: Any) -> str:
-    if isinstance(value, dict):
-        return "\n".join(map(_texts, value.values()))
-    if isinstance(value, list):
-        return "\n".join(map(_texts, value))
-    return str(value)
-
-
 def _skeleton(environment: Environment, source: str) -> str:
-    """Return the template's own text, with its lines, and a mark in the place of every value."""
+    """Return the template's own text, line by line, with a mark in place of each value."""
     text = ""
     for line, kind, value in environment.lex(source):
         text += "\n" * (line - 1 - text.count("\n"))  # the lexer drops what `-` strips

@@ -9,19 +9,17 @@ from flask.typing import ResponseReturnValue
 from prometheus_client.core import GaugeMetricFamily, Metric
 
 from bridge import metrics
-from bridge.console.throttle import Brake
+from bridge.console.throttle import Throttle
 from bridge.delivery.dispatcher import Dispatcher
 from bridge.errors import StorageError
 from bridge.messages.renderer import Renderer
-from bridge.model import Secret
+from bridge.model import LATE, Secret
 from bridge.storage.queries import Queries
-
-LATE = 600.0  # seconds that a delivery may wait before it counts as trouble
 
 
 def create_ops(
     password: Secret | None,
-    brake: Brake,
+    throttle: Throttle,
     history: Queries,
     dispatcher: Dispatcher | None,
     renderer: Renderer,
@@ -63,11 +61,11 @@ def create_ops(
         asked = Response("", 401, {"WWW-Authenticate": 'Basic realm="bridge"'})
         if given is None:
             return asked
-        if wait := math.ceil(brake.enter(request.remote_addr or "")):
+        if wait := math.ceil(throttle.enter(request.remote_addr or "")):
             return Response("", 429, {"Retry-After": str(wait)})
         if not hmac.compare_digest(given.encode(), password.reveal().encode()):
             return asked
-        brake.forget(request.remote_addr or "")
+        throttle.forget(request.remote_addr or "")
         text = metrics.exposition(_now(history, renderer, clock()))
         return Response(text, mimetype="text/plain; version=0.0.4; charset=utf-8")
 

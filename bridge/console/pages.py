@@ -1,22 +1,22 @@
-"""The console's pages that only look: overview, events, one event, bots."""
+"""The console's read-only pages: overview, events, one event, bots."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from io import BytesIO
 from urllib.parse import quote
 
-from flask import Blueprint, Response, abort, g, render_template, request, url_for
+from flask import Blueprint, abort, g, render_template, request, send_file, url_for
 from flask.typing import ResponseReturnValue
 from markupsafe import Markup
 
-from bridge.console import words
-from bridge.console.chart import bars
 from bridge.console.i18n import gettext as _
-from bridge.console.ops import LATE
-from bridge.messages import html as preview
-from bridge.model import FIELDS, Event, Target, as_text
+from bridge.console.i18n import translated
+from bridge.messages.html import to_html
+from bridge.model import FIELDS, LATE, Event, Target, as_text
 from bridge.msgtypes import MSGTYPES
 from bridge.storage.queries import BotLine, DeliveryLine, Wanted
 from bridge.wiring import Bridge
+from bridge.wording import advice, meaning
 
 DAY = 86400.0  # seconds
 PAGE = 50  # events
@@ -25,8 +25,8 @@ SHOWN_FIELDS = 100
 
 
 @dataclass(frozen=True)
-class Trouble:
-    """Something that needs somebody, and what to do about it; `link` leads to where."""
+class Problem:
+    """Something that a person must do, and how; `link` leads to the page for it."""
 
     what: str
     advice: str
@@ -35,7 +35,7 @@ class Trouble:
 
 @dataclass(frozen=True)
 class Shown:
-    """A message as its group sees it, and the bots that are told it."""
+    """A message as HTML, and the bots that get it."""
 
     bots: Sequence[str]
     msgtype: str
@@ -44,22 +44,20 @@ class Shown:
 
 def add_pages(console: Blueprint, bridge: Bridge, clock: Callable[[], float]) -> None:
     """Add the pages to the console."""
-    history, settings = bridge.queries, bridge.settings
+    queries, settings = bridge.queries, bridge.settings
 
     @console.get("/")
     def overview() -> ResponseReturnValue:
         now = clock()
-        lines = history.bots(now)
-        hours = history.per_hour(now)
+        bots = queries.bots(now)
         base = settings.public_url or request.url_root.rstrip("/")
         hook = f"{base}/pgyer/{settings.tokens[0].reveal()}"
         return render_template(
             "console/overview.html",
-            troubles=troubles(bridge, lines, now),
-            bots=lines,
+            problems=list(find_problems(bridge, bots, now)),
+            bots=bots,
             rate=settings.rate,
-            now=now,
-            chart=bars(hours),
+            hours=queries.per_hour(now),
             hook=hook,
             hooks={name: f"{hook}/{quote(name)}" for name in settings.bots},
         )
@@ -71,156 +69,128 @@ def add_pages(console: Blueprint, bridge: Bridge, clock: Callable[[], float]) ->
             for name in ("app", "type", "bot", "state", "text")
         )
         wanted = Wanted(app, kind, bot, state, text)
-        before = number(request.args.get("before", ""))
-        page = history.events(wanted, before or None, PAGE)
+        before = id_from(request.args.get("before", ""))
         return render_template(
             "console/events.html",
-            page=page,
+            page=queries.events(wanted, before or None, PAGE),
             wanted=wanted,
             before=before,
             filters={key: value for key, value in vars(wanted).items() if value},
-            types=history.types(),
+            types=queries.types(),
             bots=sorted(settings.bots),
         )
 
     @console.get("/events/<id:event_id>")
     def event(event_id: int) -> ResponseReturnValue:
-        found = history.event(event_id) or abort(404, _no_event(event_id))
-        told = history.deliveries(event_id)
-        shown = messages(bridge, found, told)
+        found = find_event(bridge, event_id)
+        deliveries = queries.deliveries(event_id)
+        shown = rendered(bridge, found, deliveries)
         g.shows_pictures = any(MSGTYPES[message.msgtype].shows_pictures for message in shown)
         return render_template(
             "console/event.html",
             event=found,
             fields=fields(found),
             raw=readable(found.raw),
-            deliveries=told,
+            deliveries=deliveries,
             messages=shown,
             bots=sorted(settings.bots),
         )
 
     @console.get("/events/<id:event_id>/raw")
     def raw(event_id: int) -> ResponseReturnValue:
-        found = history.event(event_id) or abort(404, _no_event(event_id))
-        name = f"event-{event_id}.bin"
-        return Response(
-            found.raw,
-            mimetype="application/octet-stream",
-            headers={"Content-Disposition": f"attachment; filename={name}"},
-        )
+        body, name = BytesIO(find_event(bridge, event_id).raw), f"event-{event_id}.bin"
+        return send_file(body, "application/octet-stream", as_attachment=True, download_name=name)
 
     @console.get("/bots")
     def bots() -> ResponseReturnValue:
-        now = clock()
-        return render_template(
-            "console/bots.html", bots=history.bots(now), rate=settings.rate, now=now
-        )
+        return render_template("console/bots.html", bots=queries.bots(clock()), rate=settings.rate)
 
 
-def _no_event(event_id: int) -> str:
-    return _(
-        "There is no event %(id)s. It never was, or it is older than BRIDGE_RETENTION_DAYS.",
-        id=event_id,
+def find_event(bridge: Bridge, event_id: int) -> Event:
+    """Return a stored event, or end the request with 404."""
+    text = _(
+        "There is no event %(id)s; perhaps it is older than BRIDGE_RETENTION_DAYS.", id=event_id
     )
+    return bridge.queries.event(event_id) or abort(404, text)
 
 
-def troubles(bridge: Bridge, lines: Sequence[BotLine], now: float) -> list[Trouble]:
-    """Return what needs somebody, the gravest first."""
-    found = []
+def find_problems(bridge: Bridge, bots: Sequence[BotLine], now: float) -> Iterator[Problem]:
+    """Yield what a person must do, the most serious first."""
     if bridge.settings.dispatch and not bridge.dispatcher.alive:
-        found.append(
-            Trouble(
-                _("Nothing is being sent: the dispatcher does not run."),
-                _("Start the bridge with gunicorn.conf.py, and look into its log."),
-            )
+        yield Problem(
+            _("Nothing is being sent: the dispatcher does not run."),
+            _("Start the bridge with gunicorn.conf.py, and look into its log."),
         )
-    for line in lines:
-        if line.stopped:
-            found.append(
-                Trouble(
-                    _(
-                        "The bot %(name)s is stopped: %(why)s.",
-                        name=line.name,
-                        why=words.meaning(None, line.stopped),
-                    ),
-                    words.stopped_advice(line.name, line.stopped),
-                    url_for("console.bots"),
-                )
+    for bot in bots:
+        if bot.stopped:
+            why = translated(meaning(bot.stopped))
+            yield Problem(
+                _("The bot %(name)s is stopped: %(why)s.", name=bot.name, why=why),
+                translated(advice(bot.stopped, bot.name)),
+                url_for("console.bots"),
             )
     health = bridge.queries.health()
     if health.oldest and now - health.oldest > LATE:
         minutes = int(now - health.oldest) // 60
-        found.append(
-            Trouble(
-                _("The oldest waiting delivery waits for %(minutes)s minutes.", minutes=minutes),
-                _("See what its bot says."),
-                url_for("console.events", state="pending"),
-            )
+        yield Problem(
+            _("The oldest waiting delivery waits for %(minutes)s minutes.", minutes=minutes),
+            _("See its bot's state."),
+            url_for("console.events", state="pending"),
         )
-    untold = bridge.queries.untold(now - DAY)
-    if count := untold.get("parked"):
-        found.append(
-            Trouble(
-                _("WeCom refused deliveries in the last 24 hours: %(count)s.", count=count),
-                _("Look at why, mend it, then try them again or mark them as done."),
-                url_for("console.events", state="parked"),
-            )
+    unsent = bridge.queries.untold(now - DAY)
+    if count := unsent.get("parked"):
+        yield Problem(
+            _("WeCom refused deliveries in the last 24 hours: %(count)s.", count=count),
+            _("Correct the cause, then try them again or mark them as done."),
+            url_for("console.events", state="parked"),
         )
-    if count := untold.get("expired"):
-        found.append(
-            Trouble(
-                _("Deliveries expired unsent in the last 24 hours: %(count)s.", count=count),
-                _("Try again what still matters."),
-                url_for("console.events", state="expired"),
-            )
+    if count := unsent.get("expired"):
+        yield Problem(
+            _("Deliveries expired unsent in the last 24 hours: %(count)s.", count=count),
+            translated(advice("too_old", "")),
+            url_for("console.events", state="expired"),
         )
     for file, problem in sorted(bridge.renderer.problems_by_file.items()):
-        found.append(
-            Trouble(
-                _("A template is broken: %(problem)s", problem=problem),
-                _("Its last good version is used, or a plain message. Mend the file."),
-                url_for("console.template", file=file),
-            )
+        yield Problem(
+            _("A template is broken: %(problem)s", problem=problem),
+            _("Its last good version is used, or a plain message. Correct the file."),
+            url_for("console.template", file=file),
         )
-    return found
 
 
-def messages(bridge: Bridge, event: Event, told: Sequence[DeliveryLine]) -> list[Shown]:
-    """Return an event's messages by the templates of now, the bots that get the same together."""
-    bots: dict[Target, list[str]] = {}
-    for line in told:
+def rendered(bridge: Bridge, event: Event, deliveries: Sequence[DeliveryLine]) -> list[Shown]:
+    """Return an event's messages by the current templates, once for bots that get the same."""
+    bots: dict[Target, dict[str, None]] = {}  # the inner one is an ordered set
+    for line in deliveries:
         same = replace(line.target, bot="", not_before=0.0)
-        bots.setdefault(same, [])
-        if line.target.bot not in bots[same]:
-            bots[same].append(line.target.bot)
-    shown = []
-    for target, names in (bots or {Target(""): []}).items():
-        for message in bridge.renderer.messages(event, target):
-            html = Markup(preview.to_html(message))
-            shown.append(Shown(names, message.msgtype, html))
-    return shown
+        bots.setdefault(same, {})[line.target.bot] = None
+    return [
+        Shown(list(names), message.msgtype, Markup(to_html(message)))
+        for target, names in (bots or {Target(""): {}}).items()
+        for message in bridge.renderer.messages(event, target)
+    ]
 
 
-def number(text: str) -> int:
-    """Return an id from an address or a form, 0 where it is none that a database could hold."""
+def id_from(text: str) -> int:
+    """Return an id from an address or a form, 0 where a database cannot have it."""
     return int(text) if text.isascii() and text.isdecimal() and len(text) < 19 else 0
 
 
 def fields(event: Event) -> dict[str, str]:
-    """Return what came, the known fields first, each as text and none endless."""
+    """Return the payload as text, the known fields first, its length limited."""
     names = [name for name in FIELDS if name in event.payload]
     names += [name for name in event.payload if name not in names]
-    return {name: _short(as_text(event.payload[name])) for name in names[:SHOWN_FIELDS]}
+    texts = {name: as_text(event.payload[name]) for name in names[:SHOWN_FIELDS]}
+    return {
+        name: text if len(text) <= SHOWN_TEXT else f"{text[:SHOWN_TEXT]}…"
+        for name, text in texts.items()
+    }
 
 
 def readable(raw: bytes) -> str:
-    """Return a raw body as text; what is no UTF-8 or a control character is escaped."""
+    """Return a raw body as text; bytes that are not UTF-8 and control characters are escaped."""
     text = raw[: 4 * SHOWN_TEXT].decode("utf-8", "backslashreplace")[:SHOWN_TEXT]
     return "".join(
         char if char.isprintable() or char in "\n\t" else char.encode("unicode_escape").decode()
         for char in text.replace("\r\n", "\n")
     )
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= SHOWN_TEXT else f"{text[:SHOWN_TEXT]}…"

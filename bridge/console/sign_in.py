@@ -25,7 +25,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 from bridge.console.i18n import LANGUAGES, choose_language
 from bridge.console.i18n import gettext as _
-from bridge.console.throttle import Brake
+from bridge.console.throttle import Throttle
 from bridge.model import Secret
 
 SIGNED_IN = 7 * 86400  # seconds since the last page
@@ -47,16 +47,16 @@ class _Sessions(SecureCookieSessionInterface):
 def session_key(password: Secret, tokens: Sequence[Secret]) -> bytes:
     """Return the key that signs sessions: the same in all workers and after a restart.
 
-    A changed password signs everybody out. The tokens are in it so that nobody who has seen a
-    cookie can try passwords against it.
+    A changed password signs everybody out. The tokens are part of it, so that a cookie alone is
+    not enough to guess the password offline.
     """
     known = "\n".join(["console session", *(token.reveal() for token in tokens)])
     return hmac.new(password.reveal().encode(), known.encode(), hashlib.sha256).digest()
 
 
 def prepare(app: Flask, key: bytes) -> CSRFProtect:
-    """Give the app its sessions, and the address and scheme that the one proxy hop saw."""
-    # A PaaS puts one router in front, which appends to or sets each of these headers.
+    """Add sessions to the app, and take client address, scheme and host from one proxy hop."""
+    # A PaaS has one router in front, which appends to or sets each of these headers.
     app.wsgi_app = ProxyFix(  # type: ignore[method-assign]
         app.wsgi_app, x_for=1, x_proto=1, x_host=1
     )
@@ -69,17 +69,19 @@ def prepare(app: Flask, key: bytes) -> CSRFProtect:
         SESSION_COOKIE_SAMESITE="Lax",
         PERMANENT_SESSION_LIFETIME=SIGNED_IN,
         WTF_CSRF_CHECK_DEFAULT=False,  # the receiver's callers have no session
-        WTF_CSRF_TIME_LIMIT=None,  # as long as the session: a page may stay open over night
-        WTF_CSRF_SSL_STRICT=False,  # it wants the Referer that our Referrer-Policy withholds
+        WTF_CSRF_TIME_LIMIT=None,  # as long as the session: a page may be open overnight
+        WTF_CSRF_SSL_STRICT=False,  # it requires the Referer that our Referrer-Policy omits
     )
     return CSRFProtect(app)
 
 
-def add_guard(console: Blueprint, password: Secret, csrf: CSRFProtect, brake: Brake) -> None:
-    """Let nobody in without the password, and no POST without the page that it belongs to."""
+def add_sign_in(
+    console: Blueprint, password: Secret, csrf: CSRFProtect, throttle: Throttle
+) -> None:
+    """Refuse every page without the password, and every POST without its page's token."""
 
     @console.before_request
-    def guard() -> ResponseReturnValue | None:
+    def require_sign_in() -> ResponseReturnValue | None:
         choose_language()
         if request.endpoint == "console.static":
             return None
@@ -105,7 +107,7 @@ def add_guard(console: Blueprint, password: Secret, csrf: CSRFProtect, brake: Br
         if request.method == "GET":
             return render_template("console/sign_in.html")
         address = request.remote_addr or ""
-        if wait := math.ceil(brake.enter(address)):
+        if wait := math.ceil(throttle.enter(address)):
             problem = _(
                 "Too many wrong passwords from your address. Try again in %(wait)s seconds.",
                 wait=wait,
@@ -116,19 +118,14 @@ def add_guard(console: Blueprint, password: Secret, csrf: CSRFProtect, brake: Br
         if not hmac.compare_digest(given.encode(), password.reveal().encode()):
             problem = _("This is not the password. It is the value of BRIDGE_ADMIN_PASSWORD.")
             return render_template("console/sign_in.html", problem=problem), 401
-        brake.forget(address)
-        language = session.get("language")
-        session.clear()
-        session.permanent = True
-        session.update(signed_in=True, **({"language": language} if language else {}))
-        return redirect(inside(request.form.get("next", "")), 303)
+        throttle.forget(address)
+        restart_session()
+        session.permanent = session["signed_in"] = True
+        return redirect(console_page(request.form.get("next", "")), 303)
 
     @console.post("/sign-out")
     def sign_out() -> ResponseReturnValue:
-        language = session.get("language")
-        session.clear()
-        if language:
-            session["language"] = language
+        restart_session()
         flash(_("You are signed out."))
         return redirect(url_for("console.sign_in"), 303)
 
@@ -136,10 +133,17 @@ def add_guard(console: Blueprint, password: Secret, csrf: CSRFProtect, brake: Br
     def language() -> ResponseReturnValue:
         if request.form.get("language") in LANGUAGES:
             session["language"] = request.form["language"]
-        return redirect(inside(request.form.get("next", "")), 303)
+        return redirect(console_page(request.form.get("next", "")), 303)
 
 
-def inside(address: str) -> str:
+def restart_session() -> None:
+    """Forget everything in the session but the language."""
+    kept = {"language": session["language"]} if "language" in session else {}
+    session.clear()
+    session.update(kept)
+
+
+def console_page(address: str) -> str:
     """Return an address if it is one of the console's pages, else the console's first page."""
     try:
         parts = urlsplit(address)

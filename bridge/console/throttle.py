@@ -1,4 +1,4 @@
-"""The brake on guessing the admin password, wherever it is asked for."""
+"""Limits guesses of the admin password, for the console and `/metrics` together."""
 
 import ipaddress
 import threading
@@ -8,10 +8,10 @@ from collections.abc import Callable
 
 FAILURES = 5  # of one address in a MINUTE
 MINUTE = 60.0  # seconds
-ADDRESSES = 10_000  # that the brake remembers; beyond that it forgets the one seen longest ago
+ADDRESSES = 10_000  # that it remembers; then it forgets the one seen longest ago
 
 
-class Brake:
+class Throttle:
     """Counts failures by address in this process; `clock` gives seconds that never go back."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -20,9 +20,9 @@ class Brake:
         self._failures: OrderedDict[str, list[float]] = OrderedDict()
 
     def enter(self, address: str) -> float:
-        """Count a try as a failure; return 0, or the seconds until the next may be made.
+        """Count a try as a failure; return 0, or the seconds until the next is allowed.
 
-        It counts before the password is looked at, so that tries at one time cannot slip by.
+        Counted before the password is compared, so that simultaneous tries are limited too.
         """
         address, now = _network(address), self._clock()
         with self._lock:
@@ -34,13 +34,13 @@ class Brake:
         return wait
 
     def forget(self, address: str) -> None:
-        """Drop an address's failures, since it knew the password."""
+        """Drop an address's failures, because it gave the password."""
         with self._lock:
             self._failures.pop(_network(address), None)
 
 
 def _network(address: str) -> str:
-    """Return an address, or the /64 that an IPv6 one belongs to: whoever has one has them all."""
+    """Return an address, or the /64 of an IPv6 one: a client has a whole /64."""
     try:
         parsed = ipaddress.ip_address(address)
     except ValueError:

@@ -1,8 +1,35 @@
-"""The bundled bodies, as Pgyer documents or would send them."""
+"""The bundled bodies, as Pgyer documents or would send them, and an event of every known type."""
 
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import cache
 from pathlib import Path
+from typing import Any
+
+from bridge.model import Event
+from bridge.receiving.decoding import decode
+
+_RECEIVED = 1_800_000_000.0  # epoch seconds
+
+# Events of the bridge itself, which no body of Pgyer's can show.
+_OWN: Mapping[str, Mapping[str, Any]] = {
+    "undecodable": {"bytes": 42, "begins": "not what we expected"},
+    "botStopped": {"bot": "dev", "reason": "invalid_webhook", "detail": "invalid webhook url"},
+    "expired": {"bot": "dev", "count": 3, "hours": 24.0},
+    "test": {"bot": "default"},
+}
 
 
 def samples() -> dict[str, bytes]:
     """Return the bundled bodies by event type."""
     return {path.stem: path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.json"))}
+
+
+@cache
+def examples() -> Mapping[str, Event]:
+    """Return an event of every known type, by type."""
+    found = {kind: Event(kind, payload, _RECEIVED, id=1) for kind, payload in _OWN.items()}
+    for body in samples().values():
+        for event in decode(body, _RECEIVED):
+            found[event.type] = replace(event, id=1)
+    return found

@@ -83,7 +83,7 @@ def test_an_unreachable_server_is_named_without_its_password(environ: dict[str, 
         assert "sesame" not in said and "Traceback" not in said
 
 
-def test_what_is_sent_by_hand_is_told_by_the_running_bridge(
+def test_an_event_sent_by_hand_is_delivered_by_the_running_bridge(
     sandbox: tuple[Sandbox, str], deploy: Callable[..., Deployment]
 ) -> None:
     box, api = sandbox

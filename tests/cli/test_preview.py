@@ -1,18 +1,16 @@
-"""`bridge preview` and `bridge routes test`: what would be said, and to whom."""
+"""`bridge preview`: the messages that an event would make."""
 
 import json
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from cli_client import Cli
 from click.testing import Result
 from support import ROOT
 
 from bridge.samples import samples
-
-Cli = Callable[..., Result]
 
 
 def messages(done: Result) -> list[dict[str, Any]]:
@@ -31,7 +29,7 @@ def test_every_type_has_a_preview(kind: str, cli: Cli) -> None:
 
 
 @pytest.mark.parametrize("name", ["botStopped", "expired", "test", "undecodable"])
-def test_what_the_bridge_itself_tells_has_a_preview_too(name: str, cli: Cli) -> None:
+def test_events_of_the_bridge_itself_have_a_preview_too(name: str, cli: Cli) -> None:
     done = cli("preview", name)
     assert (done.exit_code, done.stderr) == (0, "")
     assert "**d" in done.stdout or "事件 1" in done.stdout  # the bot, or the event
@@ -112,7 +110,7 @@ def test_a_file_that_cannot_be_read_is_wrong_use(cli: Cli, tmp_path: Path) -> No
         assert "crashlog" in done.stderr  # there are samples to begin with
 
 
-def test_a_stored_event(cli: Cli) -> None:
+def test_a_stored_event_can_be_previewed(cli: Cli) -> None:
     cli("send", "-", given='{"type": "feedback", "title": "Stored"}')
     assert "Stored" in cli("preview", "--event", "1").stdout
     assert "崩溃日志" in cli("preview", "crashlog", "--event", "1").stdout
@@ -191,86 +189,3 @@ def test_a_template_that_fails_on_this_event_only(cli: Cli, tmp_path: Path) -> N
     done = cli("preview", "--payload", "-", given=given, **environ)
     assert done.exit_code == 1
     assert "feedback.markdown.j2:1" in done.stderr
-
-
-RULES = """
-[[route]]
-type = "crash*"
-app = "Other"
-[[route]]
-type = ["feedback", "crashlog"]
-bots = ["dev"]
-mention = "wangqing"
-attach = "log"
-quiet = "00:00-23:59"
-continue = true
-[[route]]
-device = "iOS"
-template = "crashlog"
-[[route]]
-bots = []
-"""
-
-
-def test_each_rule_says_why(cli: Cli, tmp_path: Path) -> None:
-    (tmp_path / "routes.toml").write_text(RULES)
-    done = cli("routes", "test", "crashlog")
-    assert done.exit_code == 0
-    event, *rules, dev, default = done.stdout.splitlines()
-    assert event == "事件 Event: crashlog · OooPlay 2.4 (139) iOS"
-    assert "rule 1: ✗ app = OooPlay, 不是 not Other" in rules[0] and "type" not in rules[0]
-    assert "rule 2: ✓" in rules[1] and "goes on" in rules[1]
-    assert "rule 3: ✓" in rules[2] and "goes on" not in rules[2]
-    assert "rule 4: - 轮不到" in rules[3]
-    assert "→ dev" in dev and "wangqing" in dev and "log" in dev and "quiet until" in dev
-    assert "→ default" in default and "template crashlog" in default
-
-
-def test_no_rules_nothing_matches_and_nobody(cli: Cli, tmp_path: Path) -> None:
-    assert "no rules" in cli("routes", "test", "crashlog").stdout
-    (tmp_path / "routes.toml").write_text('[[route]]\nversion = "9.*"\n')
-    done = cli("routes", "test", "crashlog")
-    assert "nothing matches" in done.stdout and "→ default" in done.stdout
-    (tmp_path / "routes.toml").write_text("[[route]]\nbots = []\n")
-    assert "nobody" in cli("routes", "test", "crashlog").stdout
-
-
-def test_routes_test_sends_and_stores_nothing(cli: Cli, tmp_path: Path) -> None:
-    (tmp_path / "bridge.db").unlink()
-    assert cli("routes", "test", "crashlog").exit_code == 0
-    assert not (tmp_path / "bridge.db").exists()
-
-
-def test_bots_that_the_url_would_name(cli: Cli, tmp_path: Path) -> None:
-    (tmp_path / "routes.toml").write_text('[[route]]\nmention = "wangqing"\n')
-    done = cli("routes", "test", "crashlog", "--bot", "dev,Default")
-    assert "→ dev  提醒 mention wangqing" in done.stdout and "→ default" in done.stdout
-    assert cli("routes", "test", "crashlog", "--bot", "nope").exit_code == 2
-
-
-def test_a_rule_s_missing_template_is_found(cli: Cli, tmp_path: Path) -> None:
-    (tmp_path / "routes.toml").write_text('[[route]]\ntemplate = "nope"\n')
-    done = cli("routes", "test", "crashlog")
-    assert done.exit_code == 1
-    assert "'nope'" in done.stderr
-
-
-def test_routes_as_json(cli: Cli, tmp_path: Path) -> None:
-    (tmp_path / "routes.toml").write_text(RULES)
-    [found] = json.loads(cli("routes", "test", "crashlog", "--json").stdout)
-    assert [(rule["rule"], rule["result"], rule["failed"]) for rule in found["rules"]] == [
-        (1, "failed", ["app"]),
-        (2, "matched", []),
-        (3, "matched", []),
-        (4, "not reached", []),
-    ]
-    dev, default = found["bots"]
-    assert dev["quiet_until"] > 1.7e9
-    assert (default["template"], default["quiet_until"]) == ("crashlog", None)
-
-
-def test_bad_routes_stop_every_command(cli: Cli, tmp_path: Path) -> None:
-    (tmp_path / "routes.toml").write_text('[[route]]\nbots = "nobody"\n')
-    done = cli("routes", "test", "crashlog")
-    assert done.exit_code == 2
-    assert "routes.toml:1" in done.stderr

@@ -9,9 +9,7 @@ import click
 import pytest
 
 from bridge.cli.common import seconds
-from bridge.cli.meanings import advice, meaning
-from bridge.cli.terminal import Terminal, fit, moment, one_line, progress, visible, width
-from bridge.delivery.wecom import _POLICY
+from bridge.cli.terminal import Terminal, fit, local_time, one_line, progress, visible, width
 
 
 @pytest.mark.parametrize(
@@ -95,8 +93,8 @@ def test_json_holds_no_control_character_and_yet_every_character(
     assert json.loads(out) == [text]
 
 
-def test_a_moment_is_in_the_zone() -> None:
-    assert moment(1_800_000_000.0, UTC) == "2027-01-15 08:00:00"
+def test_a_time_is_in_the_zone() -> None:
+    assert local_time(1_800_000_000.0, UTC) == "2027-01-15 08:00:00"
 
 
 class Tty(io.StringIO):
@@ -125,14 +123,3 @@ def test_durations() -> None:
 def test_what_is_no_duration_is_wrong_use(text: str) -> None:
     with pytest.raises(click.BadParameter, match="90s"):
         span(text)
-
-
-def test_every_reason_of_the_client_has_a_meaning() -> None:
-    for _, reason in _POLICY.values():
-        assert "·" in meaning(reason) and "·" in advice(reason)
-
-
-def test_reasons_with_a_number_keep_it() -> None:
-    assert "93017" in meaning("errcode_93017")
-    assert "502" in meaning("http_502") and "WECOM_API_URL" in advice("http_502")
-    assert (meaning(""), meaning("new")) == ("", "new")

@@ -63,7 +63,7 @@ def browser() -> Iterator[Any]:
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNamespace]:
-    """A bridge with all samples told, one event parked, and its sandbox."""
+    """A bridge that has sent all samples, and its sandbox."""
     folder = tmp_path_factory.mktemp("served")
     shutil.copytree(ROOT / "templates", folder / "templates")
     (folder / "routes.toml").write_text(
@@ -167,7 +167,7 @@ def test_the_sandbox_shows_the_groups(visit: Callable[..., Page], served: Simple
     picture(page, "sandbox")
 
 
-def test_a_wrong_password_is_told_so_and_the_right_one_opens(
+def test_a_wrong_password_is_refused_and_the_right_one_opens(
     visit: Callable[..., Page], served: SimpleNamespace
 ) -> None:
     page = visit(f"{served.console}/events")
@@ -226,7 +226,7 @@ def test_a_test_message_to_another_bot_arrives(
     page.wait_for_selector("#deliveries .pill.sent")
 
 
-def test_a_parked_delivery_shows_and_is_mended_from_the_page(
+def test_a_failed_delivery_shows_and_is_sent_again_from_the_page(
     signed_in: Callable[..., Page], served: SimpleNamespace
 ) -> None:
     served.box.fault("key-of-default", 44004)

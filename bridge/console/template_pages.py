@@ -1,10 +1,8 @@
-"""The console's pages of templates, and the preview of one while it is being edited."""
+"""The console's template pages, and the preview of a template while it is edited."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
 from io import BytesIO
-from typing import Any
 
 from flask import Blueprint, Response, abort, g, render_template, request, send_file
 from flask.typing import ResponseReturnValue
@@ -13,33 +11,24 @@ from markupsafe import Markup
 
 from bridge.console.i18n import gettext as _
 from bridge.console.lint import Finding, lint, lint_message
-from bridge.console.pages import number
-from bridge.messages import html as preview
+from bridge.console.pages import find_event, id_from
 from bridge.messages.environment import BridgeEnvironment
+from bridge.messages.html import to_html
 from bridge.messages.markdown import size
 from bridge.messages.template_files import describe, msgtype_of
 from bridge.model import Event, Target
 from bridge.msgtypes import MSGTYPES, TEXT_LIMITS
-from bridge.receiving import decoding as pgyer
-from bridge.samples import samples
+from bridge.samples import examples
 from bridge.storage.queries import Wanted
 from bridge.wiring import Bridge
 
 MAX_SOURCE = 65_536  # characters of a template that is previewed
 RECENT = 20  # stored events that the page offers by name
 
-# What the bridge itself tells, which no sample of Pgyer's can show.
-_OWN: Mapping[str, Mapping[str, Any]] = {
-    "undecodable": {"bytes": 42, "begins": "not what we expected"},
-    "botStopped": {"bot": "dev", "reason": "invalid_webhook", "detail": "invalid webhook url"},
-    "expired": {"bot": "dev", "count": 3, "hours": 24.0},
-    "test": {"bot": "default"},
-}
-
 
 @dataclass(frozen=True)
 class File:
-    """A file in the folder: its msgtype ('' for a helper), what is wrong, and who uses it."""
+    """A file in the folder: its msgtype ('' for a helper), its error, and what uses it."""
 
     name: str
     msgtype: str
@@ -50,7 +39,7 @@ class File:
 
 @dataclass(frozen=True)
 class Result:
-    """What a template's text makes of an event: the message as HTML, its bytes, and findings."""
+    """A draft applied to an event: the message as HTML, its size in bytes, and findings."""
 
     msgtype: str
     html: Markup
@@ -59,8 +48,8 @@ class Result:
     findings: Sequence[Finding]
 
 
-def add_playground(console: Blueprint, bridge: Bridge) -> None:
-    """Add the pages of templates and the preview to the console."""
+def add_template_pages(console: Blueprint, bridge: Bridge) -> None:
+    """Add the template pages and the preview to the console."""
     renderer, folder = bridge.renderer, bridge.settings.templates
 
     @console.get("/templates")
@@ -70,7 +59,7 @@ def add_playground(console: Blueprint, bridge: Bridge) -> None:
     @console.get("/templates/<file>")
     def template(file: str) -> ResponseReturnValue:
         source = known(file)
-        choice = request.args.get("id", "") or request.args.get("event", "") or usual(bridge, file)
+        choice = asked() or usual(bridge, file)
         g.shows_pictures = not msgtype_of(file) or MSGTYPES[msgtype_of(file)].shows_pictures
         return render_template(
             "console/template.html",
@@ -88,10 +77,8 @@ def add_playground(console: Blueprint, bridge: Bridge) -> None:
     def live_preview() -> ResponseReturnValue:
         file = request.form.get("file", "")
         known(file)
-        event = chosen(request.form.get("id", "") or request.form.get("event", ""))
-        return render_template(
-            "console/_preview.html", result=previewed(bridge, edited(), file, event)
-        )
+        result = previewed(bridge, edited(), file, chosen(asked()))
+        return render_template("console/_preview.html", result=result)
 
     @console.post("/templates/<file>/download")
     def download(file: str) -> Response:
@@ -110,36 +97,26 @@ def add_playground(console: Blueprint, bridge: Bridge) -> None:
             abort(413, _("A template has at most %(most)s characters.", most=MAX_SOURCE))
         return source
 
+    def asked() -> str:
+        return request.values.get("id", "") or request.values.get("event", "")
+
     def chosen(choice: str) -> Event:
-        if choice in examples():
-            return examples()[choice]
-        event = bridge.queries.event(number(choice))
-        return event or abort(404, _("There is no event %(id)s to preview with.", id=choice[:40]))
-
-
-@cache
-def examples() -> Mapping[str, Event]:
-    """Return an event of every known type, by type."""
-    found = {kind: Event(kind, payload, 1_800_000_000.0, id=1) for kind, payload in _OWN.items()}
-    for body in samples().values():
-        for event in pgyer.decode(body, 1_800_000_000.0):
-            found[event.type] = Event(event.type, event.payload, event.received_at, body, id=1)
-    return found
+        return examples().get(choice) or find_event(bridge, id_from(choice))
 
 
 def usual(bridge: Bridge, file: str) -> str:
-    """Return the example that a file would tell, any where it tells none of them."""
-    told = (kind for kind, event in examples().items() if bridge.renderer.file_for(event) == file)
+    """Return the example that a file is used for, `updateVersion` if there is none."""
+    using = (kind for kind, event in examples().items() if bridge.renderer.file_for(event) == file)
     stem = file.partition(".")[0]
-    return stem if stem in examples() else next(told, "updateVersion")
+    return stem if stem in examples() else next(using, "updateVersion")
 
 
 def files(bridge: Bridge) -> list[File]:
-    """Return every file in the folder of templates, with the stored types that it tells."""
+    """Return every file in the folder of templates, with the stored types that use it."""
     renderer, kinds = bridge.renderer, bridge.queries.types()
     wrong = renderer.problems_by_file
     used = {kind: renderer.file_for(Event(kind, {"type": kind}, 0.0)) for kind in kinds}
-    asked = {
+    named = {
         route.rule: renderer.file_for(Event("", {}, 0.0), route.template)
         for route in bridge.routes
         if route.template
@@ -150,7 +127,7 @@ def files(bridge: Bridge) -> list[File]:
             msgtype_of(name),
             wrong.get(name, ""),
             [kind for kind, file in used.items() if file == name],
-            [rule for rule, file in asked.items() if file == name],
+            [rule for rule, file in named.items() if file == name],
         )
         for name in renderer.files
     ]
@@ -168,14 +145,13 @@ def previewed(bridge: Bridge, source: str, file: str, event: Event) -> Result:
         findings += lint(environment, source, msgtype, name)
         message, was_cut = renderer.draft(source, file, event, Target("default"))
     except Exception as error:  # anything may come out of a template
-        if not any(finding.level == "error" for finding in findings):
-            findings.insert(
-                0, Finding("error", "%(problem)s", 0, {"problem": describe(file, error)})
-            )
+        if all(finding.level != "error" for finding in findings):
+            problem = {"problem": describe(file, error)}
+            findings.insert(0, Finding("error", "%(problem)s", values=problem))
         return Result(dialect, Markup(""), 0, TEXT_LIMITS.get(dialect, 0), findings)
     if name != "digest":
         findings += lint_message(event, message, was_cut)
-    told = message.body.get("content")
-    used = size(told if isinstance(told, str) else str(message.to_json()))
+    content = message.body.get("content")
+    used = size(content if isinstance(content, str) else str(message.to_json()))
     limit = TEXT_LIMITS.get(message.msgtype, 0)
-    return Result(message.msgtype, Markup(preview.to_html(message)), used, limit, findings)
+    return Result(message.msgtype, Markup(to_html(message)), used, limit, findings)

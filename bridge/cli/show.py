@@ -1,0 +1,101 @@
+"""`bridge show`: one event with its deliveries and attempts."""
+
+import sys
+import time
+from collections.abc import Sequence
+from datetime import tzinfo
+
+import click
+
+from bridge.cli.common import EVENT_ID, delivery_state, json_option, open_bridge, stored_event
+from bridge.cli.terminal import Terminal, attributes, iso, local_time, one_line, visible
+from bridge.model import Event, as_text
+from bridge.storage.queries import AttemptLine, DeliveryLine
+from bridge.wording import meaning
+
+_LONGEST = 2000  # characters of one field
+
+
+@click.command()
+@click.argument("event_id", metavar="ID", type=EVENT_ID)
+@click.option("--raw", is_flag=True, help="只要收到的原文 · Only the bytes that came.")
+@json_option
+def show(event_id: int, raw: bool, as_json: bool) -> None:
+    """一个事件和它的投递、尝试 · An event with its deliveries and attempts."""
+    if raw and as_json:
+        raise click.UsageError("--raw 和 --json 只能选一个 · choose one of --raw and --json")
+    with open_bridge() as (bridge, terminal):
+        event = stored_event(bridge, event_id)
+        if raw:
+            _show_raw(event.raw)
+            return
+        deliveries, zone = bridge.queries.deliveries(event_id), bridge.settings.timezone
+        if as_json:
+            terminal.json(
+                {
+                    **attributes(event, ["id", "received_at", "type", "error", "payload"], zone),
+                    "deliveries": [_as_json(line, zone) for line in deliveries],
+                }
+            )
+        else:
+            _show(terminal, event, deliveries, zone)
+
+
+def _show_raw(raw: bytes) -> None:
+    """Write the bytes as they came, into a file or a pipe; to a terminal only what is harmless."""
+    if sys.stdout.isatty():
+        click.echo(visible(raw.decode(errors="replace")))
+    else:
+        sys.stdout.buffer.write(raw)
+
+
+def _show(
+    terminal: Terminal, event: Event, deliveries: Sequence[DeliveryLine], zone: tzinfo
+) -> None:
+    received = local_time(event.received_at, zone)
+    terminal.say(f"事件 Event {event.id}  {one_line(event.type) or '-'}  {received}")
+    if event.error:
+        terminal.say(f"  无法解析 cannot be decoded: {event.error} (bridge show {event.id} --raw)")
+    for name, value in event.payload.items():
+        text = visible(as_text(value))
+        if len(text) > _LONGEST:
+            text = f"{text[:_LONGEST]}… (共 {len(text)} 字 characters: --json)"
+        terminal.say(f"  {one_line(name)}: " + text.replace("\n", "\n    "))
+    if not deliveries:
+        terminal.say("不发给任何人 · It is sent to nobody.")
+    for line in deliveries:
+        terminal.say(f"→ {delivery_state(line)}  {_explained(line, zone)}".rstrip())
+        terminal.table([_attempt_row(attempt, zone) for attempt in line.attempts], "    ")
+
+
+def _explained(line: DeliveryLine, zone: tzinfo) -> str:
+    if line.state == "pending" and line.target.not_before > time.time():
+        return f"免打扰到 quiet until {local_time(line.target.not_before, zone)}"
+    return meaning(line.reason).show() if line.reason != "ok" else ""
+
+
+def _attempt_row(attempt: AttemptLine, zone: tzinfo) -> list[str]:
+    if not attempt.verdict:
+        return [local_time(attempt.started_at, zone), "-", "", "", "正在发送 · being sent"]
+    detail = f" ({attempt.detail})" if attempt.detail not in ("", "ok") else ""
+    return [
+        local_time(attempt.started_at, zone),
+        "-" if attempt.errcode is None else str(attempt.errcode),
+        attempt.reason,
+        f"{1000 * (attempt.ended_at - attempt.started_at):.0f} ms",
+        meaning(attempt.reason).show() + detail,
+    ]
+
+
+def _as_json(line: DeliveryLine, zone: tzinfo) -> dict[str, object]:
+    shown = ["started_at", "ended_at", "verdict", "reason", "errcode", "detail"]
+    return {
+        **attributes(line.target, ["bot", "mention", "template", "attach"], zone),
+        "quiet_until": iso(line.target.not_before, zone),
+        **attributes(line, ["state", "reason", "created_at", "expires_at", "settled_at"], zone),
+        "meaning": meaning(line.reason).show(),
+        "attempts": [
+            {**attributes(attempt, shown, zone), "meaning": meaning(attempt.reason).show()}
+            for attempt in line.attempts
+        ],
+    }

@@ -1,0 +1,106 @@
+"""The overview: problems, bots, chart and the address to paste."""
+
+import re
+import time
+from pathlib import Path
+
+import pytest
+from console_client import Console, serve, settle
+from support import TOKEN
+
+from bridge.model import Verdict
+
+
+def test_the_overview_says_that_all_is_well(console: Console) -> None:
+    settle(console, Verdict.SENT, "ok", 0)
+    page = console.page("/")
+    assert "All is well" in page
+    assert "WeCom accepted it" in page
+    assert "1 of 18 calls" in page
+    assert f'value="http://localhost/pgyer/{TOKEN}"' in page
+    assert f'value="http://localhost/pgyer/{TOKEN}/dev"' in page
+    for label in (
+        "应用 → 设置 → Webhook 设置 → 创建 Webhook",
+        "其他指定URL",
+        "选择订阅内容",
+        "开启",
+    ):
+        assert label in page
+
+
+def test_the_overview_says_what_is_wrong_and_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    templates = tmp_path / "templates"
+    templates.mkdir()
+    (templates / "bad.markdown.j2").write_text("fine\n{% if %}")
+    console = serve(tmp_path, BRIDGE_TEMPLATES=str(templates))
+    console.sign_in()
+    for title in ("A", "B", "C"):
+        console.event({"title": title})
+    settle(console, Verdict.PARK, "invalid_parameter", 40058)
+    settle(console, Verdict.STOP, "robot_not_in_group", 93008)
+    monkeypatch.setattr("bridge.delivery.dispatcher.Dispatcher.alive", False)
+    page = console.page("/")
+    assert "4 problems" in page and "All is well" not in page
+    for shown in (
+        "the dispatcher does not run",
+        "The bot default is stopped: the robot is no longer in the group",
+        "into WECOM_BOT_KEY and restart",
+        "WeCom refused deliveries in the last 24 hours: 1.",
+        "bad.markdown.j2:2:",
+        'href="/console/events?state=parked"',
+        'href="/console/templates/bad.markdown.j2"',
+    ):
+        assert shown in page
+    console.bridge.close()
+
+
+def test_the_overview_reports_late_and_expired_deliveries(
+    console: Console, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    later = time.time() + 3600
+    monkeypatch.setattr("bridge.storage.database.Database.time", lambda self: later, raising=True)
+    app = serve(Path(console.bridge.settings.database_url.reveal()[10:]).parent)
+    app.sign_in()
+    assert "waits for 60 minutes" in app.page("/")
+    app.bridge.outbox._clock = lambda: later + 90000
+    app.bridge.outbox.claim(1)
+    app.bridge.outbox._clock = lambda: later
+    assert "expired unsent in the last 24 hours: 1." in app.page("/")
+    assert "it waited for too long" in app.page("/events/1")
+    app.bridge.close()
+
+
+def test_the_address_is_the_public_one_where_that_is_known(tmp_path: Path) -> None:
+    console = serve(
+        tmp_path, BRIDGE_PUBLIC_URL="https://hooks.example/b/", BRIDGE_TOKEN=f"{TOKEN},x"
+    )
+    console.sign_in()
+    page = console.page("/")
+    assert f'value="https://hooks.example/b/pgyer/{TOKEN}"' in page
+    assert "pgyer/x" not in page
+    console.bridge.close()
+
+
+def test_the_chart_shows_every_hour_that_had_an_event(
+    console: Console, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hours = [(0.0, 0), (3600.0, 1), (7200.0, 1000)]
+    monkeypatch.setattr(console.bridge.queries, "per_hour", lambda now: hours)
+    page = console.page("/")
+    bars = re.findall(r' x="(\d+)" y="([\d.]+)" width="16" height="([\d.]+)"', page)
+    assert [(int(x), float(y), float(height)) for x, y, height in bars] == [
+        (2, 95.0, 1.0),
+        (22, 93.0, 3.0),
+        (42, 0.0, 96.0),
+    ]
+    assert "<title>10:00 · 1000</title>" in page
+    assert page.count("1001 events") == 2
+
+
+def test_without_any_event_the_chart_is_empty(visitor: Console) -> None:
+    visitor.sign_in()
+    page = visitor.page("/")
+    assert page.count('<rect class="none"') == 24
+    assert "0 events" in page
