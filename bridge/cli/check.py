@@ -162,7 +162,5 @@ def _tested(name: str, outcome: Outcome, was_stopped: bool) -> Finding:
         text = f"没送到 not delivered:{code} {meaning(outcome.reason).show()}{detail}"
         return Finding(False, about, text, advice(outcome.reason, name).show())
     text = f"测试消息已送达 · the test message has arrived{detail}"
-    if was_stopped:
-        todo = f"本服务仍将它停用 · the bridge still has it stopped: bridge retry --bot {name}"
-        return Finding(False, about, text, todo)
-    return Finding(True, about, text)
+    still = f"本服务仍将它停用 · the bridge still has it stopped: bridge retry --bot {name}"
+    return Finding(not was_stopped, about, text, still if was_stopped else "")

@@ -65,7 +65,7 @@ def add_pages(console: Blueprint, bridge: Bridge, clock: Callable[[], float]) ->
     @console.get("/events")
     def events() -> ResponseReturnValue:
         app, kind, bot, state, text = (
-            request.args.get(name, "").strip()[:200]
+            request.args.get(name, "").replace("\0", "").strip()[:200]
             for name in ("app", "type", "bot", "state", "text")
         )
         wanted = Wanted(app, kind, bot, state, text)

@@ -3,8 +3,10 @@
 import hashlib
 import hmac
 import math
+import string
 from collections.abc import Sequence
-from urllib.parse import urlsplit
+from typing import Any
+from urllib.parse import quote
 
 from flask import (
     Blueprint,
@@ -31,6 +33,7 @@ from bridge.model import Secret
 SIGNED_IN = 7 * 86400  # seconds since the last page
 _OPEN = {"console.sign_in", "console.static", "console.language"}
 
+_QUERY = string.punctuation  # what a query may contain beside letters and digits
 _POLICY = (
     "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:{pictures}; "
     "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
@@ -44,6 +47,20 @@ class _Sessions(SecureCookieSessionInterface):
         return request.is_secure
 
 
+class _Proxied(ProxyFix):
+    """Takes client address, scheme and host from one proxy hop, as a PaaS has.
+
+    Werkzeug fails on an odd scheme, and on a query that is not ASCII or has a line break.
+    """
+
+    def __call__(self, environ: Any, start_response: Any) -> Any:
+        scheme = environ.get("HTTP_X_FORWARDED_PROTO", "").rpartition(",")[2].strip().lower()
+        environ["HTTP_X_FORWARDED_PROTO"] = scheme if scheme in ("http", "https") else ""
+        query = environ.get("QUERY_STRING", "").encode("latin-1", "replace")
+        environ["QUERY_STRING"] = quote(query, safe=_QUERY)
+        return super().__call__(environ, start_response)
+
+
 def session_key(password: Secret, tokens: Sequence[Secret]) -> bytes:
     """Return the key that signs sessions: the same in all workers and after a restart.
 
@@ -55,11 +72,8 @@ def session_key(password: Secret, tokens: Sequence[Secret]) -> bytes:
 
 
 def prepare(app: Flask, key: bytes) -> CSRFProtect:
-    """Add sessions to the app, and take client address, scheme and host from one proxy hop."""
-    # A PaaS has one router in front, which appends to or sets each of these headers.
-    app.wsgi_app = ProxyFix(  # type: ignore[method-assign]
-        app.wsgi_app, x_for=1, x_proto=1, x_host=1
-    )
+    """Add sessions to the app, and let it see the client behind a proxy."""
+    app.wsgi_app = _Proxied(app.wsgi_app, x_host=1)  # type: ignore[method-assign]
     app.secret_key = key
     app.session_interface = _Sessions()
     app.config.update(
@@ -145,9 +159,6 @@ def restart_session() -> None:
 
 def console_page(address: str) -> str:
     """Return an address if it is one of the console's pages, else the console's first page."""
-    try:
-        parts = urlsplit(address)
-    except ValueError:
-        parts = urlsplit("")
-    ours = not parts.scheme and not parts.netloc and parts.path.startswith("/console/")
-    return address if ours and "\\" not in address else url_for("console.overview")
+    # Browsers read a backslash as a slash; a line break cannot be in a header.
+    inside = address.startswith("/console/") and address.isprintable() and "\\" not in address
+    return address if inside else url_for("console.overview")

@@ -40,11 +40,14 @@ class Throttle:
 
 
 def _network(address: str) -> str:
-    """Return an address, or the /64 of an IPv6 one: a client has a whole /64."""
+    """Return an address, or the /64 of an IPv6 one: a client has a whole /64.
+
+    An IPv4 address that is written as an IPv6 one (RFC 4291, 2.5.5.2) is taken as IPv4.
+    """
     try:
         parsed = ipaddress.ip_address(address)
     except ValueError:
         return address[:64]
-    if parsed.version == 4:
+    if isinstance(parsed, ipaddress.IPv4Address):
         return address
-    return str(ipaddress.ip_network((parsed, 64), strict=False))
+    return str(parsed.ipv4_mapped or ipaddress.ip_network((parsed, 64), strict=False))

@@ -123,7 +123,11 @@ def test_every_page_works_on_postgresql(tmp_path: Path, postgres_url: str) -> No
     console = serve(tmp_path, DATABASE_URL=postgres_url)
     console.sign_in()
     fill(console.bridge, 1200, time.time())
-    for path in (*PAGES, "/events?text=1199&app=应用&type=crashlog&bot=dev&state=sent"):
+    for path in (
+        *PAGES,
+        "/events?text=1199&app=应用&type=crashlog&bot=dev&state=sent",
+        "/events?text=%00",
+    ):
         assert console.get(path).status_code == 200
     assert "The oldest waiting delivery waits for" in console.page("/")
     console.bridge.close()

@@ -38,7 +38,8 @@ def test_every_page_leads_to_the_sign_in_and_back(visitor: Console) -> None:
 @pytest.mark.parametrize(
     "elsewhere",
     ["https://evil.example/console/", "//evil.example/console/", "/pgyer", "/console/\\evil",
-     "javascript:alert(1)", "http://[bad/console/", "console/", ""],
+     "javascript:alert(1)", "\r\n/console/", " /console/", "/console/events?text=a\r\nb",
+     "http://[bad/console/", "console/", ""],
 )  # fmt: skip
 def test_signing_in_redirects_nowhere_else(visitor: Console, elsewhere: str) -> None:
     assert visitor.sign_in(next=elsewhere).headers["Location"] == "/console/"

@@ -80,3 +80,12 @@ def test_the_number_of_remembered_addresses_is_limited(monkeypatch: pytest.Monke
     for n in range(5):
         throttle.enter(f"192.0.2.{n}")
     assert list(throttle._failures) == ["192.0.2.2", "192.0.2.3", "192.0.2.4"]
+
+
+def test_ipv4_addresses_written_as_ipv6_are_counted_apart() -> None:
+    throttle = Throttle(Clock())
+    for _ in range(FAILURES):
+        assert throttle.enter("::ffff:192.0.2.1") == 0
+    assert throttle.enter("::ffff:192.0.2.1") == throttle.enter("::FFFF:c000:201") == 60
+    assert throttle.enter("192.0.2.1") == 60
+    assert throttle.enter("::ffff:192.0.2.2") == 0
