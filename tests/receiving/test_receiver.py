@@ -145,7 +145,7 @@ def test_a_database_of_a_newer_bridge_stops_the_start(
     with pytest.raises(SystemExit) as stopped:
         create_app(environ)
     assert stopped.value.code == 4
-    assert f"up to '{NEWEST}'" in caplog.text
+    assert f"up to {NEWEST}" in caplog.text
 
 
 def test_json_answers_are_readable_chinese(client: FlaskClient) -> None:

@@ -218,7 +218,7 @@ def test_a_warning_of_wecom_is_success_and_loud(
     bridge = deploy(api).start()
     bridge.post(new_version())
     until(lambda: rows(tmp_path, "select state from deliveries") == [("sent",)])
-    until(lambda: "WARNING bridge.delivery.dispatcher: event 1" in bridge.log.read_text())
+    until(lambda: "WARNING bridge.delivery.sender: event 1" in bridge.log.read_text())
 
 
 @pytest.mark.parametrize("errcode", [40008, 40058, 44004, 301019, 987654])
@@ -646,6 +646,6 @@ def test_a_card_template_arrives_as_a_card(sandbox: Served, deploy: Deploy, tmp_
         until(lambda kind=kind: kind in json.dumps(box.messages()[-1].payload))
         connection = sqlite3.connect(tmp_path / "bridge.db")
         with connection:  # forget it, so that the same sample is news again
-            connection.execute("update events set digest = ''")
+            connection.execute("update events set payload_hash = ''")
         connection.close()
     assert requests.get(f"{bridge.url}/readyz", timeout=20).json()["problems"] == []

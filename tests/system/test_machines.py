@@ -111,16 +111,16 @@ def test_the_rate_is_exact_across_all_of_them(
 
 
 def test_whoever_dispatches_is_woken_by_what_another_process_stores(
-    postgres_url: str, tmp_path: Path
+    postgres_url: str,
 ) -> None:
-    url = postgres_url
-    one, two = Database(url), Database(url)
-    heard, stopping = threading.Semaphore(0), threading.Event()
-    listener = threading.Thread(target=one.listen, args=(heard.release, stopping))
+    one, two = Database(postgres_url), Database(postgres_url)
+    stopping = threading.Event()
+    listener = threading.Thread(target=one.listen, args=(stopping,))
     listener.start()
-    assert heard.acquire(timeout=30)  # it listens
+    assert one.wakeup.wait(30)  # it listens
+    one.wakeup.clear()
     Operator(two, 3600.0).send_test("default")
-    assert heard.acquire(timeout=30)
+    assert one.wakeup.wait(30)
     stopping.set()
     listener.join(30)
     assert not listener.is_alive()
