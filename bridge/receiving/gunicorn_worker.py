@@ -1,0 +1,196 @@
+"""A gunicorn worker that reads each request whole before a thread takes it.
+
+In gunicorn's own threaded worker a connection takes a thread while its request arrives, so a few
+strangers that send half a request, or a byte a second, leave no thread for Pgyer. Here the main
+loop reads all connections, which costs a stranger's connection no thread, and each request has a
+deadline for head and body together. A proxy that buffers requests does the same in front of it.
+"""
+
+import re
+import socket
+import struct
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from gunicorn import http
+from gunicorn.workers.gthread import STOP_KEEPALIVE_LINGER, TConn, ThreadWorker
+
+REQUEST = 15.0  # seconds for a request, from the connection or its first byte to its last
+BLOCKED = 10.0  # seconds for which a thread waits for a socket that takes or gives nothing
+MAX_HEAD = 1 << 16  # bytes
+MAX_BODY = (1 << 20) + 1  # bytes; of a larger body this much shows that it is too large
+READ = 1 << 16  # bytes at once
+
+_LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*(\d{1,18})[ \t]*\r\n", re.IGNORECASE)
+_CHUNKED = re.compile(rb"\r\ntransfer-encoding:[^\r\n]*chunked[ \t]*\r\n", re.IGNORECASE)
+_EXPECTS = re.compile(rb"\r\nexpect:[ \t]*100-continue[ \t]*\r\n", re.IGNORECASE)
+_ANSWER = "HTTP/1.1 {}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+
+
+class RefusedError(Exception):
+    """A request that is answered with this status, e.g. `400 Bad Request`, and not read on."""
+
+
+class Incoming:
+    """The bytes of a request so far; `is_whole` tells whether it has arrived."""
+
+    def __init__(self) -> None:
+        self.data = bytearray()
+        self._body_at = 0  # where the body begins, 0 before the head has ended
+        self._body_end: int | None = None  # where it ends; None: in chunks
+        self._chunk_at = 0  # where the next chunk begins
+        self._asked_for_body: Callable[[], None] | None = None
+
+    def is_whole(self, answer_continue: Callable[[], None]) -> bool:
+        """Tell whether the request is complete, or as much of it as shows that it is too large.
+
+        `answer_continue` is called where the sender waits for that before it sends the body.
+        Raises RefusedError.
+        """
+        if not self._body_at:
+            end = self.data.find(b"\r\n\r\n")
+            if end < 0:
+                if len(self.data) > MAX_HEAD:
+                    raise RefusedError("431 Request Header Fields Too Large")
+                return False
+            self._body_at = self._chunk_at = end + 4
+            head = bytes(self.data[: end + 2])
+            length = _LENGTH.search(head)
+            if not _CHUNKED.search(head):
+                self._body_end = self._body_at + (int(length[1]) if length else 0)
+            if _EXPECTS.search(head) and len(self.data) == self._body_at:
+                answer_continue()
+        if len(self.data) - self._body_at >= MAX_BODY:
+            return True
+        if self._body_end is not None:
+            return len(self.data) >= self._body_end or self._body_end - self._body_at >= MAX_BODY
+        return self._has_last_chunk()
+
+    def _has_last_chunk(self) -> bool:
+        """Go from chunk to chunk as far as they have arrived (RFC 9112, 7.1)."""
+        while (line_end := self.data.find(b"\r\n", self._chunk_at)) >= 0:
+            size = bytes(self.data[self._chunk_at : line_end]).split(b";")[0].strip()
+            if not re.fullmatch(rb"[0-9A-Fa-f]{1,8}", size):
+                raise RefusedError("400 Bad Request")
+            if not int(size, 16):
+                # The empty line that ends the trailers, of which there are mostly none.
+                return self.data.find(b"\r\n\r\n", line_end) >= 0
+            end = line_end + 2 + int(size, 16)
+            if len(self.data) < end + 2:
+                return False
+            if self.data[end : end + 2] != b"\r\n":
+                raise RefusedError("400 Bad Request")
+            self._chunk_at = end + 2
+        if len(self.data) - self._chunk_at > 1024:
+            raise RefusedError("400 Bad Request")
+        return False
+
+
+class BufferingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no annotations
+    """gunicorn's threaded worker, with the reading of requests in its main loop."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._incoming: dict[TConn, Incoming] = {}  # in the order of their deadlines
+
+    def accept(self, listener: socket.socket) -> None:
+        """Accept a connection, and wait for its request without a thread."""
+        try:
+            client, address = listener.accept()
+        except OSError:  # it is gone already, or another worker was quicker
+            return
+        self.nr_conns += 1
+        for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
+            client.setsockopt(socket.SOL_SOCKET, option, struct.pack("ll", int(BLOCKED), 0))
+        self._await(TConn(self.cfg, client, address, listener.getsockname()))
+
+    def on_client_socket_readable(self, conn: TConn, client: socket.socket) -> None:
+        """A kept connection sends its next request."""
+        self.poller.unregister(client)
+        self.keepalived_conns.remove(conn)
+        self._await(conn)
+        self._read(conn, client)
+
+    def murder_pending(self) -> None:
+        """Close the connections whose request has not arrived in time."""
+        super().murder_pending()
+        now = time.monotonic()
+        for conn in [conn for conn in self._incoming if conn.timeout <= now]:
+            self._refuse(conn, "408 Request Timeout" if self._incoming[conn].data else "")
+
+    def finish_request(self, conn: TConn, future: Any) -> None:
+        """A thread has answered; what it left of a next request is waited for here, too."""
+        unreader = getattr(conn.parser, "unreader", None)
+        rest = unreader.take_buffered() if unreader and self.alive else b""
+        super().finish_request(conn, future)
+        if rest and conn in self.keepalived_conns:
+            self.poller.unregister(conn.sock)
+            self.keepalived_conns.remove(conn)
+            self._await(conn)
+            self._incoming[conn].data += rest
+            self._check(conn)
+
+    def run(self) -> None:
+        """Serve; a stop does not wait for requests that have not arrived."""
+        super().run()
+        for conn in [*self._incoming]:
+            conn.close()
+
+    def set_accept_enabled(self, enabled: bool) -> None:
+        """Accept no more at a stop, and drop what has not arrived."""
+        super().set_accept_enabled(enabled)
+        if not self.alive:
+            for conn in [*self._incoming]:
+                conn.timeout = min(conn.timeout, time.monotonic() + STOP_KEEPALIVE_LINGER)
+
+    def _await(self, conn: TConn) -> None:
+        conn.sock.setblocking(False)
+        conn.timeout = time.monotonic() + REQUEST
+        self._incoming[conn] = Incoming()
+        self.poller.register(conn.sock, 1, partial(self._read, conn))
+
+    def _read(self, conn: TConn, client: socket.socket) -> None:
+        try:
+            data = client.recv(READ)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError:
+            data = b""
+        if not data:
+            self._refuse(conn, "")
+            return
+        self._incoming[conn].data += data
+        self._check(conn)
+
+    def _check(self, conn: TConn) -> None:
+        incoming = self._incoming[conn]
+        try:
+            if not incoming.is_whole(partial(self._say, conn, "HTTP/1.1 100 Continue\r\n\r\n")):
+                return
+        except RefusedError as refused:
+            self._refuse(conn, str(refused))
+            return
+        self.poller.unregister(conn.sock)
+        del self._incoming[conn]
+        if conn.parser is None:
+            conn.parser = http.get_parser(self.cfg, conn.sock, conn.client)
+        conn.parser.unreader.unread(bytes(incoming.data))
+        conn.data_ready = True
+        self.enqueue_req(conn)
+
+    def _refuse(self, conn: TConn, status: str) -> None:
+        """Close a connection whose request is not served, with a status if there is one."""
+        del self._incoming[conn]
+        self.poller.unregister(conn.sock)
+        if status:
+            self._say(conn, _ANSWER.format(status))
+        self.nr_conns -= 1
+        conn.close()
+
+    def _say(self, conn: TConn, text: str) -> None:
+        try:
+            conn.sock.send(text.encode())
+        except OSError:
+            self.log.debug("a client has gone before its answer")
