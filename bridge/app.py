@@ -34,7 +34,10 @@ def create_app(environ: Mapping[str, str] | None = None) -> Flask:
     bridge = create_bridge(*configure(os.environ if environ is None else environ))
     throttle = Throttle()
     app = create_ops_app(bridge, throttle, dispatches=bridge.settings.dispatch)
-    app.register_blueprint(create_receiver(bridge.settings, bridge.intake, bridge.clock))
+    app.register_blueprint(
+        create_receiver(bridge.settings, bridge.intake, bridge.wrong_tokens, bridge.clock)
+    )
+    app.add_url_rule("/", "home", lambda: _home(bridge))
     if password := bridge.settings.admin_password:
         from bridge.console.blueprint import add_console  # 4 MiB that others need not load
 
@@ -72,6 +75,18 @@ def create_ops_app(bridge: Bridge, throttle: Throttle | None = None, *, dispatch
         )
     )
     return app
+
+
+def _home(bridge: Bridge) -> Response:
+    """Answer whoever opens the bare address, and health checks that can ask for nothing else."""
+    console = "/console/"
+    if not bridge.settings.admin_password:
+        console = "设置 BRIDGE_ADMIN_PASSWORD 后可用 · set BRIDGE_ADMIN_PASSWORD to use it"
+    text = (
+        "蒲公英 → 企业微信：服务正在运行。 The Pgyer-to-WeCom bridge is running.\n"
+        f"控制台 Console: {console}\n"
+    )
+    return Response(text, mimetype="text/plain")
 
 
 def _log_warnings(bridge: Bridge) -> None:

@@ -31,11 +31,11 @@ def create_ops(
     """
     ops = Blueprint("ops", __name__)
 
-    @ops.get("/healthz")
+    @ops.get("/healthz", strict_slashes=False)
     def healthz() -> ResponseReturnValue:
         return {"status": "ok"}
 
-    @ops.get("/readyz")
+    @ops.get("/readyz", strict_slashes=False)
     def readyz() -> ResponseReturnValue:
         wrong, pending, age = [], None, None
         try:
@@ -67,7 +67,7 @@ def create_ops(
             return asked
         throttle.forget(request.remote_addr or "")
         text = metrics.exposition(_now(history, renderer, clock()))
-        return Response(text, mimetype="text/plain; version=0.0.4; charset=utf-8")
+        return Response(text, content_type="text/plain; version=0.0.4; charset=utf-8")
 
     return ops
 

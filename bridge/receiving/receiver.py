@@ -14,6 +14,7 @@ from bridge.errors import StorageError, TooLargeError
 from bridge.model import Event, Target, to_json
 from bridge.receiving.event_types import KNOWN_TYPES
 from bridge.receiving.intake import Intake, Receipt
+from bridge.receiving.wrong_requests import WrongRequests
 from bridge.settings import Settings
 from bridge.storage.outbox import Accepted
 
@@ -25,15 +26,26 @@ _GREETING = (
 )
 
 
-def create_receiver(settings: Settings, intake: Intake, clock: Callable[[], float]) -> Blueprint:
+_TURNED = (
+    "a GET that should have been a POST: a redirect (http to https, or another host name) has "
+    "turned it, and its event is lost. Paste the address into Pgyer that needs no redirect"
+)
+
+
+def create_receiver(
+    settings: Settings, intake: Intake, wrong_tokens: WrongRequests, clock: Callable[[], float]
+) -> Blueprint:
     """Return `/pgyer/<token>` and `/pgyer/<token>/<bot>[,<bot>]`; `clock` gives epoch seconds."""
     receiver = Blueprint("receiver", __name__, url_prefix="/pgyer")
     tokens = [token.reveal().encode() for token in settings.tokens]
+    turned = WrongRequests("redirected", _TURNED)
 
     @receiver.get("/<token>", defaults={"bots": ""}, strict_slashes=False)
     @receiver.get("/<token>/<bots>", strict_slashes=False)
     def greet(token: str, bots: str) -> ResponseReturnValue:
         check(token, bots)
+        if request.method == "GET" and _looks_like_a_webhook():
+            turned.note(_address())
         return Response(_GREETING, mimetype="text/plain")
 
     @receiver.post("/<token>", defaults={"bots": ""}, strict_slashes=False)
@@ -70,6 +82,7 @@ def create_receiver(settings: Settings, intake: Intake, clock: Callable[[], floa
         """Check a URL's token and return the bots it names; 404 for an unknown one of either."""
         # Every token is compared, and in constant time: neither which nor how much was right shows.
         if not sum(hmac.compare_digest(token.encode(), known) for known in tokens):
+            wrong_tokens.note(_address())
             raise NotFound
         names = list(
             dict.fromkeys(name.strip().lower() for name in bots.split(",") if name.strip())
@@ -80,6 +93,15 @@ def create_receiver(settings: Settings, intake: Intake, clock: Callable[[], floa
         return names
 
     return receiver
+
+
+def _address() -> str:
+    """Return the address that the nearest proxy saw, or that of the connection."""
+    return request.access_route[-1] if request.access_route else ""
+
+
+def _looks_like_a_webhook() -> bool:
+    return request.is_json or "pgyer" in request.user_agent.string.lower()
 
 
 def _json(body: object, status: int) -> Response:

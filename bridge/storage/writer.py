@@ -69,16 +69,19 @@ class Writer:
             if self._closed:
                 raise StorageError("the database is closed: the bridge is stopping")
             self._queue.append(queued)
-            if not self._has_leader:
+            leads = not self._has_leader
+            if leads:
                 self._has_leader = queued.leads = True
-        if not queued.leads and not queued.news.acquire(timeout=WAIT):
+        if not leads:
+            in_time = queued.news.acquire(timeout=WAIT)
             with self._lock:
-                if not queued.leads:
+                leads = queued.leads
+                if not in_time and not leads:
                     if queued in self._queue:
                         self._queue.remove(queued)
                     raise StorageError(f"not written within {WAIT:.0f} s")
-                queued.news.acquire(blocking=False)  # made the leader just now
-        if queued.leads:
+            queued.news.acquire(blocking=False)  # where it was made the leader just now
+        if leads:
             self._lead()
         if queued.error:
             raise queued.error
