@@ -47,6 +47,9 @@ _BOMS = (
     (b"\xff\xfe", "utf-16-le"),
     (b"\xfe\xff", "utf-16-be"),
 )
+_FIELDS = set(FIELDS)
+_PLAIN_TYPES = {str, int}
+_SPECIAL_BYTES = b"\\\0?#["  # without them a value has no escape, no query and no JSON in it
 
 
 def decode(
@@ -61,7 +64,10 @@ def decode(
     if body.startswith(b"{"):
         # Nearly every body is valid JSON; this finds the same as the readings below, only faster.
         with suppress(ValueError, RecursionError):
-            return [event_of(_decode_json(body.decode()), received_at, body)]
+            value = _decode_json(body.decode())
+            if _is_usual(value, body):
+                return [Event(event_type(value), value, received_at, body)]
+            return [event_of(value, received_at, body)]
     if not body.strip(b" \t\r\n\f\v\xef\xbb\xbf"):
         return []
     mimetype, options = parse_options_header(content_type)
@@ -71,6 +77,16 @@ def decode(
     if len(values) == 1:
         return [event_of(values[0], received_at, body)]
     return [event_of(value, received_at) for value in values]
+
+
+def _is_usual(value: dict[str, Any], body: bytes) -> bool:
+    """Return whether `event_of` would change nothing: only Pgyer's fields, and plain values."""
+    return (
+        value.keys() <= _FIELDS
+        and set(map(type, value.values())) <= _PLAIN_TYPES
+        and body.rfind(b"{") == 0
+        and not any(map(body.__contains__, _SPECIAL_BYTES))
+    )
 
 
 def event_of(value: Mapping[str, Any], received_at: float, raw: bytes = b"") -> Event:
