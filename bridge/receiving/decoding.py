@@ -21,8 +21,10 @@ from werkzeug.sansio.multipart import Data, Epilogue, Field, File, MultipartDeco
 
 from bridge.errors import TooLargeError, UndecodableError
 from bridge.model import FIELDS, Event
+from bridge.receiving.builds import with_build_fields
 from bridge.receiving.cleaning import MAX_DEPTH, clean, clean_text
 from bridge.receiving.event_types import UNDECODABLE, event_type
+from bridge.receiving.masking import mask, mask_body
 
 _decode_json = json.JSONDecoder(strict=False).decode
 MAX_BODY = 1 << 20  # bytes, as it came and once unpacked
@@ -45,6 +47,9 @@ _BOMS = (
     (b"\xff\xfe", "utf-16-le"),
     (b"\xfe\xff", "utf-16-be"),
 )
+_FIELDS = set(FIELDS)
+_PLAIN_TYPES = {str, int}
+_SPECIAL_BYTES = b"\\\0?#["  # without them a value has no escape, no query and no JSON in it
 
 
 def decode(
@@ -59,7 +64,10 @@ def decode(
     if body.startswith(b"{"):
         # Nearly every body is valid JSON; this finds the same as the readings below, only faster.
         with suppress(ValueError, RecursionError):
-            return [event_of(_decode_json(body.decode()), received_at, body)]
+            value = _decode_json(body.decode())
+            if _is_usual(value, body):
+                return [Event(event_type(value), value, received_at, body)]
+            return [event_of(value, received_at, body)]
     if not body.strip(b" \t\r\n\f\v\xef\xbb\xbf"):
         return []
     mimetype, options = parse_options_header(content_type)
@@ -71,19 +79,38 @@ def decode(
     return [event_of(value, received_at) for value in values]
 
 
+def _is_usual(value: dict[str, Any], body: bytes) -> bool:
+    """Return whether `event_of` would change nothing: only Pgyer's fields, and plain values."""
+    return (
+        value.keys() <= _FIELDS
+        and set(map(type, value.values())) <= _PLAIN_TYPES
+        and body.rfind(b"{") == 0
+        and not any(map(body.__contains__, _SPECIAL_BYTES))
+    )
+
+
 def event_of(value: Mapping[str, Any], received_at: float, raw: bytes = b"") -> Event:
-    """Return a decoded object as an event; without `raw`, the payload's own JSON is kept as raw."""
-    payload = clean(value)
-    raw = raw or json.dumps(payload, ensure_ascii=False).encode()
+    """Return a decoded object as an event.
+
+    Without `raw`, and where a secret had to be masked, the payload's own JSON is kept as raw.
+    """
+    found = with_build_fields(clean(value))
+    payload = mask(found)
+    if not raw or payload != found:
+        raw = json.dumps(payload, ensure_ascii=False).encode()
     return Event(event_type(payload), payload, received_at, raw)
 
 
 def undecodable(body: bytes, received_at: float, why: str) -> Event:
-    """Return the event that stands for a body without one: the raw bytes and how they begin."""
-    text = re.sub(r"\s+", " ", body[:400].decode("utf-8", "replace")).strip()
-    shown = text[:80] + ("…" if len(text) > 80 or len(body) > 400 else "")
+    """Return the event that stands for a body without one: its bytes, and how they begin.
+
+    They are kept as they came, except for what looks like the value of a secret.
+    """
+    raw = mask_body(body)
+    text = re.sub(r"\s+", " ", raw[:400].decode("utf-8", "replace")).strip()
+    shown = text[:80] + ("…" if len(text) > 80 or len(raw) > 400 else "")
     payload = {"begins": clean_text(shown), "bytes": len(body)}
-    return Event(UNDECODABLE, payload, received_at, body, why)
+    return Event(UNDECODABLE, payload, received_at, raw, why)
 
 
 def _unpack(body: bytes, encoding: str) -> bytes:
@@ -114,7 +141,7 @@ def _read(body: bytes, mimetype: str, options: Mapping[str, str]) -> Any:
             return _json(_text(body, charset))
         parts = _urlencoded(_text(body, charset))
     form = {_text(name, charset): _text(value, charset) for name, value in parts}
-    if set(FIELDS) & set(form):
+    if {*FIELDS, "buildName", "buildKey"} & set(form):
         return form
     if (inner := _json_field(form)) is not None:
         return inner

@@ -3,6 +3,7 @@
 import gzip
 import json
 from collections.abc import Callable, Mapping
+from typing import Any
 from urllib.parse import urlencode
 
 import pytest
@@ -22,7 +23,7 @@ from bodies import (
     multipart,
     nested,
 )
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from bridge.errors import UndecodableError
@@ -172,3 +173,14 @@ objects = st.dictionaries(st.sampled_from(FIELDS), texts | tricky, min_size=1)
 def test_any_object_comes_through(name: str, values: dict[str, str]) -> None:
     event = decode_one(*WRAPPINGS[name](values))
     assert event.fields == fields_of({key: as_read(value) for key, value in values.items()})
+
+
+@given(payload=st.dictionaries(st.sampled_from([*FIELDS, "api_key"]), texts | tricky | st.none()))
+@example(payload={"notes": "a?token=x", "timestamp": 7})
+@example(payload={"notes": "[1]", "link": '{"key": "x"}'})
+@example(payload={"title": {"a": 1}})
+@settings(deadline=None)
+def test_a_usual_body_is_read_like_any_other(payload: dict[str, Any]) -> None:
+    body = dumps(payload).encode()
+    assert decode_one(body).payload == decode_one(b" " + body).payload
+    assert decode_one(body).type == decode_one(b" " + body).type
