@@ -69,12 +69,18 @@ class Server:
         return [int(pid) for pid in groups.stdout.split()]
 
     def memory(self) -> float:
-        """Return the MiB of all its processes, shared pages divided among them."""
-        total = 0
+        """Return the MiB of all its processes.
+
+        What a fork shares is divided among them, and files count once: how many others on the
+        machine have the same libraries open is chance.
+        """
+        own, files = 0, 0
         for pid in self._pids():
-            rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
-            total += int(re.search(r"^Pss:\s+(\d+)", rollup, re.MULTILINE)[1])  # type: ignore[index]
-        return total / 1024
+            text = Path(f"/proc/{pid}/smaps_rollup").read_text()
+            kib = {name: int(size) for name, size in re.findall(r"(?m)^(\w+):\s+(\d+) kB", text)}
+            own += kib["Pss_Anon"]
+            files = max(files, kib["Rss"] - kib["Anonymous"])
+        return (own + files) / 1024
 
     def cpu(self) -> float:
         """Return the CPU seconds that its processes have used."""
