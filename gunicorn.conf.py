@@ -42,7 +42,7 @@ keepalive = 75  # longer than the idle time of a platform's router, which reuses
 control_socket_disable = True  # nothing here uses it, and a home may be read-only
 logconfig_dict = logs.config(_settings)
 access_log_format = (
-    '%(h)s "%(m)s" %(s)s %(b)s %(M)sms "%(a)s"'  # without the path: it holds the token
+    '%(h)s "%(m)s" %(s)s %(b)s %(M)sms "%(a)s"'  # without the path: it has the token
 )
 
 
@@ -58,7 +58,7 @@ def on_starting(server: Any) -> None:
 
 
 def post_worker_init(worker: Any) -> None:
-    """Start dispatching in the worker, and stop it as soon as the worker is told to end."""
+    """Start dispatching in the worker, and stop it as soon as the worker is asked to end."""
     if not _settings.dispatch:
         return
     dispatcher = worker.wsgi.extensions["bridge"].dispatcher

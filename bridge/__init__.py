@@ -31,7 +31,7 @@ def configure(environ: Mapping[str, str]) -> tuple[Settings, list[Route]]:
 
 def create_app(environ: Mapping[str, str] | None = None) -> "Flask":
     """Return the WSGI app, as `bridge.app.create_app` does."""
-    # Imported here: gunicorn's master reads the settings, and need not hold all the rest.
+    # Imported here: gunicorn's master reads the settings, and need not load all the rest.
     from bridge import app
 
     return app.create_app(environ)

@@ -61,7 +61,7 @@ class Secret:
 
 @dataclass(frozen=True)
 class Bot:
-    """One WeCom group robot: its name, and the webhook URL that holds its key."""
+    """One WeCom group robot: its name, and the webhook URL, which has its key."""
 
     name: str
     webhook: Secret
@@ -132,11 +132,11 @@ class Event:
 
 @dataclass(frozen=True)
 class Route:
-    """A rule: the events that match every condition go to these bots, told in this way.
+    """A rule: the events that match every condition go to these bots, sent in this way.
 
     A condition is a field's name (or `type`) with globs of which one must match; `rule` is the
     rule's number in the file, from 1. `attach` is None where the event's type decides. `quiet` is
-    from when to when its events are held, in minutes of the day.
+    from when to when its events are delayed, in minutes of the day.
     """
 
     rule: int
@@ -151,7 +151,7 @@ class Route:
 
 @dataclass(frozen=True)
 class Target:
-    """One bot that an event is to be told to, and how.
+    """One bot that an event goes to, and how.
 
     `attach` names what follows the message: `qrcode`, `log`. Not before `not_before` (epoch
     seconds, 0: at once).
@@ -186,7 +186,7 @@ class Verdict(StrEnum):
     SENT = "sent"  # WeCom took it
     RETRY = "retry"  # passing trouble: the same again after a back-off
     REST = "rest"  # over the rate: the bot rests, nothing is wrong with the message
-    STOP = "stop"  # the robot is gone or its key is wrong: nothing can be told through it
+    STOP = "stop"  # the robot is gone or its key is wrong: nothing can be sent through it
     PARK = "park"  # WeCom will never take this message
 
 
@@ -194,7 +194,7 @@ class Verdict(StrEnum):
 class Outcome:
     """How one HTTP call to WeCom ended.
 
-    `reason` is a short fixed word (a metric's label); `detail` is for the reader and holds no
+    `reason` is a short fixed word (a metric's label); `detail` is for the reader and has no
     secret. `retry_after` is in seconds, where WeCom itself said how long to wait.
     """
 
@@ -225,7 +225,7 @@ class Delivery:
 class Attempt:
     """The right to make one HTTP call for a bot; `lease`, which is on record, fences it.
 
-    Several deliveries are to be told in one digest; their events then hold only what it shows.
+    Several deliveries go into one digest; their events then have only what it shows.
     """
 
     bot: str

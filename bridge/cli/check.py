@@ -136,8 +136,8 @@ def _bots(bridge: Bridge) -> Iterator[Finding]:
         if bot.stopped:
             todo = f"{advice(bot.stopped, bot.name).show()} bridge retry --bot {bot.name}"
             yield Finding(False, about, f"已停用 stopped: {meaning(bot.stopped).show()}", todo)
-        elif bot.last_at:
-            when = local_time(bot.last_at, bridge.settings.timezone)
+        elif bot.last_attempt_at:
+            when = local_time(bot.last_attempt_at, bridge.settings.timezone)
             ok = bot.last_reason == "ok"
             todo = "" if ok else f"bridge check --send; bridge events --bot {bot.name}"
             yield Finding(ok, about, f"{when} {meaning(bot.last_reason).show()}", todo)

@@ -89,7 +89,7 @@ def _now(history: Queries, renderer: Renderer, now: float) -> Iterator[Metric]:
     waiting = GaugeMetricFamily("bridge_pending_deliveries", "What waits.", labels=["bot"])
     stopped = GaugeMetricFamily("bridge_bot_stopped", "Whether a bot is stopped.", labels=["bot"])
     for bot in bots:
-        waiting.add_metric([bot.name], bot.waiting)
+        waiting.add_metric([bot.name], bot.pending)
         stopped.add_metric([bot.name], bool(bot.stopped))
     yield waiting
     yield stopped

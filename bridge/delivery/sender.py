@@ -217,7 +217,7 @@ def _consequence(outcome: Outcome, recorded: Recorded, now: float) -> tuple[int,
 
 
 def _events(deliveries: Sequence[Delivery]) -> str:
-    """Name what was sent, for the log: one event, or how many a digest holds."""
+    """Name what was sent, for the log: one event, or how many events a digest has."""
     first, last = deliveries[0].event, deliveries[-1].event
     if len(deliveries) == 1:
         return f"event {first.id} ({first.type or 'no type'})"

@@ -1,6 +1,6 @@
 """Claims: which bots have due deliveries, and who may send for them now.
 
-One sender per bot at any time, over all processes: the row in `bots` holds its lease, and
+One sender per bot at any time, over all processes: the row in `bots` has its lease, and
 recording a result checks it. The rate is counted from the attempts, so it survives restarts.
 """
 
@@ -115,7 +115,7 @@ def take_leases(connection: Connection, names: Sequence[str], now: float, rate: 
     ready = [q for q in queues if q["recent"] < rate and q["first"] is not None]
     if not ready:
         return []
-    # One token for all: together with the bot's name it tells one claim from another.
+    # One token for all: together with the bot's name it identifies the claim.
     lease = secrets.token_hex(8)
     taken = {"names": [q["name"] for q in ready], "lease": lease, "until": now + LEASE}
     connection.execute(_TAKE_LEASES, {**taken, "now": now})

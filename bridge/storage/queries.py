@@ -100,11 +100,11 @@ class BotLine:
     stopped: str  # why, '' if it is not
     rest_until: float
     failures: int
-    waiting: int
+    pending: int
     last_minute: int
     last_errcode: int | None
     last_reason: str
-    last_at: float
+    last_attempt_at: float
 
 
 class Queries:
@@ -170,7 +170,7 @@ class Queries:
             rows = connection.execute(query, {"since": since, "state": state, "bot": bot})
             return [row["id"] for row in rows]
 
-    def untold(self, since: float) -> dict[str, int]:
+    def unsent(self, since: float) -> dict[str, int]:
         """Return how many deliveries of the events since a moment are parked, how many expired.
 
         What was marked as done by hand does not count.
@@ -187,7 +187,7 @@ class Queries:
         """Return the condition of every configured bot."""
         query = """
             SELECT bots.*,
-                (SELECT count(*) FROM deliveries WHERE bot = name AND state = 'pending') AS waiting,
+                (SELECT count(*) FROM deliveries WHERE bot = name AND state = 'pending') AS pending,
                 (SELECT count(*) FROM attempts WHERE bot = name AND ended_at > :since) AS recent
             FROM bots ORDER BY name"""
         with self._database.read() as connection:
@@ -198,7 +198,7 @@ class Queries:
                 row["stopped"],
                 row["rest_until"],
                 row["failures"],
-                row["waiting"],
+                row["pending"],
                 row["recent"],
                 row["last_errcode"],
                 row["last_reason"],

@@ -113,7 +113,7 @@ def delivery_of(row: Row, payload: Mapping[str, Any]) -> Delivery:
 
 
 def target_of(row: Row) -> Target:
-    """Return the target that a delivery's row holds."""
+    """Return the target of a delivery's row."""
     return Target(
         row["bot"],
         tuple(json.loads(row["mention"])),

@@ -33,7 +33,7 @@ class _Queued:
         # If the leader's thread dies, the waiting caller must see an error, not success.
         self.error: Exception | None = StorageError("the write was interrupted")
         self.leads = False
-        # Held until there is news. A bare lock: an Event costs each waiting thread a second switch.
+        # Locked until there is news. A bare lock: an Event costs each thread one more switch.
         self.news = threading.Lock()
         self.news.acquire()
 
