@@ -2,6 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 ARGS ?=
+WORKERS ?= 4
 
 .PHONY: help demo test bench golden pictures translations browser check format requirements
 
@@ -12,7 +13,7 @@ demo: .venv/run  ## Sandbox, bridge and sample events until Ctrl-C; ARGS=--once 
 	@$(BIN)/bridge demo $(ARGS)
 
 test: .venv/dev  ## Run all tests; ARGS="-k word" for some
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
 bench: .venv/dev  ## Measure beside a bare Flask endpoint, and write bench/RESULTS.md
 	$(BIN)/python bench/run.py $(ARGS)

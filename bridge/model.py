@@ -110,7 +110,7 @@ def is_web_address(value: Any) -> bool:
 
 @dataclass(frozen=True)
 class Event:
-    """One decoded notification from Pgyer, or one that the bridge itself has to tell.
+    """One decoded notification from Pgyer, or one of the bridge's own.
 
     `type` is one of the names that templates and routes use; for what is unknown, the type as it
     came. `payload` is what came, without nulls. `received_at` is in epoch seconds.
@@ -208,7 +208,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Delivery:
-    """The duty to tell one event to one bot; `messages_sent` counts those it has sent already.
+    """The duty to send one event to one bot; `messages_sent` counts those it has sent already.
 
     `media_id` is what WeCom called its uploaded file, at the epoch time `media_at`.
     """
