@@ -14,15 +14,30 @@ _MAX_TEXTS = 1000  # of a payload: more than any message has room for
 _SHORT = 24  # bytes to which long values are cut before entries are left out
 
 
+def notes_of(event: Event) -> str:
+    r"""Return an event's notes; where they are on one line, a typed `\n` is a line break.
+
+    Pgyer's support tells users to type it. In a crash log and in a path it stays as it is.
+    """
+    text = event.fields["notes"]
+    if event.type == "crashlog" or "\n" in text or re.search(r"\b[A-Za-z]:\\", text):
+        return text
+    broken = re.sub(r"(?:\\r)?\\n", "\n", text).strip()
+    return text if "\\" in broken else broken
+
+
 class Context:
     """The variables of a template for one event, with long values cut to given sizes."""
 
     def __init__(self, event: Event) -> None:
         self._event = event
-        self._fields = {name: plain(text) for name, text in event.fields.items()}
+        fields = {**event.fields, "notes": notes_of(event)}
+        self._fields = {name: plain(text) for name, text in fields.items()}
         self._texts_left = _MAX_TEXTS
         self._keys = [name for name, text in self._fields.items() if name in _KEY_FIELDS and text]
         others = {name: value for name, value in event.payload.items() if name not in self._keys}
+        if "notes" in others:
+            others["notes"] = self._fields["notes"]
         self._payload = self._bounded(others)
 
     def variables(self, value_size: int, entries: int, key_size: int) -> dict[str, Any]:
