@@ -3,7 +3,7 @@
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
@@ -91,11 +91,13 @@ def as_text(value: Any) -> str:
     return str(value)
 
 
-def to_json(value: Any, *, indent: int | None = None) -> str:
-    """Return a value as JSON, with Chinese as it is."""
-    if indent is None:
+def to_json(
+    value: Any, *, indent: int | None = None, default: Callable[[Any], str] | None = None
+) -> str:
+    """Return a value as JSON, with Chinese as it is; `default` is for what JSON does not know."""
+    if indent is None and default is None:
         return _encode(value)
-    return json.dumps(value, ensure_ascii=False, indent=indent)
+    return json.dumps(value, ensure_ascii=False, indent=indent, default=default)
 
 
 def is_web_address(value: Any) -> bool:

@@ -7,6 +7,7 @@ import re
 
 import segno
 
+from bridge.messages.context import notes_of
 from bridge.messages.markdown import plain, size
 from bridge.model import Event, Message, is_web_address
 from bridge.msgtypes import MSGTYPES
@@ -29,7 +30,7 @@ def qrcode(event: Event) -> list[Message]:
 
 def log_file(event: Event) -> list[Message]:
     """Return the whole notes as a text file, e.g. `OooPlay-iOS-2.4-139-crash.txt`."""
-    data = plain(event.fields["notes"]).encode()[: MSGTYPES["file"].limit]
+    data = plain(notes_of(event)).encode()[: MSGTYPES["file"].limit]
     if len(data) < _MIN_FILE:
         return []
     kind = "crash" if event.type == "crashlog" else event.type or "event"

@@ -4,11 +4,8 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from markupsafe import Markup
-
-from bridge.messages.markdown import defuse, largest_that_fits, plain, shorten, size
+from bridge.messages.markdown import largest_that_fits, plain, shorten, size
 from bridge.model import Event, as_text
-from bridge.msgtypes import MSGTYPES
 
 # A reader who sees these knows what a message is about: they are shortened last.
 _KEY_FIELDS = {"action", "title", "link", "type", "os_version", "build_version", "device_type"}
@@ -17,38 +14,30 @@ _MAX_TEXTS = 1000  # of a payload: more than any message has room for
 _SHORT = 24  # bytes to which long values are cut before entries are left out
 
 
-class Untrusted(str):
-    """Text from outside; wherever it meets markup, it is defused for the msgtype."""
+def notes_of(event: Event) -> str:
+    r"""Return an event's notes; where they are on one line, a typed `\n` is a line break.
 
-    msgtype: str
-
-    def __new__(cls, text: str, msgtype: str) -> "Untrusted":
-        self = super().__new__(cls, text)
-        self.msgtype = msgtype
-        return self
-
-    def __html__(self) -> Markup:
-        return Markup(defuse(self, self.msgtype))
-
-
-def untrusted(tree: Any, msgtype: str) -> Any:
-    """Return decoded values with every text in them marked as from outside."""
-    if isinstance(tree, Mapping):
-        return {key: untrusted(item, msgtype) for key, item in tree.items()}
-    if isinstance(tree, list):
-        return [untrusted(item, msgtype) for item in tree]
-    return Untrusted(tree, msgtype) if isinstance(tree, str) else tree
+    Pgyer's support tells users to type it. In a crash log and in a path it stays as it is.
+    """
+    text = event.fields["notes"]
+    if event.type == "crashlog" or "\n" in text or re.search(r"\b[A-Za-z]:\\", text):
+        return text
+    broken = re.sub(r"(?:\\r)?\\n", "\n", text).strip()
+    return text if "\\" in broken else broken
 
 
 class Context:
     """The variables of a template for one event, with long values cut to given sizes."""
 
-    def __init__(self, event: Event, msgtype: str) -> None:
+    def __init__(self, event: Event) -> None:
         self._event = event
-        self._msgtype = msgtype
+        fields = {**event.fields, "notes": notes_of(event)}
+        self._fields = {name: plain(text) for name, text in fields.items()}
         self._texts_left = _MAX_TEXTS
-        self._keys = [name for name in event.fields if name in _KEY_FIELDS and event.fields[name]]
+        self._keys = [name for name, text in self._fields.items() if name in _KEY_FIELDS and text]
         others = {name: value for name, value in event.payload.items() if name not in self._keys}
+        if "notes" in others:
+            others["notes"] = self._fields["notes"]
         self._payload = self._bounded(others)
 
     def variables(self, value_size: int, entries: int, key_size: int) -> dict[str, Any]:
@@ -59,11 +48,11 @@ class Context:
         """
         fields = {
             name: self._cut(text, key_size if name in _KEY_FIELDS else value_size)
-            for name, text in self._event.fields.items()
+            for name, text in self._fields.items()
         }
         event = {
             "id": self._event.id,
-            "type": self._cut(self._event.type, max(key_size, _SHORT)),
+            "type": self._cut(plain(self._event.type), max(key_size, _SHORT)),
             "received_at": self._event.received_at,
         }
         keys = {name: fields[name] for name in self._keys if fields[name]}
@@ -81,7 +70,7 @@ class Context:
             items = (self._bounded(item) for item in value if self._texts_left > 0)
             return [item for item in items if item]
         self._texts_left -= 1
-        return as_text(value)
+        return plain(as_text(value))
 
     def _cut_tree(self, tree: Any, value_size: int, entries: int) -> Any:
         if isinstance(tree, str):
@@ -91,7 +80,9 @@ class Context:
             shown = [self._cut_tree(item, value_size, entries) for item in tree[:entries]]
             return [*shown, _OMITTED] if too_many else shown
         pairs = {
-            self._cut(key, max(value_size, _SHORT)): self._cut_tree(item, value_size, entries)
+            self._cut(plain(key), max(value_size, _SHORT)): self._cut_tree(
+                item, value_size, entries
+            )
             for key, item in list(tree.items())[:entries]
         }
         return {**pairs, "…": _OMITTED} if too_many else pairs
@@ -100,9 +91,7 @@ class Context:
         """Shorten a text; an address is kept whole or left out: half of one leads nowhere."""
         if len(text) > room // 4 and re.match(r"https?://\S+\Z", text[:5000]):
             text = text if size(text) <= room else ""
-        if MSGTYPES[self._msgtype].is_json:
-            return shorten(plain(text), room)
-        return Untrusted(shorten(text, room), self._msgtype)
+        return shorten(text, room)
 
 
 def readable(value: Any) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from bridge.messages.context import notes_of
 from bridge.messages.markdown import largest_that_fits, shorten, size
 from bridge.model import Delivery
 
@@ -42,7 +43,7 @@ def group_deliveries(deliveries: Sequence[Delivery]) -> list[Group]:
         key = (delivery.event.type, *list(fields.values())[:-1])
         group = groups.setdefault(key, Group(delivery.event.type, fields))
         group.deliveries.append(delivery)
-        notes = delivery.event.fields["notes"]
+        notes = notes_of(delivery.event)
         if notes:
             others = [text for text in group.notes if text != notes]
             group.notes = [notes, *others][:_MAX_NOTES]

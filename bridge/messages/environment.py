@@ -1,13 +1,15 @@
 """What a template can do: its environment and filters.
 
-Every `{{ }}` is defused when it is printed, whatever filters and operators did to it. In the
-msgtypes that are JSON it is JSON-encoded instead.
+Every `{{ }}` is defused when it is printed. `Markup` is what needs no more of that: the template's
+own text, with values that were defused in it. It stays markup in `~`, `+`, `join` and the filters
+below; whatever else is done to it gives plain text, which is defused again. In the msgtypes that
+are JSON every `{{ }}` is JSON-encoded instead.
 """
 
-import json
 import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, tzinfo
+from functools import wraps
 from typing import Any
 from urllib.parse import quote as percent_encode
 from zoneinfo import ZoneInfo
@@ -18,21 +20,24 @@ from jinja2 import (
     Template,
     Undefined,
     nodes,
+    pass_context,
     pass_environment,
     pass_eval_context,
 )
-from jinja2.filters import do_filesizeformat
+from jinja2.filters import do_filesizeformat, make_attrgetter
+from jinja2.runtime import Context
 from jinja2.visitor import NodeTransformer
 from markupsafe import Markup
 
-from bridge.messages.budget import MAX_OUTPUT, LimitedEnvironment, TooCostlyError
+from bridge.messages.budget import MAX_OUTPUT, LimitedEnvironment
 from bridge.messages.context import readable
-from bridge.messages.markdown import SOFT_BREAK, defuse, restore_line_breaks, size
-from bridge.model import as_text, is_web_address
+from bridge.messages.markdown import SOFT_BREAK, defuse, finish, size
+from bridge.model import as_text, is_web_address, to_json
 from bridge.msgtypes import MSGTYPES, TEXT_LIMITS
 
 _SHANGHAI = ZoneInfo("Asia/Shanghai")  # of Pgyer's `created` and `updated`, which name no zone
 _MAX_CHARS = 20_000  # of one value: no message has room for so much, so the rest is not looked at
+_HTML_FILTERS = ("forceescape", "urlize", "xmlattr")  # which WeCom does not show
 
 
 class BridgeEnvironment(LimitedEnvironment):
@@ -50,22 +55,48 @@ class BridgeEnvironment(LimitedEnvironment):
         self.msgtype = msgtype
         self.is_json = MSGTYPES[msgtype].is_json
         self.timezone = timezone
-        ours: dict[str, Callable[..., Any]] = {
-            "filesize": filesize,
-            "datetime": _datetime,
-            "quote": _quote,
-            "color": _color,
-            "link": _link,
-            "qrcode": qrcode_address,
-            "bytes": size,
-            "safe": _safe,
-            "concat": _concat,
+        filters = {**self.filters, **_FILTERS}
+        self.filters = {
+            name: self._bounded(name, filter_)
+            for name, filter_ in filters.items()
+            if name not in _HTML_FILTERS
         }
-        self.filters.update({name: self.bounded(filter_) for name, filter_ in ours.items()})
+
+    def _bounded(self, name: str, filter_: Callable[..., Any]) -> Callable[..., Any]:
+        """Return a filter within the budget; one of Jinja2's sees markup as plain text."""
+        passed = int(hasattr(filter_, "jinja_pass_arg"))
+        keeps_markup = name in _FILTERS or name in ("default", "d", "string")
+
+        @wraps(filter_)  # keeps Jinja2's marks of what it passes to a filter
+        def bounded(*args: Any, **kwargs: Any) -> Any:
+            given = [*args[passed + 1 :], *kwargs.values()]
+            self.check(args[passed], given)
+            # With no text to add or to remove, these two only change blanks.
+            blanks = name in ("trim", "indent") and not any(isinstance(v, str) for v in given)
+            if keeps_markup or blanks:
+                return filter_(*args, **kwargs)
+            named = {key: _as_text(value) for key, value in kwargs.items()}
+            return filter_(*map(_as_text, args), **named)
+
+        return bounded
+
+    def getattr(self, obj: Any, attribute: str) -> Any:
+        """Return an attribute; those of markup are those of its text."""
+        return super().getattr(_as_text(obj), attribute)
+
+    def getitem(self, obj: Any, argument: Any) -> Any:
+        """Return an item; those of markup are those of its text."""
+        return super().getitem(_as_text(obj), argument)
+
+    def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
+        """Apply an operator; markup stays markup in `+` alone."""
+        if operator == "+" and isinstance(left, str) and isinstance(right, str):
+            return _concat(self, [left, right])
+        return super().call_binop(context, operator, _as_text(left), _as_text(right))
 
     def _parse(self, source: str, name: str | None, filename: str | None) -> nodes.Template:
         tree = super()._parse(source, name, filename)
-        _Concats().visit(tree)
+        _Ours().visit(tree)
         tree.set_environment(self)
         return tree
 
@@ -73,11 +104,8 @@ class BridgeEnvironment(LimitedEnvironment):
         """Return any value as text that is harmless in this msgtype."""
         if isinstance(value, Markup):
             return value
-        self.weigh(value)
         if self.is_json:
-            return Markup(
-                json.dumps("" if value is None else value, ensure_ascii=False, default=str)
-            )
+            return Markup(to_json("" if value is None else value, default=str))
         return Markup(defuse(readable(value)[:_MAX_CHARS], self.msgtype))
 
     def render(self, template: Template, variables: Mapping[str, Any], tail: str = "") -> str:
@@ -85,7 +113,6 @@ class BridgeEnvironment(LimitedEnvironment):
 
         A `tail` that the text does not hold already is put on a line of its own at its end.
         """
-        self.begin_rendering()
         pieces: list[str] = []
         room = 2 * TEXT_LIMITS.get(self.msgtype, MAX_OUTPUT)
         for piece in template.generate(variables):
@@ -93,8 +120,12 @@ class BridgeEnvironment(LimitedEnvironment):
             room -= len(piece)
             if room < 0:
                 break
-        text = restore_line_breaks("".join(pieces)).strip()
+        text = finish("".join(pieces)).strip()
         return text if tail in text else f"{text}\n{tail}"
+
+
+def _as_text(value: Any) -> Any:
+    return str(value) if isinstance(value, Markup) else value
 
 
 @pass_eval_context  # also keeps Jinja2 from HTML-escaping constants when it compiles
@@ -102,30 +133,79 @@ def _finalize(context: nodes.EvalContext, value: Any) -> Markup:
     """Defuse what a `{{ }}` gives, before Jinja2 HTML-escapes whatever is not Markup."""
     environment = context.environment
     assert isinstance(environment, BridgeEnvironment)
-    text = environment.defused(None if isinstance(value, Undefined) else value)
-    environment.spend(text)
-    return text
+    return environment.defused(None if isinstance(value, Undefined) else value)
 
 
-class _Concats(NodeTransformer):
-    """Let the filter below do what `a ~ b` does, since Jinja2's own would HTML-escape."""
+class _Ours(NodeTransformer):
+    """Replaces what would HTML-escape, or give markup that was not defused."""
 
     def visit_Concat(self, node: nodes.Concat) -> nodes.Node:
         self.generic_visit(node)
-        parts = nodes.List(node.nodes, lineno=node.lineno)
-        return nodes.Filter(parts, "concat", [], [], None, None, lineno=node.lineno)
+        return _filtered(nodes.List(node.nodes, lineno=node.lineno), "concat")
+
+    def visit_Getitem(self, node: nodes.Getitem) -> nodes.Node:
+        self.generic_visit(node)
+        if isinstance(node.arg, nodes.Slice):  # does not go through `getitem`
+            node.node = _filtered(node.node, "text")
+        return node
+
+    def visit_FilterBlock(self, node: nodes.FilterBlock) -> nodes.Node:
+        self.generic_visit(node)
+        node.filter = _filtered(node.filter, "printed")
+        return node
+
+    def visit_AssignBlock(self, node: nodes.AssignBlock) -> nodes.Node:
+        self.generic_visit(node)
+        if node.filter:
+            node.filter = _filtered(node.filter, "printed")
+        return node
+
+
+def _filtered(node: nodes.Expr, name: str) -> nodes.Filter:
+    return nodes.Filter(node, name, [], [], None, None, lineno=node.lineno)
+
+
+@pass_environment
+def _printed(env: BridgeEnvironment, value: Any) -> Markup:
+    """Return what `{{ value }}` would print."""
+    return env.defused(None if isinstance(value, Undefined) else value)
+
+
+@pass_environment
+def _escape(env: BridgeEnvironment, value: Any) -> str:
+    """Return text as it would be printed, but for JSON, where it is encoded later."""
+    return _untouched(value) if env.is_json else _printed(env, value)
+
+
+@pass_environment
+def _tojson(env: BridgeEnvironment, value: Any, indent: int | None = None) -> str:
+    text = to_json(None if isinstance(value, Undefined) else value, indent=indent, default=str)
+    return Markup(text) if env.is_json else text
+
+
+@pass_context
+def _format(context: Context, value: Any, *args: Any, **kwargs: Any) -> Any:
+    environment = context.environment
+    assert isinstance(environment, BridgeEnvironment)
+    return environment.call_binop(context, "%", readable(value), kwargs or args)
+
+
+@pass_environment
+def _join(
+    env: BridgeEnvironment, value: Any, d: str = "", attribute: str | int | None = None
+) -> str:
+    items = value if attribute is None else map(make_attrgetter(env, attribute), value)
+    parts = [part for item in items for part in (d, item)]
+    return _concat(env, parts[1:])
 
 
 @pass_environment
 def _concat(env: BridgeEnvironment, parts: list[Any]) -> str:
+    """Join texts as `~` does; if one is markup, the others are defused."""
     known = ["" if isinstance(part, Undefined) else part for part in parts]
     if any(isinstance(part, Markup) for part in known):
-        text: str = Markup("".join(env.defused(part) for part in known))
-    else:
-        text = "".join(map(readable, known))
-    if len(text) > MAX_OUTPUT:
-        raise TooCostlyError(f"~ would make more than {MAX_OUTPUT} characters")
-    return text
+        return Markup(env.concat(env.defused(part) for part in known))
+    return env.concat(map(readable, known))
 
 
 def _safe(value: Any) -> Markup:
@@ -189,7 +269,7 @@ def _link(env: BridgeEnvironment, value: Any, url: Any) -> str:
     text = env.defused(as_text(value).translate({ord("["): "［", ord("]"): "］", ord("\n"): " "}))
     if not is_web_address(address):
         return text
-    address = percent_encode(address, safe="/:?#@!$&'*+,;=%~")
+    address = percent_encode(address, safe="/:?#@!$&'+,;=%~")
     return Markup(f"{text} {address}" if env.msgtype == "text" else f"[{text}]({address})")
 
 
@@ -202,3 +282,24 @@ def qrcode_address(value: Any) -> str:
     """Return the address of Pgyer's own QR picture of an app, '' for any other address."""
     found = re.fullmatch(r"(https?://[\w.-]+)/([A-Za-z0-9_-]+)/?", as_text(value))
     return f"{found[1]}/app/qrcode/{found[2]}" if found else ""
+
+
+_FILTERS: Mapping[str, Callable[..., Any]] = {
+    "filesize": filesize,
+    "datetime": _datetime,
+    "quote": _quote,
+    "color": _color,
+    "link": _link,
+    "qrcode": qrcode_address,
+    "bytes": size,
+    "safe": _safe,
+    "escape": _escape,
+    "e": _escape,
+    "tojson": _tojson,
+    "format": _format,
+    "join": _join,
+    # The next are put in by `_Ours`.
+    "concat": _concat,
+    "printed": _printed,
+    "text": _as_text,
+}

@@ -12,28 +12,37 @@ from collections.abc import Callable
 from bridge.msgtypes import MSGTYPES, Dialect
 
 ZWSP = "\u200b"
-SOFT_BREAK = "\ue000"  # a private character: a line end inside a value
+# Private characters, which `finish` replaces: a line end, and a `_` of an address, in a value.
+SOFT_BREAK = "\ue000"
+_SOFT_UNDERSCORE = "\ue001"
 CUT = "（已截断"  # how the mark of a shortened text begins
 
 # Controls but tab and newline, and what reverses the reading direction.
 _UNSEEN = re.compile(
-    "[\0-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\u202a-\u202e\u2066-\u2069\ufeff\ue000]"
+    "[\0-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\u202a-\u202e\u2066-\u2069\ufeff\ue000\ue001]"
 )
 _NEWLINES = re.compile("\r\n?|[\x85\u2028\u2029]")
 
+# Addresses of these characters stay as they are: none of them begins a construct in an address.
+_ADDRESS = re.compile(r"https?://(?!\S*~~)[\w.~:/?#@!$&'+,=%-]*[\w/=&#%+-]", re.ASCII)
+# A `_` that is not inside a word may begin or end emphasis.
+_EMPHASIS = re.compile(r"(?<!_)(?:(?<![^\W_])_++|_++(?![^\W_]))")
 # Each pair: what a zero-width space goes behind, and what it goes before. `\Z` stands for what
 # the template or the next value may add.
+_ENTITY = r"&(?=#|[A-Za-z]{1,30};|[A-Za-z]{0,30}\Z)"
 _TEXT = (re.compile(r"<(?=@|\Z)"), re.compile(r"(?!)"))
 _V1 = (
-    re.compile(r"<(?=[@/!?A-Za-z]|\Z)|\](?=\(|\Z)|\*(?=\*|\Z)|&(?=#|[A-Za-z]{1,30};)"),
-    re.compile(r"\A(?=[*@(])|^(?=[^\S\n]*[#>])", re.MULTILINE),
+    re.compile(rf"<(?=[@/!?A-Za-z]|\Z)|\](?=\(|\Z)|\*(?=\*|\Z)|{_ENTITY}"),
+    re.compile(r"\A(?=[*@(;])|^(?=[^\S\n]*[#>])", re.MULTILINE),
 )
 _V2 = (
     re.compile(
-        r"<(?=[@/!?A-Za-z]|\Z)|\](?=[(\[:]|\Z)|&(?=#|[A-Za-z]{1,30};)|!(?=\[)|~(?=~)"
-        r"|\\(?=[!-/:-@\[-`{-~\n]|\Z)|_"
+        rf"<(?=[@/!?A-Za-z]|\Z)|\](?=[(\[:]|\Z)|{_ENTITY}|!(?=\[|\Z)|~(?=~)"
+        rf"|\\(?=[!-/:-@\[-`{{-~\n]|\Z)|{_EMPHASIS.pattern}"
     ),
-    re.compile(r"\A(?=[@(])|^(?=[^\w\n]|\d+[.)])|(?=_)", re.MULTILINE),
+    re.compile(
+        rf"^(?=[^\w\n]|[0-9]{{1,9}}[.)](?:[^\S\n]|$))|(?={_EMPHASIS.pattern})", re.MULTILINE
+    ),
 )
 _DEFUSED = {Dialect.TEXT: _TEXT, Dialect.MARKDOWN: _V1, Dialect.MARKDOWN_V2: _V2}
 # A lone backtick or asterisk opens a span whatever stands beside it.
@@ -52,23 +61,34 @@ def plain(text: str) -> str:
 def defuse(text: str, msgtype: str) -> str:
     """Return untrusted text so that it cannot mention, link, quote, head, colour or format.
 
-    For markdown_v2 its line ends become SOFT_BREAK, which `restore_line_breaks` turns back.
+    An http or https address of ordinary characters stays one. The text of a whole message has to
+    go through `finish`.
     """
     if text.isalnum():  # most values are, and need no more
-        return str(text)  # of a subclass too, which would defuse itself again
+        return text
     dialect = MSGTYPES[msgtype].dialect
     assert dialect
+    is_v2 = dialect is Dialect.MARKDOWN_V2
+    if _ADDRESS.fullmatch(text):
+        return _EMPHASIS.sub(lambda run: _SOFT_UNDERSCORE * len(run[0]), text) if is_v2 else text
     behind, before = _DEFUSED[dialect]
     text = plain(text).translate(_TWINS[dialect])
     text = before.sub(ZWSP, behind.sub(rf"\g<0>{ZWSP}", text))
-    return text.replace("\n", SOFT_BREAK) if dialect is Dialect.MARKDOWN_V2 else text
+    return text.replace("\n", SOFT_BREAK) if is_v2 else text
 
 
-def restore_line_breaks(text: str) -> str:
-    """Return a message with the line ends of its values; in a table they become blanks.
+def finish(text: str) -> str:
+    """Return a message with the line ends and underscores of its values.
 
-    A table's row is one line, which only the template may end.
+    A table's row is one line, which only the template may end: there a line end becomes a blank.
+    Outside of a link a `_` of an address could make emphasis with another one: then both are
+    percent-encoded, which leads to the same page.
     """
+    if _SOFT_UNDERSCORE in text:
+        links = re.compile(rf"\]\([^()\s]*{_SOFT_UNDERSCORE}[^()\s]*")
+        text = links.sub(lambda link: link[0].replace(_SOFT_UNDERSCORE, "_"), text)
+        runs = re.findall(f"{_SOFT_UNDERSCORE}+", text)
+        text = text.replace(_SOFT_UNDERSCORE, "_" if len(runs) == 1 else "%5F")
     if SOFT_BREAK not in text:
         return text
     lines = text.split("\n")

@@ -15,7 +15,7 @@ from markupsafe import Markup
 from bridge.messages import attachments
 from bridge.messages.budget import MAX_OUTPUT
 from bridge.messages.cards import parse_body
-from bridge.messages.context import Context, fit, untrusted
+from bridge.messages.context import Context, fit
 from bridge.messages.digest import Group, fit_groups, group_deliveries
 from bridge.messages.environment import BridgeEnvironment
 from bridge.messages.markdown import CUT
@@ -189,7 +189,7 @@ def _may_show_others(template: Template) -> bool:
 def _main(event: Event, target: Target, template: Template) -> tuple[Message, bool]:
     """Return the message that a template makes of an event, and whether values were cut."""
     environment = _environment(template)
-    msgtype, context = environment.msgtype, Context(event, environment.msgtype)
+    msgtype, context = environment.msgtype, Context(event)
     mention = inline_mentions(msgtype, target.mention)
 
     def render(value_size: int, entries: int, key_size: int) -> str:
@@ -220,7 +220,7 @@ def _digest(
     def render(groups: Sequence[Group], notes_size: int) -> str:
         variables = {
             "total": sum(len(group.deliveries) for group in groups),
-            "groups": untrusted([group.variables(notes_size) for group in groups], msgtype),
+            "groups": [group.variables(notes_size) for group in groups],
             "console": console,
             "mention": Markup(mention),
         }

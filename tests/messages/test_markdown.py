@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from bridge.messages import markdown
 from bridge.messages.html import to_html
-from bridge.messages.markdown import ZWSP, plain, restore_line_breaks, shorten, size
+from bridge.messages.markdown import ZWSP, finish, plain, shorten, size
 from bridge.model import Message
 from bridge.msgtypes import TEXT_LIMITS
 
@@ -45,7 +45,7 @@ ATTACKS = [
 
 def defuse(text: str, msgtype: str) -> str:
     """Untrusted text as it stands in a message outside of tables."""
-    return restore_line_breaks(markdown.defuse(text, msgtype))
+    return finish(markdown.defuse(text, msgtype))
 
 
 def visible(text: str) -> str:
@@ -105,7 +105,7 @@ def test_controls_and_bidi_overrides_are_removed_and_line_ends_are_lf(text: str,
 
 def test_in_a_table_a_line_end_of_a_value_ends_no_row() -> None:
     value = markdown.defuse("a|b\nc", "markdown_v2")
-    assert restore_line_breaks(f"| x | {value} |\n{value}") == "| x | a｜b c |\na｜b\nc"
+    assert finish(f"| x | {value} |\n{value}") == "| x | a｜b c |\na｜b\nc"
     assert markdown.defuse("\ue000", "markdown_v2") == ""
 
 

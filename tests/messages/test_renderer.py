@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support import ROOT
 
+from bridge.messages.context import notes_of
 from bridge.messages.markdown import ZWSP, size
 from bridge.messages.renderer import Renderer
 from bridge.model import Event, Message, Target
@@ -210,6 +211,33 @@ def test_in_text_the_filters_leave_no_markup(tmp_path: Path) -> None:
     template = "{{ title|color('info') }} {{ 'go'|link('https://a.b') }} {{ '<@all>' }}"
     path = folder(tmp_path, default__text=template)
     assert content(path, title="**A**") == f"**A** go https://a.b <{ZWSP}@all>"
+
+
+@pytest.mark.parametrize(
+    ("notes", "shown"),
+    [
+        (r"1. 修复\n2. 优化", "1. 修复\n2. 优化"),
+        (r"one\r\ntwo\nnew", "one\ntwo\nnew"),
+        (r"Fixes:\n- a", "Fixes:\n- a"),
+        (r"\n1. 修复\n", "\n1. 修复\n"),
+        ("one\\ntwo\nthree", "one\\ntwo\nthree"),  # it has a real one
+        (r"修复 C:\new 目录", r"修复 C:\new 目录"),
+        (r"\\server\new", r"\\server\new"),
+        (r"src\app\new", r"src\app\new"),
+        (r"matches \d+\n", r"matches \d+\n"),
+        ("plain", "plain"),
+    ],
+)
+def test_a_line_break_that_was_typed_as_two_characters_is_one(notes: str, shown: str) -> None:
+    for kind in ("updateVersion", "feedback", "other"):
+        assert notes_of(event(type=kind, notes=notes)) == shown.strip()
+    assert notes_of(event(type="crashlog", notes=notes)) == notes
+
+
+@pytest.mark.parametrize("kind", ["updateVersion", "zzz"])
+def test_typed_line_breaks_are_line_breaks_in_every_template(kind: str) -> None:
+    [message] = shipped(type=kind, title="A", notes=r"1. 修复\n2. 优化", x=1)
+    assert "1. 修复\n2. 优化" in str(message.body["content"])
 
 
 # Mentions
