@@ -20,9 +20,8 @@ _ONE_ROBOT = "each robot has a variable of its own, such as WECOM_BOT_KEY_DEV"
 # What documentation and examples write where a secret belongs.
 _PLACEHOLDER = re.compile(
     r"(your|paste|put|insert|enter|replace|change|choose|fill)([-_.~]|me|this|key|token|pass|bot).*"
-    r"|.*[-_.~]here|[x*.~_-]{2,}|[0_-]+"
-    r"|((wecom|bot|bridge|api|admin|secret|webhook)[-_]?)*(key|token|secret|password|webhook)"
-    r"|none|null|undefined|todo|tbd|example|placeholder|\$?\{.*\}|<.*>",
+    r"|.*[-_.~]here|[x*.~_-]{2,}"
+    r"|none|null|undefined|todo|tbd|placeholder|\$?\{.*\}|<.*>",
     re.IGNORECASE,
 )
 
