@@ -3,7 +3,7 @@
 import hmac
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from flask import Blueprint, Response, request
 from flask.typing import ResponseReturnValue
@@ -84,15 +84,17 @@ def create_receiver(
         if not sum(hmac.compare_digest(token.encode(), known) for known in tokens):
             wrong_tokens.note(_address())
             raise NotFound
-        names = list(
-            dict.fromkeys(name.strip().lower() for name in bots.split(",") if name.strip())
-        )
-        if unknown := [name for name in names if name not in settings.bots]:
-            known = ", ".join(sorted(settings.bots))
-            raise NotFound(f"unknown bot {', '.join(unknown)}; there are: {known}")
-        return names
+        return _named_bots(bots, settings.bots)
 
     return receiver
+
+
+def _named_bots(bots: str, known: Collection[str]) -> list[str]:
+    """Return the bots that a URL names, without repetitions; 404 for an unknown one."""
+    names = list(dict.fromkeys(name.strip().lower() for name in bots.split(",") if name.strip()))
+    if unknown := [name for name in names if name not in known]:
+        raise NotFound(f"unknown bot {', '.join(unknown)}; there are: {', '.join(sorted(known))}")
+    return names
 
 
 def _address() -> str:
