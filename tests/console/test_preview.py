@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from html import unescape
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 from console_client import Console, serve
@@ -18,9 +19,8 @@ from bridge.console.preview import MAX_SOURCE, examples
 from bridge.messages.environment import BridgeEnvironment
 from bridge.messages.renderer import Renderer
 from bridge.model import Event, Message, Target
-from bridge.settings import _timezone
 
-UTC = _timezone("UTC")
+UTC = ZoneInfo("UTC")
 FILE = "crashlog.markdown.j2"
 
 
