@@ -1,4 +1,4 @@
-"""A log line tells what happened, in one line, and never a secret."""
+"""A log line says what happened, in one line, and never a secret."""
 
 import json
 import logging
@@ -130,7 +130,7 @@ def test_a_json_line_holds_its_traceback() -> None:
 
 
 @pytest.mark.parametrize("style", STYLES)
-def test_nobody_can_write_a_line_of_his_own_into_the_log(style: str) -> None:
+def test_nobody_can_forge_a_line_of_the_log(style: str) -> None:
     forged = "x\n2027-01-15T08:00:00.042Z INFO    bridge.console: all is well\r\nand so on"
     assert len(line(style, "event 7 (%s) accepted", forged).splitlines()) == 1
 
@@ -267,7 +267,7 @@ def test_every_logger_of_the_process_is_redacted_at_debug(
 
 
 @pytest.mark.usefixtures("_loggers")
-def test_gunicorn_tells_of_each_request_only_in_a_hunt(capsys: pytest.CaptureFixture[str]) -> None:
+def test_gunicorn_logs_each_request_only_at_debug(capsys: pytest.CaptureFixture[str]) -> None:
     logging.config.dictConfig(config(settings()))
     logging.getLogger("gunicorn.access").info("POST / 200")
     logging.getLogger("bridge").debug("not shown")

@@ -1,4 +1,4 @@
-"""What Prometheus is told, also with several workers, and that the dashboards ask for just that."""
+"""The metrics, also with several workers, are those that the dashboards and alerts ask for."""
 
 import json
 import re
@@ -110,8 +110,8 @@ def test_the_dashboard_and_the_alerts_ask_for_metrics_that_there_are(file: str, 
     asked = set(re.findall(r"\bbridge_\w+", text))
     client = app.test_client()
     client.post("/pgyer/a-token-that-nobody-guesses", data=b'{"type": "feedback"}')
-    told = client.get("/metrics", auth=("x", PASSWORD)).get_data(as_text=True)
-    known = set(re.findall(r"^# TYPE (\S+)", told, re.MULTILINE))
+    exposed = client.get("/metrics", auth=("x", PASSWORD)).get_data(as_text=True)
+    known = set(re.findall(r"^# TYPE (\S+)", exposed, re.MULTILINE))
     families = {re.sub(r"_(bucket|count|sum)$", "", name) for name in asked}
     assert families and families <= known
     app.extensions["bridge"].close()

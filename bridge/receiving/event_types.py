@@ -3,6 +3,8 @@
 Four of the seven types are not published, so `action` decides where `type` does not.
 """
 
+import difflib
+import fnmatch
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -24,9 +26,24 @@ _NAMES = {
     "applicationmigration",
     "deleteApp": "删除应用 应用删除 appdeletion appdelete appdeleted applicationdeletion",
 }
+# What else people call a type in a route; too general to decide by an event's action.
+_MORE_NAMES = {
+    "updateVersion": "新版本 新版 更新 update",
+    "feedback": "反馈 意见反馈",
+    "crashlog": "崩溃 闪退 crashes crashreport",
+    "versionChange": "版本修改 版本编辑",
+    "appSettings": "设置 应用设置 app设置 settings",
+    "transferApp": "迁移 转移 应用转移 应用已迁移 transfer migration",
+    "deleteApp": "删除 应用已删除 delete",
+    UNDECODABLE: "无法解析 无法解码 无法识别 无法识别的通知",
+}
 KNOWN_TYPES = tuple(_NAMES)
 _TYPE_OF = {word: name for name, words in _NAMES.items() for word in (name.lower(), *words.split())}
-_SIMPLIFIED = str.maketrans("應饋誌潰變動設遷刪閃戶更", "应馈志溃变动设迁删闪户更")
+_IN_ROUTES = _TYPE_OF | {
+    word: name for name, words in _MORE_NAMES.items() for word in (name, *words.split())
+}
+_NOTICES = ("botstopped", "expired", "digest", "default")  # names of templates only
+_SIMPLIFIED = str.maketrans("應饋誌潰變動設遷刪閃戶更轉無識別", "应馈志溃变动设迁删闪户更转无识别")
 
 
 def event_type(payload: Mapping[str, Any]) -> str:
@@ -39,6 +56,26 @@ def event_type(payload: Mapping[str, Any]) -> str:
         return given
     action = as_text(payload.get("action"))
     return _TYPE_OF.get(_normalized(given)) or _TYPE_OF.get(_normalized(action)) or given
+
+
+def read_type(glob: str) -> list[str]:
+    """Return the globs that a route's `type` stands for: `新版本` also for `updateVersion`.
+
+    Raises ValueError where it can only be a mistake.
+    """
+    word = _normalized(glob)
+    if re.search(r"[*?[]", glob):
+        names = [] if glob.isascii() else fnmatch.filter(_IN_ROUTES, glob.translate(_SIMPLIFIED))
+        return list(dict.fromkeys([glob, *(_IN_ROUTES[name] for name in names)]))
+    if found := _IN_ROUTES.get(word):
+        return [found] if word == found.lower() else [found, glob]
+    if word in _NOTICES:
+        raise ValueError("is no event's type: without `type` a rule matches all of them")
+    close = difflib.get_close_matches(word, _IN_ROUTES, 1, 0.8)
+    if word and glob.isascii() and not close:
+        return [glob]  # a sender's own
+    hint = f"did you mean {_IN_ROUTES[close[0]]!r}?" if close else f"{', '.join(KNOWN_TYPES)} are"
+    raise ValueError(f"is no type of Pgyer's: {hint} (one of your own senders': {glob + '*'!r})")
 
 
 def _normalized(name: str) -> str:

@@ -3,13 +3,15 @@
 import difflib
 import re
 import tomllib
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta, tzinfo
 from fnmatch import fnmatchcase
 from typing import Any, TypeVar
 
+from bridge.messages.mentions import read_mentions
 from bridge.model import Event, Route, Target, as_text
+from bridge.receiving.event_types import read_type
 
 T = TypeVar("T")
 
@@ -72,11 +74,13 @@ class _RuleReader:
         if template and not re.fullmatch(r"[\w.-]+", template):
             self._problem(f"template must be a name such as crashlog-short, not {template!r}")
         conditions = {key: self.words(key) for key in CONDITIONS if key in self.table}
+        if "type" in conditions:
+            conditions["type"] = self.each("type", conditions["type"], read_type)
         return Route(
             rule=number,
             bots=names if "bots" in self.table else ("default",),
             conditions=conditions,
-            mention=self.words("mention", empty=True),
+            mention=self.each("mention", self.words("mention", empty=True), read_mentions),
             template=template.removesuffix(".j2"),
             attach=self.attachments(),
             quiet=self.hours(),
@@ -113,12 +117,26 @@ class _RuleReader:
     def words(self, key: str, empty: bool = False) -> tuple[str, ...]:
         """Return a text or a list of texts as a tuple."""
         value = self.table.get(key, [])
-        words = [value] if isinstance(value, str) else value
-        good = isinstance(words, list) and all(isinstance(w, str) and w.strip() for w in words)
+        words = value if isinstance(value, list) else [value]
+        if key == "mention":  # a mobile number without quotes
+            words = [str(word) if type(word) is int else word for word in words]
+        good = all(isinstance(word, str) and word.strip() for word in words)
         if not good or (not words and not empty and key in self.table):
             self._problem(f"{key} must be a text or a list of texts, not {value!r}")
             return ()
         return tuple(word.strip() for word in words)
+
+    def each(
+        self, key: str, words: Iterable[str], read: Callable[[str], Iterable[str]]
+    ) -> tuple[str, ...]:
+        """Return what each word is read as; the ValueError of `read` says what is wrong with it."""
+        found: list[str] = []
+        for word in words:
+            try:
+                found += read(word)
+            except ValueError as error:
+                self._problem(f"{key} {word!r} {error}")
+        return tuple(dict.fromkeys(found))
 
     def value(self, key: str, kind: type[T], what: str, default: T) -> T:
         """Return a value of one type; `what` names that type to whoever wrote another."""

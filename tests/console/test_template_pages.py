@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator
 from html import unescape
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 from console_client import Console, serve
@@ -12,11 +13,15 @@ from support import ROOT
 
 from bridge.console.template_pages import MAX_SOURCE
 from bridge.messages.renderer import Renderer
+<<<<<<< HEAD:tests/console/test_template_pages.py
 from bridge.model import Event, Target
 from bridge.samples import examples
 from bridge.settings import _timezone
+=======
+from bridge.model import Event, Message, Target
+>>>>>>> settings:tests/console/test_preview.py
 
-UTC = _timezone("UTC")
+UTC = ZoneInfo("UTC")
 FILE = "crashlog.markdown.j2"
 
 

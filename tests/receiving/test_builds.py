@@ -1,11 +1,13 @@
 """The reply of Pgyer's upload API is a new version, however a script posts it."""
 
 import json
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
 import pytest
 from bodies import FORM, decode_one, dumps, multipart
+from console_client import serve
 
 from bridge.receiving.builds import build_fields
 
@@ -160,3 +162,17 @@ def test_anything_else_is_no_new_version(payload: dict[str, Any]) -> None:
 )
 def test_a_build_gives_the_field(data: dict[str, Any], field: str, value: str | None) -> None:
     assert build_fields(data).get(field) == value
+
+
+@pytest.mark.parametrize("body", [dumps(REPLY), dumps(REPLY)[:-20], dumps({"x": DATA})])
+def test_no_page_and_no_message_shows_the_password_of_a_build(
+    body: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    console = serve(tmp_path)
+    console.sign_in()
+    event = console.event(body)
+    page = console.page(f"/events/{event}")  # with the message as the group sees it
+    assert DATA["buildKey"] in page
+    raw = console.get(f"/events/{event}/raw").text
+    for text in (page, raw, console.page("/events"), caplog.text):
+        assert "sample-pw" not in text

@@ -1,9 +1,12 @@
 """What routes.toml says is read rule by rule; every mistake in it is named with file and line."""
 
+from datetime import UTC
+
 import pytest
 
-from bridge.model import Route
-from bridge.receiving.routing import parse
+from bridge.model import Event, Route
+from bridge.receiving.event_types import KNOWN_TYPES, UNDECODABLE, event_type
+from bridge.receiving.routing import parse, targets
 
 BOTS = ("default", "dev", "ops", "qa")
 
@@ -30,6 +33,153 @@ def problems(text: str) -> list[str]:
 def test_mention_is_a_text_or_a_list(line: str, mention: tuple[str, ...]) -> None:
     [route] = rules(f"[[route]]\n{line}\n")
     assert route.mention == mention
+
+
+@pytest.mark.parametrize(
+    ("given", "mention"),
+    [
+        ('"13800138000"', ["13800138000"]),
+        ("13800138000", ["13800138000"]),
+        ("[13800138000, 10086]", ["13800138000", "10086"]),
+        ('"+86 138-0013-8000"', ["13800138000"]),
+        ('"+8613800138000"', ["13800138000"]),
+        ('"86 13800138000"', ["13800138000"]),
+        ('"0086-13800138000"', ["13800138000"]),
+        ('"(+86) 138 0013 8000"', ["13800138000"]),
+        ('"138 0013 8000"', ["13800138000"]),
+        ('"138.0013.8000"', ["13800138000"]),
+        ('"１３８００１３８０００"', ["13800138000"]),
+        ('"@13800138000"', ["13800138000"]),
+        ('"13800138000 13900139000"', ["13800138000", "13900139000"]),
+        ('"138 0013 8000, 139 0013 9000"', ["13800138000", "13900139000"]),
+        ('"@wangqing"', ["wangqing"]),
+        ('"＠wangqing"', ["wangqing"]),
+        ('"<@wangqing>"', ["wangqing"]),
+        ('"<@wangqing><@lisi>"', ["wangqing", "lisi"]),
+        ('"<@wangqing> <@lisi>"', ["wangqing", "lisi"]),
+        ('"@wangqing @lisi"', ["wangqing", "lisi"]),
+        ('"wangqing,lisi"', ["wangqing", "lisi"]),
+        ('" wangqing , lisi , "', ["wangqing", "lisi"]),
+        ('"wangqing，lisi、zhaoliu；qianqi"', ["wangqing", "lisi", "zhaoliu", "qianqi"]),
+        ('"""wangqing\nlisi"""', ["wangqing", "lisi"]),
+        ('["li", "@li", "<@li>"]', ["li"]),
+        ('"wang.qing-2@corp.com"', ["wang.qing-2@corp.com"]),
+        ('"all"', ["@all"]),
+        ('"ALL"', ["@all"]),
+        ('"@ALL"', ["@all"]),
+        ('"<@all>"', ["@all"]),
+        ('"@所有人"', ["@all"]),
+        ('"所有人"', ["@all"]),
+        ('["@all", "all", "@全体成员"]', ["@all"]),
+        ('"alli"', ["alli"]),
+    ],
+)
+def test_a_mention_is_put_right(given: str, mention: list[str]) -> None:
+    [route] = rules(f"[[route]]\nmention = {given}\n")
+    assert list(route.mention) == mention
+
+
+@pytest.mark.parametrize(
+    ("given", "hint"),
+    [
+        ("王清", "write a userid"),
+        ("@王清", "write a userid"),
+        ("wangqing（王清）", "write a userid"),
+        ("li,王清", "write a userid"),
+        ("+1 415 555 2671", "has a blank"),
+        ("+85291234567", "write a userid"),
+        ("+86 1380013800", "has a blank"),
+        ("+861380013800", "write a userid"),
+        ("-li", "write a userid"),
+        ("li/wang", "write a userid"),
+        ("li?", "write a userid"),
+        ("@@li", "write a userid"),
+        ("@li@wang", "write a userid"),
+        ("https://a.example/li", "write a userid"),
+        ("a" * 65, "write a userid"),
+        ("wang qing", "has a blank in it: write each userid in quotes of its own"),
+        ("13800138000 wang", "has a blank"),
+        ("138 0013 800", "has a blank"),
+        ("@", "write a userid"),
+        ("<@>", "names nobody"),
+        (",", "names nobody"),
+    ],
+)
+def test_a_mention_that_calls_nobody_is_refused(given: str, hint: str) -> None:
+    [problem] = problems(f'[[route]]\nmention = ["lisi", "{given}"]\n')
+    assert problem.startswith(f"routes.toml:1 (rule 1): mention {given!r} ")
+    assert hint in problem
+
+
+@pytest.mark.parametrize(
+    ("given", "type_"),
+    [
+        ("新版本", "updateVersion"),
+        ("更新", "updateVersion"),
+        ("应用更新", "updateVersion"),
+        ("應用更新", "updateVersion"),
+        ("update_version", "updateVersion"),
+        ("反馈", "feedback"),
+        ("用户反馈", "feedback"),
+        ("崩溃", "crashlog"),
+        ("崩潰", "crashlog"),
+        ("崩溃日志", "crashlog"),
+        ("闪退", "crashlog"),
+        ("Crash Log", "crashlog"),
+        ("crash", "crashlog"),
+        ("版本变动", "versionChange"),
+        ("设置变动", "appSettings"),
+        ("App 设置变动", "appSettings"),
+        ("应用设置变动", "appSettings"),
+        ("应用已迁移", "transferApp"),
+        ("迁移", "transferApp"),
+        ("应用已删除", "deleteApp"),
+        ("删除", "deleteApp"),
+        ("无法识别", "undecodable"),
+        ("无法识别的通知", "undecodable"),
+        ("崩溃*", "crashlog"),
+        ("*迁移*", "transferApp"),
+    ],
+)
+def test_a_type_may_have_another_name(given: str, type_: str) -> None:
+    text = f'[[route]]\ntype = "{given}"\nbots = "dev"\n'
+    for kind in (*KNOWN_TYPES, UNDECODABLE, "buildFinished"):
+        found = targets(Event(kind, {"type": kind}, 0.0), rules(text), UTC)
+        assert [target.bot for target in found] == ["dev" if kind == type_ else "default"]
+    payload = {"type": given}
+    own = targets(Event(event_type(payload), payload, 0.0), rules(text), UTC)
+    assert [target.bot for target in own] == ["dev"]
+
+
+@pytest.mark.parametrize(
+    "given", ["buildFinished", "version_edited", "test", "a-b", "新包*", "打包完成*"]
+)
+def test_a_type_of_an_own_sender_is_taken(given: str) -> None:
+    [route] = rules(f'[[route]]\ntype = "{given}"\n')
+    assert route.conditions == {"type": (given,)}
+
+
+@pytest.mark.parametrize(
+    ("given", "hint"),
+    [
+        ("crashlogs", "did you mean 'crashlog'? (one of your own senders': 'crashlogs*')"),
+        ("feedbak", "did you mean 'feedback'?"),
+        ("updateVersions", "did you mean 'updateVersion'?"),
+        ("vesionChange", "did you mean 'versionChange'?"),
+        ("undecodeable", "did you mean 'undecodable'?"),
+        ("新包", "updateVersion, feedback, crashlog, versionChange, appSettings"),
+        ("打包完成", "(one of your own senders': '打包完成*')"),
+        ("---", "is no type of Pgyer's"),
+        ("digest", "without `type` a rule matches all"),
+        ("default", "without `type` a rule matches all"),
+        ("botStopped", "is no event's type"),
+        ("expired", "is no event's type"),
+    ],
+)
+def test_a_type_that_nothing_can_have_is_refused(given: str, hint: str) -> None:
+    [problem] = problems(f'[[route]]\ntype = ["feedback", "{given}"]\n')
+    assert problem.startswith(f"routes.toml:1 (rule 1): type {given!r} ")
+    assert hint in problem
 
 
 @pytest.mark.parametrize(
@@ -72,7 +222,8 @@ def test_rules_are_numbered_from_one() -> None:
         ("version = 2.4", "version must be a text or a list of texts, not 2.4"),
         ('device = { a = "b" }', "device must be a text or a list of texts"),
         ("action = 2026-01-01", "action must be a text or a list of texts"),
-        ("mention = 13800138000", "mention must be a text or a list of texts"),
+        ("mention = 1.5", "mention must be a text or a list of texts, not 1.5"),
+        ("mention = [true]", "mention must be a text or a list of texts"),
         ('mention = ["li", ""]', "mention must be a text or a list of texts"),
         ('continue = "yes"', "continue must be true or false, not 'yes'"),
         ("continue = 1", "continue must be true or false, not 1"),
