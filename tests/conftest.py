@@ -123,7 +123,9 @@ def outbox(database_url: str, bots: dict[str, Bot], clock: Clock) -> Iterator[Ou
 def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
     """Run the `bridge` command in this process, in a folder of its own, with two bots."""
     monkeypatch.chdir(tmp_path)
-    for name in [n for n in os.environ if n.startswith(("BRIDGE_", "WECOM_", "DATABASE_", "PGYER_"))]:
+    for name in [
+        n for n in os.environ if n.startswith(("BRIDGE_", "WECOM_", "DATABASE_", "PGYER_"))
+    ]:
         monkeypatch.delenv(name)
     environ = environment(tmp_path)
 

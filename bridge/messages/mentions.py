@@ -13,10 +13,7 @@ from bridge.model import Message
 from bridge.msgtypes import MSGTYPES
 
 _MAX_INLINE = 1000  # bytes; some 40 people
-<<<<<<< HEAD
 _MAX_TITLE = 200  # bytes of it in the message that follows
-=======
-_MAX_ABOUT = 200  # bytes of the title in the message that follows
 _MOBILE = "1[3-9][0-9]{9}"
 _EVERYBODY = ("all", "everyone", "everybody", "所有人", "全体", "全体成员", "全员", "大家")
 
@@ -58,7 +55,6 @@ def _mobile(text: str) -> str:
     """Return the 11 digits of a mobile number however it is written, '' where it is none."""
     found = re.fullmatch(rf"(?:\+?86|0086)?({_MOBILE})", re.sub(r"[\s().-]", "", text))
     return found[1] if found else ""
->>>>>>> settings
 
 
 def inline_mentions(msgtype: str, names: Sequence[str]) -> str:
@@ -89,10 +85,5 @@ def mention_lists(names: Sequence[str], users: bool = False) -> dict[str, list[s
 
 
 def needs_list(name: str) -> bool:
-<<<<<<< HEAD
     """Return whether a mention is `@all` or a mobile number, which cannot be mentioned inline."""
-    return name == "@all" or re.fullmatch(r"1[3-9]\d{9}", name) is not None
-=======
-    """Tell whether a mention is `@all` or a mobile number, which no text can call inline."""
     return name == "@all" or re.fullmatch(_MOBILE, name) is not None
->>>>>>> settings

@@ -13,13 +13,8 @@ from support import ROOT
 
 from bridge.console.template_pages import MAX_SOURCE
 from bridge.messages.renderer import Renderer
-<<<<<<< HEAD:tests/console/test_template_pages.py
 from bridge.model import Event, Target
 from bridge.samples import examples
-from bridge.settings import _timezone
-=======
-from bridge.model import Event, Message, Target
->>>>>>> settings:tests/console/test_preview.py
 
 UTC = ZoneInfo("UTC")
 FILE = "crashlog.markdown.j2"
