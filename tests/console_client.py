@@ -102,11 +102,11 @@ def fill(bridge: Bridge, count: int, now: float, bots: Sequence[str] = ("default
             {"id": n, "received_at": at, "type": kind, "title": payload["title"],
              "device_type": "iOS", "os_version": f"1.{n}", "build_version": str(n),
              "link": payload["link"], "brief": payload["notes"][:300], "payload": text,
-             "raw": text.encode(), "error": "", "digest": f"{n:064x}"}
+             "raw": text.encode(), "error": "", "payload_hash": f"{n:064x}"}
         )  # fmt: skip
         rows["deliveries"].append(
             {"id": n, "event_id": n, "bot": bot, "state": state, "reason": "", "template": "",
-             "mention": "[]", "attach": "[]", "step": 1, "media_id": "", "media_at": 0.0,
+             "mention": "[]", "attach": "[]", "messages_sent": 1, "media_id": "", "media_at": 0.0,
              "tries": 1, "created_at": at, "not_before": 0.0,
              "expires_at": at + 40 * 86400, "settled_at": 0.0 if state == "pending" else at}
         )  # fmt: skip

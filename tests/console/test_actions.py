@@ -71,7 +71,7 @@ def test_a_bot_can_be_tested_and_a_stopped_one_tried_again(console: Console) -> 
 
 
 def test_an_action_wakes_the_dispatcher(console: Console) -> None:
-    woken = console.bridge.dispatcher._wake
+    woken = console.bridge.outbox.database.wakeup
     settle(console, Verdict.PARK, "empty_content", 44004)
     for path, form in (
         ("/events/1/send-again", {}),

@@ -103,7 +103,7 @@ def remember(database: Path) -> None:
     connection = sqlite3.connect(database, timeout=20)
     with connection:
         connection.executemany(
-            f"insert into events (received_at, digest, {copied}) "
+            f"insert into events (received_at, payload_hash, {copied}) "
             f"select received_at - ?, '', {copied} from events where type = 'updateVersion' "
             "order by id limit 1",
             rows,

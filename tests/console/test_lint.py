@@ -1,6 +1,7 @@
 """The linter of templates."""
 
 import re
+from zoneinfo import ZoneInfo
 
 import pytest
 from jinja2 import DictLoader
@@ -8,9 +9,8 @@ from jinja2 import DictLoader
 from bridge.console.lint import lint, lint_message
 from bridge.messages.environment import BridgeEnvironment
 from bridge.model import Event, Message
-from bridge.settings import _timezone
 
-UTC = _timezone("UTC")
+UTC = ZoneInfo("UTC")
 
 
 def complaints(source: str, msgtype: str = "markdown", name: str = "crashlog") -> list[str]:

@@ -94,7 +94,10 @@ def test_workers_agree_on_sessions_and_a_new_password_ends_them(
 ) -> None:
     cookie = visitor.sign_in().headers["Set-Cookie"].partition(";")[0]
     answers = {}
-    for name, more in {"same": {}, "other": {"BRIDGE_ADMIN_PASSWORD": "changed"}}.items():
+    for name, more in {
+        "same": {},
+        "other": {"BRIDGE_ADMIN_PASSWORD": "a-changed-password"},
+    }.items():
         worker = serve(tmp_path, **more)
         client = worker.app.test_client(use_cookies=False)
         answers[name] = client.get("/console/", headers={"Cookie": cookie}).status_code
