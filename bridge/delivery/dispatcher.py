@@ -136,6 +136,7 @@ class Dispatcher:
         names = sorted(self._bots)
         more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
         log.info("dispatching for %s%s", ", ".join(names[:NAMED]), more)
+        self._renderer.load()
         while not self._stopping.is_set():
             try:
                 pause = min(self.run_once() - self._clock(), POLL)
