@@ -4,12 +4,15 @@ import difflib
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from datetime import UTC
+from itertools import islice
 from typing import Any
 
-from jinja2 import Environment, TemplateSyntaxError, meta, nodes
+from jinja2 import DictLoader, Environment, TemplateSyntaxError, meta, nodes
 
 from bridge.console.i18n import N_
+from bridge.messages.environment import BridgeEnvironment
 from bridge.model import FIELDS, Event, Message
 
 _KNOWN = {*FIELDS, "payload", "event", "mention"}
@@ -17,19 +20,26 @@ _KNOWN_DIGEST = {"total", "groups", "console", "mention"}
 _MAX_FINDINGS = 20
 _VALUE = "\ufffc"  # replaces each `{{ }}`
 
-_LISTS = (r"^\s*(?:[-+*]|\d+[.)])\s+\S", N_("a list: WeCom shows its marks as typed"))
-_PICTURES = (r"!\[[^\]\n]*\]\([^)\n]*\)", N_("a picture: only markdown_v2 shows one in the text"))
-_TABLES = (r"^\s*\|.*\|\s*$", N_("a table: only markdown_v2 shows one"))
-_FENCES = (r"^\s*```", N_("a block of code: only markdown_v2 shows one"))
+# Possessive, and no construct holds its own opening: so each takes time linear in the text.
+_LISTS = (r"^[^\S\n]*+(?:[-+*]|\d++[.)])[^\S\n]++\S", N_("a list: WeCom shows its marks as typed"))
+_PICTURES = (
+    r"!\[[^\[\]\n]*+\]\([^()\n]*+\)",
+    N_("a picture: only markdown_v2 shows one in the text"),
+)
+_TABLES = (r"^[^\S\n]*+\|.*\|[^\S\n]*+$", N_("a table: only markdown_v2 shows one"))
+_FENCES = (r"^[^\S\n]*+```", N_("a block of code: only markdown_v2 shows one"))
 _ITALICS = (
     r"(?<![*\w])\*[^*\s](?:[^*\n]*[^*\s])?\*(?!\*)",
     N_("italics: only markdown_v2 has them"),
 )
-_RULES = (r"^\s*(?:-{3,}|\*{3,}|_{3,})\s*$", N_("a rule: only markdown_v2 shows one"))
+_RULES = (
+    r"^[^\S\n]*+(?:-{3,}+|\*{3,}+|_{3,}+)[^\S\n]*+$",
+    N_("a rule: only markdown_v2 shows one"),
+)
 _COLOURS = (r"</?font\b", N_("a colour: only markdown shows one"))
 _MENTIONS = (r"<@", N_("a mention: markdown_v2 has none; use {{ mention }}"))
 _MARKUP = (
-    r"\*\*\S|`[^`\n]+`|^#{1,6} |^> |\[[^\]\n]+\]\([^)\n]+\)|</?font\b|^\s*```|!\[",
+    r"\*\*\S|`[^`\n]++`|^#{1,6} |^> |\[[^\[\]\n]++\]\([^()\n]++\)|</?font\b|^[^\S\n]*+```|!\[",
     N_("markup: text shows it as typed"),
 )
 _NOT_SHOWN = {
@@ -48,6 +58,12 @@ class Finding:
     text: str
     line: int = 0
     values: dict[str, Any] = field(default_factory=dict)
+
+
+def lint_source(source: str, msgtype: str, name: str) -> list[dict[str, Any]]:
+    """Return what `lint` finds, for the child process."""
+    environment = BridgeEnvironment(msgtype, UTC, DictLoader({}))
+    return [asdict(finding) for finding in lint(environment, source, msgtype, name)]
 
 
 def lint(environment: Environment, source: str, msgtype: str, name: str) -> list[Finding]:
@@ -77,16 +93,17 @@ def lint_message(event: Event, message: Message, was_cut: bool) -> list[Finding]
 
 def _skeleton(environment: Environment, source: str) -> str:
     """Return the template's own text, line by line, with a mark in place of each value."""
-    text = ""
+    parts, lines = [], 0
     for line, kind, value in environment.lex(source):
-        text += "\n" * (line - 1 - text.count("\n"))  # the lexer drops what `-` strips
-        text += value if kind == "data" else _VALUE if kind == "variable_begin" else ""
-    return text
+        text = value if kind == "data" else _VALUE if kind == "variable_begin" else ""
+        parts.append("\n" * (line - 1 - lines) + text)  # the lexer drops what `-` strips
+        lines = max(lines, line - 1) + text.count("\n")
+    return "".join(parts)
 
 
 def _not_shown(skeleton: str, msgtype: str) -> Iterator[Finding]:
     for pattern, text in _NOT_SHOWN.get(msgtype, ()):
-        for match in re.finditer(pattern, skeleton, re.MULTILINE):
+        for match in islice(re.finditer(pattern, skeleton, re.MULTILINE), _MAX_FINDINGS):
             at = match.end() - len(match[0].lstrip())
             yield Finding("warning", text, skeleton.count("\n", 0, at) + 1)
 
@@ -97,13 +114,13 @@ def _unknown(environment: Environment, tree: nodes.Template, known: set[str]) ->
     for node in tree.find_all(nodes.Name):
         if node.name in unknown:
             lines.setdefault(node.name, node.lineno)
-    for name in sorted(unknown):
+    for name in sorted(lines, key=lambda name: (lines[name], name))[:_MAX_FINDINGS]:
         close = difflib.get_close_matches(name, known, 1)
         text = N_("%(name)s is no variable: it will be empty")
         if close:
             text = N_("%(name)s is no variable: did you mean %(close)s?")
         values = {"name": name, "close": close[0] if close else ""}
-        yield Finding("warning", text, lines.get(name, 0), values)
+        yield Finding("warning", text, lines[name], values)
 
 
 def _useless(tree: nodes.Template, msgtype: str) -> Iterator[Finding]:

@@ -6,15 +6,17 @@ from io import BytesIO
 
 from flask import Blueprint, Response, abort, g, render_template, request, send_file
 from flask.typing import ResponseReturnValue
-from jinja2 import DictLoader
 from markupsafe import Markup
 
 from bridge.console.i18n import gettext as _
-from bridge.console.lint import Finding, lint, lint_message
+from bridge.console.lint import Finding, lint_message, lint_source
 from bridge.console.pages import find_event, id_from
-from bridge.messages.environment import BridgeEnvironment
+from bridge.messages import child
+from bridge.messages.budget import TooCostlyError
+from bridge.messages.child import ChildError
 from bridge.messages.html import to_html
 from bridge.messages.markdown import size
+from bridge.messages.renderer import LINGER, DraftError
 from bridge.messages.template_files import describe, msgtype_of
 from bridge.model import Event, Target
 from bridge.msgtypes import MSGTYPES, TEXT_LIMITS
@@ -138,16 +140,16 @@ def previewed(bridge: Bridge, source: str, file: str, event: Event) -> Result:
     renderer = bridge.renderer
     msgtype = msgtype_of(file)
     dialect = msgtype or msgtype_of(renderer.file_for(event)) or "markdown"
-    environment = BridgeEnvironment(dialect, bridge.settings.timezone, DictLoader({}))
     name = file.removesuffix(f".{msgtype}.j2") if msgtype else ""
     findings: list[Finding] = []
     try:
-        findings += lint(environment, source, msgtype, name)
+        lints = child.run(lint_source, source, dialect, name, linger=LINGER)
+        findings += [Finding(**found) for found in lints]
         message, was_cut = renderer.draft(source, file, event, Target("default"))
-    except Exception as error:  # anything may come out of a template
-        if all(finding.level != "error" for finding in findings):
-            problem = {"problem": describe(file, error)}
-            findings.insert(0, Finding("error", "%(problem)s", values=problem))
+    except (DraftError, TooCostlyError, ChildError) as error:
+        if not any(finding.level == "error" for finding in findings):
+            problem = describe(file, error) if isinstance(error, TooCostlyError) else str(error)
+            findings.insert(0, Finding("error", "%(problem)s", 0, {"problem": problem}))
         return Result(dialect, Markup(""), 0, TEXT_LIMITS.get(dialect, 0), findings)
     if name != "digest":
         findings += lint_message(event, message, was_cut)

@@ -40,6 +40,7 @@ class Dispatcher:
     ) -> None:
         self._outbox = outbox
         self._bots = bots
+        self._renderer = renderer
         self._retention = retention
         self._clock = clock
         self._wakeup = outbox.database.wakeup
@@ -105,6 +106,7 @@ class Dispatcher:
         names = sorted(self._bots)
         more = f" and {len(names) - SHOWN_BOTS} more" if len(names) > SHOWN_BOTS else ""
         log.info("dispatching for %s%s", ", ".join(names[:SHOWN_BOTS]), more)
+        self._renderer.load()
         while not self._stopping.is_set():
             self._wakeup.clear()
             pause = 0.0

@@ -8,7 +8,7 @@ size of what they would make.
 import re
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from contextlib import contextmanager
 from typing import Any
 
@@ -89,6 +89,7 @@ class LimitedEnvironment(ImmutableSandboxedEnvironment):
             widths = "".join(re.findall(r"%(?:\(.*?\)+)?([-#0 +.*\d]*)", left))
             if "*" in widths or sum(map(int, re.findall(r"\d{1,18}", widths))) > MAX_NUMBER:
                 raise TooCostlyError(f"formats to a width above {MAX_NUMBER}")
+            self.check(left, [right] if isinstance(right, tuple | Mapping | str) else [])
         elif _made(operator, left, right) > MAX_OUTPUT:
             raise TooCostlyError(f"{operator} would make more than {MAX_OUTPUT} characters")
         return super().call_binop(context, operator, left, right)
@@ -131,7 +132,14 @@ def _tick() -> nodes.Call:
 
 
 def _length(value: Any) -> int:
-    return abs(value) if isinstance(value, int) else len(value) if isinstance(value, Sized) else 0
+    """Return a number, or how many characters and entries a text or list holds."""
+    if isinstance(value, int):
+        return abs(value)
+    if isinstance(value, Mapping):
+        value = list(value.values())
+    if isinstance(value, list | tuple):
+        return sum(len(item) if isinstance(item, Sized) else 1 for item in value)
+    return len(value) if isinstance(value, Sized) else 0
 
 
 def _made(operator: str, left: Any, right: Any) -> int:

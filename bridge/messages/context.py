@@ -1,7 +1,7 @@
 """What a template sees of an event, and how much of it, so that the message fits; pure."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from bridge.messages.markdown import largest_that_fits, plain, shorten, size
@@ -11,6 +11,7 @@ from bridge.model import Event, as_text
 _KEY_FIELDS = {"action", "title", "link", "type", "os_version", "build_version", "device_type"}
 _OMITTED = "（其余从略）"
 _MAX_TEXTS = 1000  # of a payload: more than any message has room for
+MAX_CHARS = 20_000  # of one value that is printed: no message has room for so much
 _SHORT = 24  # bytes to which long values are cut before entries are left out
 
 
@@ -95,17 +96,29 @@ class Context:
 
 
 def readable(value: Any) -> str:
-    """Return a decoded value as one line for a reader: `a: 1, b: (x, y)`."""
-    if isinstance(value, Mapping):
-        return ", ".join(f"{key}: {_nested(item)}" for key, item in value.items())
-    if isinstance(value, list | tuple):
-        return ", ".join(_nested(item) for item in value)
-    return value if isinstance(value, str) else as_text(value)
+    """Return a value as one line for a reader: `a: 1, b: (x, y)`, up to some MAX_CHARS."""
+    if isinstance(value, str):
+        return value
+    pieces, room = [], MAX_CHARS
+    for piece in _pieces(value):
+        pieces.append(piece)
+        room -= len(piece)
+        if room <= 0:
+            break
+    return "".join(pieces)
 
 
-def _nested(value: Any) -> str:
-    text = readable(value)
-    return f"({text})" if isinstance(value, Mapping | list | tuple) else text
+def _pieces(value: Any) -> Iterator[str]:
+    if not isinstance(value, Mapping | list | tuple):
+        yield value if isinstance(value, str) else as_text(value)
+        return
+    entries = value.items() if isinstance(value, Mapping) else ((None, item) for item in value)
+    for number, (key, item) in enumerate(entries):
+        nested = isinstance(item, Mapping | list | tuple)
+        yield (", " if number else "") + (f"{key}: " if key is not None else "")
+        yield "(" if nested else ""
+        yield from _pieces(item)
+        yield ")" if nested else ""
 
 
 def fit(render: Callable[[int, int, int], str], limit: int) -> tuple[str, bool]:

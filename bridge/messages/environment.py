@@ -30,13 +30,12 @@ from jinja2.visitor import NodeTransformer
 from markupsafe import Markup
 
 from bridge.messages.budget import MAX_OUTPUT, LimitedEnvironment
-from bridge.messages.context import readable
+from bridge.messages.context import MAX_CHARS, readable
 from bridge.messages.markdown import SOFT_BREAK, defuse, finish, size
 from bridge.model import as_text, is_web_address, to_json
 from bridge.msgtypes import MSGTYPES, TEXT_LIMITS
 
 _SHANGHAI = ZoneInfo("Asia/Shanghai")  # of Pgyer's `created` and `updated`, which name no zone
-_MAX_CHARS = 20_000  # of one value: no message has room for so much, so the rest is not looked at
 _HTML_FILTERS = ("forceescape", "urlize", "xmlattr")  # which WeCom does not show
 
 
@@ -65,7 +64,7 @@ class BridgeEnvironment(LimitedEnvironment):
     def _bounded(self, name: str, filter_: Callable[..., Any]) -> Callable[..., Any]:
         """Return a filter within the budget; one of Jinja2's sees markup as plain text."""
         passed = int(hasattr(filter_, "jinja_pass_arg"))
-        keeps_markup = name in _FILTERS or name in ("default", "d", "string")
+        keeps_markup = name in _FILTERS or name in ("default", "d")
 
         @wraps(filter_)  # keeps Jinja2's marks of what it passes to a filter
         def bounded(*args: Any, **kwargs: Any) -> Any:
@@ -82,6 +81,8 @@ class BridgeEnvironment(LimitedEnvironment):
 
     def getattr(self, obj: Any, attribute: str) -> Any:
         """Return an attribute; those of markup are those of its text."""
+        if isinstance(obj, str) and attribute.startswith("_"):
+            return self.unsafe_undefined(obj, attribute)
         return super().getattr(_as_text(obj), attribute)
 
     def getitem(self, obj: Any, argument: Any) -> Any:
@@ -106,7 +107,7 @@ class BridgeEnvironment(LimitedEnvironment):
             return value
         if self.is_json:
             return Markup(to_json("" if value is None else value, default=str))
-        return Markup(defuse(readable(value)[:_MAX_CHARS], self.msgtype))
+        return Markup(defuse(readable(value)[:MAX_CHARS], self.msgtype))
 
     def render(self, template: Template, variables: Mapping[str, Any], tail: str = "") -> str:
         """Return a template's text, or as much of it as shows that it is over its limit.
@@ -278,6 +279,10 @@ def _untouched(value: Any) -> str:
     return "" if isinstance(value, Undefined) else str(readable(value))
 
 
+def _string(value: Any) -> str:
+    return value if isinstance(value, Markup) else _untouched(value)
+
+
 def qrcode_address(value: Any) -> str:
     """Return the address of Pgyer's own QR picture of an app, '' for any other address."""
     found = re.fullmatch(r"(https?://[\w.-]+)/([A-Za-z0-9_-]+)/?", as_text(value))
@@ -298,6 +303,7 @@ _FILTERS: Mapping[str, Callable[..., Any]] = {
     "tojson": _tojson,
     "format": _format,
     "join": _join,
+    "string": _string,
     # The next are put in by `_Ours`.
     "concat": _concat,
     "printed": _printed,

@@ -3,28 +3,34 @@
 The generic templates below are used where a template fails and has no good version left.
 """
 
+import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import tzinfo
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from jinja2 import DictLoader, Template, nodes
 from markupsafe import Markup
 
-from bridge.messages import attachments
-from bridge.messages.budget import MAX_OUTPUT
+from bridge.messages import attachments, child
+from bridge.messages.budget import MAX_OUTPUT, TooCostlyError
 from bridge.messages.cards import parse_body
+from bridge.messages.child import ChildError
 from bridge.messages.context import Context, fit
 from bridge.messages.digest import Group, fit_groups, group_deliveries
 from bridge.messages.environment import BridgeEnvironment
 from bridge.messages.markdown import CUT
 from bridge.messages.mentions import follow_up, inline_mentions, mention_lists
-from bridge.messages.template_files import TemplateFiles, msgtype_of
+from bridge.messages.template_files import TemplateFiles, describe, msgtype_of
 from bridge.model import Delivery, Event, Message, Target
 from bridge.msgtypes import MSGTYPES, TEXT_LIMITS
 
+log = logging.getLogger(__name__)
+
 T = TypeVar("T")
+LINGER = 300.0  # seconds that the child process is kept for the next preview
 
 _GENERIC = """\
 {{ (action or event.type or '通知')|color('comment') }} **{{ title }}**
@@ -65,6 +71,10 @@ class BlankError(ValueError):
     """A template made a message in which there is nothing to see."""
 
 
+class DraftError(ValueError):
+    """A draft makes no message; the text says why, with file and line."""
+
+
 class Renderer:
     """Renders events by the templates in a folder; safe to use from many threads."""
 
@@ -74,7 +84,7 @@ class Renderer:
         generic = BridgeEnvironment("markdown", timezone, DictLoader({}))
         self._generic = generic.from_string(_GENERIC)
         self._generic_digest = generic.from_string(_GENERIC_DIGEST)
-        self._files = TemplateFiles(path, timezone, _try)
+        self._files = TemplateFiles(path, timezone, self._try)
 
     @property
     def problems(self) -> list[str]:
@@ -128,17 +138,34 @@ class Renderer:
         """Return the message that a file would make of an event if this were its text.
 
         Also returns whether values had to be cut. A helper such as `_macros.j2` is shown through
-        the file that the event uses. Raises whatever the template raises.
+        the file that the event uses. It is rendered in the child process: raises DraftError,
+        TooCostlyError or ChildError.
         """
         shown = file if msgtype_of(file) else self.file_for(event)
-        loader = DictLoader({**self._files.sources, file: source})
-        environment = BridgeEnvironment(msgtype_of(shown) or "markdown", self._timezone, loader)
-        with environment.limited():  # Jinja2 works out constants while it compiles
-            template = environment.get_template(shown)
-        if shown.startswith("digest."):
-            message, _ = _digest([Delivery(1, event, target)], self._console, template)
-            return message, False
-        return _main(event, target, template)
+        sources = {**self._files.sources, file: source}
+        settings = (self._timezone, self._console)
+        bare = replace(event, raw=b"")
+        made = child.run(render_draft, sources, shown, bare, target, *settings, linger=LINGER)
+        if "problem" in made:
+            raise DraftError(made["problem"])
+        return Message(made["msgtype"], made["body"]), made["was_cut"]
+
+    def load(self) -> None:
+        """Read and try the templates, if they were not yet; to be called after a fork."""
+        self._files.problems  # noqa: B018
+
+    def _try(self, sources: Mapping[str, str], files: Sequence[str]) -> dict[str, str]:
+        try:
+            found: dict[str, str] = child.run(try_files, sources, files, self._timezone)
+            return found
+        except ChildError as error:
+            log.warning("%s; templates are tried without its limits", error)
+            return try_files(sources, files, self._timezone)
+        except TooCostlyError as error:
+            if len(files) == 1:
+                return {files[0]: describe(files[0], error)}
+        each = [self._try(sources, [file]) for file in files]
+        return {file: problem for found in each for file, problem in found.items()}
 
     def _render(self, names: Iterable[str], generic: Template, make: Callable[[Template], T]) -> T:
         for template in self._files.good_versions(names):
@@ -156,6 +183,46 @@ def _names(event: Event, template: str) -> list[str]:
     """Return the names of an event's template; a payload cannot choose the digest's."""
     own = [name for name in (event.fields["type"], event.type) if name != "digest"]
     return [template, *own, "default"]
+
+
+def try_files(sources: Mapping[str, str], files: Sequence[str], timezone: tzinfo) -> dict[str, str]:
+    """Render some of these files for a try; return what is wrong with which."""
+    problems = {}
+    environments = {
+        msgtype: BridgeEnvironment(msgtype, timezone, DictLoader(sources))
+        for msgtype in {msgtype_of(file) for file in files}
+    }
+    for file in files:
+        environment = environments[msgtype_of(file)]
+        try:
+            with environment.limited():  # Jinja2 works out constants while it compiles
+                template = environment.get_template(file)
+            _try(file.removesuffix(f".{environment.msgtype}.j2"), template)
+        except Exception as error:  # anything may come out of a user's template
+            problems[file] = describe(file, error)
+    return problems
+
+
+def render_draft(
+    sources: Mapping[str, str],
+    file: str,
+    event: Event,
+    target: Target,
+    timezone: tzinfo,
+    console: str,
+) -> dict[str, Any]:
+    """Return `msgtype`, `body` and `was_cut` of a draft's message, or the `problem` with it."""
+    environment = BridgeEnvironment(msgtype_of(file) or "markdown", timezone, DictLoader(sources))
+    try:
+        with environment.limited():
+            template = environment.get_template(file)
+        if file.startswith("digest."):
+            message, was_cut = _digest([Delivery(1, event, target)], console, template)[0], False
+        else:
+            message, was_cut = _main(event, target, template)
+    except Exception as error:
+        return {"problem": describe(file, error)}
+    return {"msgtype": message.msgtype, "body": message.body, "was_cut": was_cut}
 
 
 def _try(stem: str, template: Template) -> None:

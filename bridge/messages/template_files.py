@@ -8,7 +8,7 @@ good file may still fail on one event: that stays in `failures` until it renders
 import logging
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import tzinfo
@@ -21,40 +21,53 @@ from bridge.msgtypes import TEMPLATE_MSGTYPES
 
 log = logging.getLogger(__name__)
 
-Trial = Callable[[str, Template], None]
+Trial = Callable[[Mapping[str, str], Sequence[str]], Mapping[str, str]]
 
 
 @dataclass(frozen=True)
-class _Content:
-    """The folder as last read; `versions` are a file's good ones, the newest first."""
+class _Sources:
+    """The texts of all files, and why some cannot be read."""
 
     stamps: Mapping[str, tuple[int, int]] = field(default_factory=dict)
-    sources: Mapping[str, str] = field(default_factory=dict)
+    texts: Mapping[str, str] = field(default_factory=dict)
+    problems: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class _Tried:
+    """What was found by trying all files; `versions` are a file's good ones, the newest first."""
+
+    sources: _Sources
     versions: Mapping[str, tuple[Template, ...]] = field(default_factory=dict)
     problems: Mapping[str, str] = field(default_factory=dict)
 
 
 class TemplateFiles:
-    """The templates in a folder by name; `trial` renders one once, and raises if it fails."""
+    """The templates in a folder by name, which are read and tried when they are first used.
+
+    `trial` takes the texts of all files and the names of some; it renders those, and returns what
+    is wrong with which.
+    """
 
     def __init__(self, path: Path, timezone: tzinfo, trial: Trial) -> None:
         self._path = path
         self._timezone = timezone
         self._trial = trial
         self._lock = threading.Lock()
-        self._content = _Content()
+        self._sources = _Sources()
+        self._tried = _Tried(self._sources)
+        self._first: _Sources | None = self._read()  # an edit before the first use has a former one
         self.failures: dict[str, str] = {}  # by the name of the file, with file and line
-        self._read()
 
     @property
     def sources(self) -> Mapping[str, str]:
         """Return the text of every file by its name, helpers such as `_macros.j2` included."""
-        return self._read().sources
+        return self._read().texts
 
     @property
     def problems(self) -> Mapping[str, str]:
         """Return what is wrong with broken files, by name, with file and line."""
-        return self._read().problems
+        return self._try_all().problems
 
     def good_versions(self, names: Iterable[str]) -> tuple[Template, ...]:
         """Return the newest and the last good version of the first of these names that has a file.
@@ -62,17 +75,17 @@ class TemplateFiles:
         A name is a file's without its msgtype, or with it: `crashlog`, `crashlog.text`. Empty
         where no file exists, or where it was never good.
         """
-        return self._read().versions.get(self.file_for(names), ())
+        return self._try_all().versions.get(self.file_for(names), ())
 
     def file_for(self, names: Iterable[str]) -> str:
         """Return the file of the first of these names that has one, good or not; '' for none."""
-        versions = self._read().versions
-        return next((file for file in _file_names(names) if file in versions), "")
+        sources = self._read().texts
+        return next((file for file in _file_names(names) if file in sources), "")
 
     def record(self, template: Template, error: Exception | None) -> None:
         """Keep, and log once, why a file's newest version failed on an event; None: it did not."""
         file = template.name or ""
-        if template not in self._content.versions.get(file, ())[:1]:
+        if template not in self._tried.versions.get(file, ())[:1]:
             return
         problem = describe(file, error) if error else ""
         if not problem:
@@ -81,52 +94,21 @@ class TemplateFiles:
             self.failures[file] = problem
             log.error("template %s; a former version or the generic one is used", problem)
 
-    def _read(self) -> _Content:
-        """Return the folder's content, read again if a file was changed, added or removed."""
+    def _read(self) -> _Sources:
+        """Return the texts, read again if a file was changed, added or removed."""
         stamps = {}
         with suppress(OSError), os.scandir(self._path) as files:  # for every message, so quickly
             for file in files:
                 if file.name.endswith(".j2"):
                     status = file.stat()
                     stamps[file.name] = (status.st_mtime_ns, status.st_size)
-        if stamps != self._content.stamps:
-            with self._lock:
-                if stamps != self._content.stamps:
-                    self._content = self._load(dict(sorted(stamps.items())))
-                    self.failures = {}
-        return self._content
+        if stamps != self._sources.stamps:
+            problems: dict[str, str] = {}
+            texts = {name: self._text(name, problems) for name in sorted(stamps)}
+            self._sources = _Sources(stamps, texts, problems)
+        return self._sources
 
-    def _load(self, stamps: Mapping[str, tuple[int, int]]) -> _Content:
-        old, problems = self._content, dict[str, str]()
-        sources = {name: self._source(name, problems) for name in stamps}
-        environments = {
-            msgtype: BridgeEnvironment(msgtype, self._timezone, DictLoader(sources))
-            for msgtype in TEMPLATE_MSGTYPES
-        }
-        versions: dict[str, tuple[Template, ...]] = {}
-        for file in stamps:
-            if file.startswith("_"):
-                continue
-            former, msgtype = old.versions.get(file, ()), msgtype_of(file)
-            if not msgtype:
-                known = ", ".join(TEMPLATE_MSGTYPES)
-                problems[file] = f"{file}: the name must end in .<msgtype>.j2, one of {known}"
-                continue
-            if file in problems:
-                versions[file] = former
-                continue
-            try:
-                template = environments[msgtype].get_template(file)
-                self._trial(file.removesuffix(f".{msgtype}.j2"), template)
-                changed = old.sources.get(file) != sources[file]
-                versions[file] = (template, *former[:1]) if changed else (template, *former[1:2])
-            except Exception as error:  # anything may come out of a user's template
-                problems[file] = describe(file, error)
-                versions[file] = former
-        self._log_changes(problems)
-        return _Content(stamps, sources, versions, problems)
-
-    def _source(self, name: str, problems: dict[str, str]) -> str:
+    def _text(self, name: str, problems: dict[str, str]) -> str:
         try:
             text = (self._path / name).read_text(encoding="utf-8-sig")
             if "\0" in text:  # UTF-16 without a mark at its begin
@@ -136,14 +118,49 @@ class TemplateFiles:
             problems[name] = f"{name}: is not UTF-8 text"
         except (OSError, ValueError) as error:
             problems[name] = describe(name, error)
-        return self._content.sources.get(name, "")
+        return self._sources.texts.get(name, "")
 
-    def _log_changes(self, problems: Mapping[str, str]) -> None:
-        before = self._content.problems
-        for problem in sorted(set(problems.values()) - set(before.values())):
+    def _try_all(self) -> _Tried:
+        """Return what is good and what is not, tried again if a text has changed."""
+        if self._read() is not self._tried.sources:
+            with self._lock:
+                sources = self._read()
+                for each in (self._first, sources):
+                    if each and each is not self._tried.sources:
+                        self._tried = self._try(each)
+                        self.failures = {}
+                self._first = None
+        return self._tried
+
+    def _try(self, sources: _Sources) -> _Tried:
+        old, texts, problems = self._tried, sources.texts, dict(sources.problems)
+        for file in texts:
+            if not file.startswith("_") and not msgtype_of(file):
+                known = ", ".join(TEMPLATE_MSGTYPES)
+                problems[file] = f"{file}: the name must end in .<msgtype>.j2, one of {known}"
+        files = [file for file in texts if msgtype_of(file) and file not in problems]
+        problems |= self._trial(texts, files)
+        environments = {
+            msgtype: BridgeEnvironment(msgtype, self._timezone, DictLoader(texts))
+            for msgtype in TEMPLATE_MSGTYPES
+        }
+        versions: dict[str, tuple[Template, ...]] = {}
+        for file in texts:
+            versions[file] = former = old.versions.get(file, ())
+            if file not in files or file in problems:
+                continue
+            try:
+                template = environments[msgtype_of(file)].get_template(file)
+            except Exception as error:  # found by the trial, unless that had other limits
+                problems[file] = describe(file, error)
+            else:
+                changed = old.sources.texts.get(file) != texts[file]
+                versions[file] = (template, *(former[:1] if changed else former[1:2]))
+        for problem in sorted(set(problems.values()) - set(old.problems.values())):
             log.error("template %s; its last good version is used, or the generic one", problem)
-        for file in before.keys() - problems.keys():
-            log.info("template %s is sound again", file)
+        for file in old.problems.keys() - problems.keys():
+            log.info("template %s is good again", file)
+        return _Tried(sources, versions, problems)
 
 
 def msgtype_of(file: str) -> str:
@@ -154,7 +171,8 @@ def msgtype_of(file: str) -> str:
 
 def _file_names(names: Iterable[str]) -> Iterator[str]:
     for name in names:
-        yield f"{name}.j2"
+        if msgtype_of(f"{name}.j2"):
+            yield f"{name}.j2"
         yield from (f"{name}.{msgtype}.j2" for msgtype in reversed(TEMPLATE_MSGTYPES))
 
 

@@ -1,4 +1,4 @@
-"""What a template may cost and reach: whatever it tries, it ends soon and the event is told."""
+"""What a template may cost and reach: whatever it tries, it ends soon and a message results."""
 
 import json
 import logging
@@ -18,7 +18,9 @@ from jinja2 import DictLoader
 from support import ROOT
 
 from bridge.messages import budget as limits
+from bridge.messages import child
 from bridge.messages.budget import MAX_NUMBER, MAX_OUTPUT, TooCostlyError
+from bridge.messages.child import ChildError
 from bridge.messages.environment import BridgeEnvironment
 from bridge.messages.renderer import Renderer
 from bridge.model import Event, Target
@@ -27,8 +29,8 @@ SHANGHAI = ZoneInfo("Asia/Shanghai")
 TO_DEFAULT = Target("default")
 APP = Event("updateVersion", {"title": "App", "notes": "n" * 50}, 0.0)
 
-# Generous: a rendering has 1 s of CPU, and a template is tried once when it is read.
-MAX_CPU = 4.0  # seconds, for reading the folder and telling one event
+# Generous: a rendering has 1 s of CPU.
+MAX_CPU = 4.0  # seconds, for reading the folder and rendering one event
 MAX_MEMORY = 400  # MiB, the process itself included
 ADDRESS_SPACE = 1 << 30  # bytes, where the kernel steps in: the tests' machine must not suffer
 
@@ -92,8 +94,6 @@ COSTLY = {
     "a filter over a range": "{{ range(99999)|map('string')|map('center', 9999)|list|length }}",
     "a sum of lists": "{{ ([[0] * 100000] * 2000)|sum(start=[])|length }}",
     "a long list shown": "{{ ['x' * 1000000] * 1000 }}",
-    "a tree that doubles, shown": _TREE + "{{ n.x }}",
-    "a tree that doubles, as text": _TREE + "{{ n.x|string|length }}",
     "a loop's condition": "{% for x in [0] * 100000 if 3**30000 % 7 == 9 %}{% endfor %}",
     "a template that includes itself twice": (
         "{% if (n or 'x')|length < 40 %}{% set n = (n or 'x') ~ 'x' %}"
@@ -112,27 +112,35 @@ COSTLY = {
 }  # fmt: skip
 
 
-def _tell(template: str, report: int) -> None:
-    """Read a folder with this template and tell an event; runs in a process of its own."""
+def _render(template: str, report: int) -> None:
+    """Render an event by a template that becomes costly with it; runs in a process of its own."""
     resource.setrlimit(resource.RLIMIT_AS, (ADDRESS_SPACE, ADDRESS_SPACE))
     resource.setrlimit(resource.RLIMIT_CPU, (6, 6))
     logging.disable(logging.CRITICAL)
     folder = Path(os.environ["FOLDER"], str(os.getpid()))
     folder.mkdir()
-    (folder / "default.markdown.j2").write_text(f"{{# 1 #}}\n{template}", encoding="utf-8")
+    source = f"{{# 1 #}}\n{{% if title == 'App' %}}{template}{{% endif %}}x"
+    (folder / "default.markdown.j2").write_text(source, encoding="utf-8")
+    child.run = _no_child  # the trial passes; a child for each would only take its time
     renderer = Renderer(folder, SHANGHAI)
-    told = renderer.messages(APP, TO_DEFAULT)[0].body["content"]
-    result = json.dumps({"told": told, "problems": [text[:300] for text in renderer.problems]})
+    assert renderer.problems == []
+    shown = renderer.messages(APP, TO_DEFAULT)[0].body["content"]
+    problems = [text[:300] for text in renderer.problems_by_file.values()]
+    result = json.dumps({"shown": shown, "problems": problems})
     os.write(report, result.encode())
 
 
+def _no_child(*args: Any, **options: Any) -> Any:
+    raise ChildError("none here")
+
+
 def _end_of(template: str) -> dict[str, Any]:
-    """Fork, let the child tell, and return how it ended."""
+    """Fork, render there, and return how it ended."""
     reading, writing = os.pipe()
-    child = os.fork()
-    if not child:
+    pid = os.fork()
+    if not pid:
         try:
-            _tell(template, writing)
+            _render(template, writing)
         except BaseException as error:
             os.write(writing, json.dumps({"raised": repr(error)[:300]}).encode())
         finally:
@@ -140,7 +148,7 @@ def _end_of(template: str) -> dict[str, Any]:
     os.close(writing)
     with os.fdopen(reading, encoding="utf-8") as pipe:
         result = json.loads(pipe.read() or '{"raised": "nothing: it was killed"}')
-    _, _, used = os.wait4(child, 0)
+    _, _, used = os.wait4(pid, 0)
     return {**result, "cpu": used.ru_utime + used.ru_stime, "memory": used.ru_maxrss >> 10}
 
 
@@ -159,18 +167,44 @@ def ends(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
 
 
 @pytest.mark.parametrize("name", COSTLY)
-def test_a_costly_template_ends_soon_and_the_generic_one_tells(
+def test_a_template_that_becomes_costly_ends_soon_and_the_generic_one_is_used(
     name: str, ends: dict[str, dict[str, Any]]
 ) -> None:
     end = ends[name]
     assert "raised" not in end, end
-    assert "**App**" in end["told"], end
+    assert "**App**" in end["shown"], end
     [problem] = end["problems"]
     line = "[12]" if "includes itself" in name else "2"
     assert re.match(rf"default\.markdown\.j2:{line}: ", problem), problem
     assert "MemoryError" not in problem, "only the kernel stopped it"
     assert end["cpu"] < MAX_CPU, end
     assert end["memory"] < MAX_MEMORY, end
+
+
+@pytest.mark.parametrize("name", COSTLY)
+def test_a_costly_template_is_refused_when_it_is_tried_in_the_child(
+    name: str, tmp_path: Path
+) -> None:
+    path = folder(tmp_path, default__markdown=f"{{# 1 #}}\n{COSTLY[name]}", fine__text="fine")
+    renderer = Renderer(path, SHANGHAI)
+    began = time.process_time()
+    [problem] = renderer.problems
+    assert time.process_time() - began < 1, "this process did the work"
+    line = "[12]" if "includes itself" in name else "2"
+    assert re.match(rf"default\.markdown\.j2:{line}: ", problem), problem
+    assert "**App**" in renderer.messages(APP, TO_DEFAULT)[0].body["content"]
+    fine = renderer.messages(APP, Target("default", template="fine"))
+    assert fine[0].body["content"] == "fine"
+
+
+@pytest.mark.parametrize("shown", ["n.x|string", "n.x ~ ''", "[n.x]|join"])
+def test_a_tree_that_doubles_is_shown_as_far_as_a_message_has_room(
+    shown: str, tmp_path: Path
+) -> None:
+    path = folder(tmp_path, default__markdown=f"{_TREE}{{{{ ({shown})[:9] }}}}")
+    renderer = Renderer(path, SHANGHAI)
+    assert renderer.problems == []
+    assert "((((" in renderer.messages(APP, TO_DEFAULT)[0].body["content"]
 
 
 # What leads out
@@ -353,18 +387,12 @@ def environment() -> BridgeEnvironment:
     return BridgeEnvironment("markdown", SHANGHAI, DictLoader({}))
 
 
-def test_the_output_is_counted_for_each_rendering_and_each_thread(
+def test_a_text_of_many_pieces_may_be_as_long_as_the_limit(
     environment: BridgeEnvironment,
 ) -> None:
-    environment.begin_rendering()
-    environment.spend("x" * MAX_OUTPUT)
+    assert len(environment.concat(["x" * MAX_OUTPUT])) == MAX_OUTPUT
     with pytest.raises(TooCostlyError, match="1048576 characters"):
-        environment.spend("x")
-    elsewhere = threading.Thread(target=environment.spend, args=("x" * MAX_OUTPUT,))
-    elsewhere.start()  # an exception in a thread is a warning, and so an error
-    elsewhere.join()
-    environment.begin_rendering()
-    environment.spend("x" * MAX_OUTPUT)
+        environment.concat(["x" * MAX_OUTPUT, "x"])
 
 
 def test_the_clock_runs_only_inside_of_limited_and_only_for_its_thread(
