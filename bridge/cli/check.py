@@ -1,5 +1,6 @@
 """`bridge check`: is everything as it should be, and if not, what to do."""
 
+import os
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -10,7 +11,7 @@ from bridge.cli.common import database_name, json_option, opened
 from bridge.cli.meanings import advice, meaning
 from bridge.cli.terminal import Terminal, moment
 from bridge.console.ops import LATE
-from bridge.delivery.wecom import Client
+from bridge.delivery.wecom import Client, proxy_problems
 from bridge.errors import SettingsError, StorageError
 from bridge.model import Event, Outcome, Target, Verdict
 from bridge.storage.operator import TEST
@@ -82,7 +83,8 @@ def _findings(bridge: Bridge, send: bool) -> Iterator[Finding]:
 def _settings(bridge: Bridge) -> Iterator[Finding]:
     about = "设置 settings"
     yield Finding(True, about, f"机器人 bots {', '.join(sorted(bridge.settings.bots))}")
-    for warning in bridge.settings.warnings:
+    urls = [bot.webhook.reveal() for bot in bridge.settings.bots.values()]
+    for warning in [*bridge.settings.warnings, *proxy_problems(os.environ, urls)]:
         yield Finding(False, about, warning)
 
 

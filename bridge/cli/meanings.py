@@ -15,6 +15,9 @@ _MEANINGS = {
     "invalid_media_id": "附件已失效 · the attachment is no longer there",
     "media_id_missing": "附件没有传上去 · the attachment was not uploaded",
     "not_json": "回答的不是企业微信 · the answer was not WeCom's",
+    "not_wecom": "回答不像企业微信的 · the answer does not look like WeCom's",
+    "unreadable_answer": "回答读不懂 · the answer cannot be read",
+    "wrong_address": "地址不对，那里不是群机器人 · the address is wrong: no robot answers there",
     "connect_timeout": "连不上，超时 · no connection in time",
     "read_timeout": "等不到回答，可能已送达 · no answer in time; it may have arrived",
     "tls": "TLS 握手失败 · the TLS handshake failed",
@@ -41,6 +44,7 @@ _ADVICE = {
         ("not_json", "connect_timeout", "read_timeout", "tls", "proxy", "connection"),
         _CHECK_NETWORK,
     ),
+    **dict.fromkeys(("not_wecom", "unreadable_answer", "wrong_address"), _CHECK_NETWORK),
 }
 _OTHER_ADVICE = "检查模板 test.<msgtype>.j2 和 key · look at the template test and at the key"
 
