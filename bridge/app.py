@@ -13,6 +13,7 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 from bridge import configure
 from bridge.console.ops import create_ops
 from bridge.console.throttle import Throttle
+from bridge.delivery.wecom import proxy_problems
 from bridge.errors import SchemaError, StorageError
 from bridge.model import to_json
 from bridge.receiving.decoding import MAX_BODY
@@ -91,7 +92,8 @@ def _home(bridge: Bridge) -> Response:
 
 def _log_warnings(bridge: Bridge) -> None:
     settings = bridge.settings
-    for warning in settings.warnings:
+    webhooks = [bot.webhook.reveal() for bot in settings.bots.values()]
+    for warning in [*settings.warnings, *proxy_problems(os.environ, webhooks)]:
         log.warning("%s", warning)
     for route in bridge.routes:
         if route.template and not bridge.renderer.knows(route.template):

@@ -81,6 +81,13 @@ _MEANINGS: Mapping[str, Text] = {
     "not_json": Text(
         "响应并非来自企业微信（可能被代理拦截）", "the answer is not WeCom's (a proxy's?)"
     ),
+    "not_wecom": Text(
+        "响应不像企业微信的（可能被代理改写）", "the answer does not look like WeCom's (a proxy's?)"
+    ),
+    "unreadable_answer": Text("无法读取响应", "the answer cannot be read"),
+    "wrong_address": Text(
+        "地址不对，那里没有群机器人", "the address is wrong: no robot answers there"
+    ),
     "interrupted": Text(
         "发送时服务中断，结果不明", "the bridge stopped while sending; result unknown"
     ),
@@ -119,6 +126,7 @@ _ADVICE: Mapping[str, Text] = {
     **dict.fromkeys(
         ("read_timeout", "connect_timeout", "connection", "tls", "proxy", "not_json"), _NETWORK
     ),
+    **dict.fromkeys(("not_wecom", "unreadable_answer", "wrong_address"), _NETWORK),
 }
 
 

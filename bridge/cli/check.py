@@ -1,5 +1,6 @@
 """`bridge check`: is everything right, and if not, what to do."""
 
+import os
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -8,7 +9,7 @@ import click
 
 from bridge.cli.common import database_name, json_option, open_bridge
 from bridge.cli.terminal import Terminal, local_time
-from bridge.delivery.wecom import Client
+from bridge.delivery.wecom import Client, proxy_problems
 from bridge.errors import SettingsError, StorageError
 from bridge.model import LATE, Event, Outcome, Target, Verdict
 from bridge.storage.operator import TEST
@@ -77,7 +78,8 @@ def _findings(bridge: Bridge, send: bool) -> Iterator[Finding]:
 def _settings(bridge: Bridge) -> Iterator[Finding]:
     about = "设置 settings"
     yield Finding(True, about, f"机器人 bots {', '.join(sorted(bridge.settings.bots))}")
-    for warning in bridge.settings.warnings:
+    urls = [bot.webhook.reveal() for bot in bridge.settings.bots.values()]
+    for warning in [*bridge.settings.warnings, *proxy_problems(os.environ, urls)]:
         yield Finding(False, about, warning)
 
 

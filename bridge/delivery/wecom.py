@@ -5,27 +5,32 @@ Nothing here retries: what to do next stands in the outcome, and the outbox reme
 """
 
 import json
-import logging
 import re
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import cache
+from importlib.util import find_spec
+from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 import requests
-from requests.adapters import HTTPAdapter
+import urllib3
+from requests import exceptions
+from requests.utils import should_bypass_proxies
 
+from bridge.delivery.deadline import Adapter, deadline
 from bridge.model import Bot, Message, Outcome, Verdict
-
-log = logging.getLogger(__name__)
 
 CONNECT_TIMEOUT = 3.0  # seconds
 READ_TIMEOUT = 5.0  # seconds without a byte
 CALL_TIMEOUT = 8.0  # seconds for a whole call; less than the outbox's lease
 _MAX_REPLY = 1 << 16  # bytes; WeCom's own are some 200
+_MAX_DETAIL, _MAX_MEDIA_ID = 200, 256  # characters
+_MAX_ERRCODE = 2**31 - 1  # what a column holds; WeCom's own have at most 7 digits
+_MAX_RETRY_AFTER = 86400.0  # seconds
 
 # errcode → verdict and reason (document 90313). Whatever is not here will never be taken.
 _POLICY: Mapping[int, tuple[Verdict, str]] = {
@@ -42,18 +47,27 @@ _POLICY: Mapping[int, tuple[Verdict, str]] = {
     40007: (Verdict.PARK, "invalid_media_id"),
     41006: (Verdict.PARK, "media_id_missing"),
 }
+# Statuses without an errcode that are not about the message: WeCom answers these with HTTP 200.
+_WRONG_ADDRESS = (401, 403, 404, 405, 410)
+_TRANSIENT = (408, 421, 425, 429)
+_LATE = Outcome(
+    Verdict.RETRY, "read_timeout", "no answer in time: it may have arrived all the same"
+)
 
 
 class Client:
-    """Posts messages to robots; one for a whole process, safe to use from many threads."""
+    """Posts messages to robots; one for a whole process, safe to use from many threads.
+
+    No call takes longer than `timeout` seconds, whatever the far side does.
+    """
 
     def __init__(
-        self, session: requests.Session | None = None, clock: Callable[[], float] = time.monotonic
+        self, session: requests.Session | None = None, timeout: float = CALL_TIMEOUT
     ) -> None:
         self._session = session or _session()
+        self._timeout = timeout
         self._surroundings = cache(self._look_around)
         self._call = cache(self._prepare)
-        self._clock = clock
 
     def send(self, bot: Bot, message: Message) -> Outcome:
         """Make one call and return how it ended; never raises for what the far side does.
@@ -64,44 +78,48 @@ class Client:
         if "data" in message.body:
             url = upload_url(url)
             files = {"media": _part(message)}
-            return self._post(url, requests.Request("POST", url, files=files).prepare())
+            outcome = self._post(url, requests.Request("POST", url, files=files).prepare())
+            if outcome.verdict is Verdict.SENT and not outcome.media_id:
+                return Outcome(Verdict.RETRY, "not_wecom", "an upload was taken without a media_id")
+            return outcome
         # Rendered first and encoded last: no quote in a title can break the JSON.
         call = self._call(url).copy()
         call.prepare_body(json.dumps(message.to_json(), ensure_ascii=False).encode(), None)
-        return self._post(url, call)
+        return replace(self._post(url, call), media_id="")  # only an upload has one
 
     def _prepare(self, url: str) -> requests.PreparedRequest:
         """Return a call without its body: a bot's address is taken apart once, not each time."""
         headers = {"Content-Type": "application/json"}
         return requests.Request("POST", url, headers=headers).prepare()
 
-    def _post(self, url: str, call: requests.PreparedRequest) -> Outcome:
-        deadline = self._clock() + CALL_TIMEOUT
+    def _post(self, url: str, request: requests.PreparedRequest) -> Outcome:
         # By the adapter itself: of what a session adds (cookies, redirects) WeCom has none.
-        adapter = self._session.get_adapter(url)
-        try:
-            with adapter.send(
-                call, timeout=(CONNECT_TIMEOUT, READ_TIMEOUT), **self._surroundings(url)
-            ) as response:
-                reply = self._read(response, deadline)
-                return classify(response.status_code, reply, response.headers.get("Retry-After"))
-        except requests.RequestException as error:
-            return transport_failure(error)
+        adapter, timeout = self._session.get_adapter(url), (CONNECT_TIMEOUT, READ_TIMEOUT)
+        with deadline(self._timeout) as call:
+            try:
+                with adapter.send(request, timeout=timeout, **self._surroundings(url)) as response:
+                    reply = _read(response)
+                retry_after = response.headers.get("Retry-After")
+                outcome = classify(response.status_code, reply, retry_after)
+            except Exception as error:  # whatever an answer makes a library raise
+                outcome = transport_failure(error)
+        # What was read may end in the middle, and the error says only that the socket is shut.
+        return _LATE if call.is_cut and outcome.reason != "connect_timeout" else outcome
 
     def _look_around(self, url: str) -> Mapping[str, Any]:
         """Return the proxies and certificates that the environment asks for."""
-        return self._session.merge_environment_settings(url, {}, True, None, None)
+        found = self._session.merge_environment_settings(url, {}, True, None, None)
+        return {**found, "proxies": {}} if _is_loopback(url) else found
 
-    def _read(self, response: requests.Response, deadline: float) -> bytes:
-        """Read a reply that may be endless or trickle: at most _MAX_REPLY, until the deadline."""
-        reply = b""
-        for chunk in response.iter_content(4096):
-            reply += chunk
-            if len(reply) > _MAX_REPLY:
-                break
-            if self._clock() > deadline:
-                raise requests.Timeout
-        return reply
+
+def _read(response: requests.Response) -> bytes:
+    """Read a reply that may be endless: not much more than _MAX_REPLY."""
+    reply = b""
+    for chunk in response.iter_content(4096):
+        reply += chunk
+        if len(reply) > _MAX_REPLY:
+            break
+    return reply
 
 
 def upload_url(webhook: str) -> str:
@@ -118,59 +136,125 @@ def _part(message: Message) -> tuple[str, bytes, str]:
 def _session() -> requests.Session:
     session = requests.Session()
     # A retry inside the stack would neither be counted against the rate nor survive a restart.
-    adapter = HTTPAdapter(max_retries=0, pool_maxsize=64)
+    adapter = Adapter(max_retries=0, pool_maxsize=64)
     session.mount("https://", adapter)
     session.mount("http://", adapter)
     return session
 
 
 def classify(status: int, reply: bytes, retry_after: str | None = None) -> Outcome:
-    """Return what WeCom's answer means: by its errcode where there is one, else by the status."""
+    """Return what WeCom's answer means: by its errcode where there is one, else by the status.
+
+    Whatever the answer holds, the outcome can be stored and shown: its numbers are small, its
+    texts short and without control characters.
+    """
     try:
         answer = json.loads(reply)
-        errcode = int(answer["errcode"])
-    except (ValueError, TypeError, KeyError, RecursionError):
+    except (ValueError, RecursionError):
         return _without_errcode(status, retry_after)
-    detail = core_message(answer.get("errmsg"))
+    if not isinstance(answer, dict) or answer.get("errcode") is None:
+        return _without_errcode(status, retry_after)
+    errcode = _whole(answer["errcode"])
+    if errcode is None:
+        return Outcome(Verdict.RETRY, "not_wecom", f"HTTP {status} with an errcode that is none")
     verdict, reason = _POLICY.get(errcode, (Verdict.PARK, f"errcode_{errcode}"))
-    media_id = str(answer.get("media_id") or "")
-    return Outcome(verdict, reason, detail, errcode, media_id=media_id)
+    detail = core_message(answer.get("errmsg"))
+    return Outcome(verdict, reason, detail, errcode, media_id=_media_id(answer.get("media_id")))
+
+
+def _whole(errcode: object) -> int | None:
+    """Return an errcode, None where it is no whole number or more than any of WeCom's."""
+    if isinstance(errcode, str) and re.fullmatch(r"-?[0-9]{1,10}", errcode):
+        errcode = int(errcode)
+    if isinstance(errcode, bool) or not isinstance(errcode, int) or abs(errcode) > _MAX_ERRCODE:
+        return None
+    return errcode
+
+
+def _media_id(value: object) -> str:
+    is_good = isinstance(value, str) and re.fullmatch(rf"[!-~]{{1,{_MAX_MEDIA_ID}}}", value)
+    return str(value) if is_good else ""
 
 
 def _without_errcode(status: int, retry_after: str | None) -> Outcome:
     detail = f"HTTP {status} without an errcode"
-    if 400 <= status < 500 and status != 429:
+    if status in _WRONG_ADDRESS:
+        return Outcome(Verdict.STOP, "wrong_address", detail)
+    if status == 407:
+        return Outcome(Verdict.RETRY, "proxy", "the proxy asks for a name and password (HTTP 407)")
+    if 400 <= status < 500 and status not in _TRANSIENT:
         return Outcome(Verdict.PARK, f"http_{status}", detail)
     reason = "not_json" if status < 300 else f"http_{status}"
     return Outcome(Verdict.RETRY, reason, detail, retry_after=_seconds(retry_after))
 
 
 def _seconds(retry_after: str | None) -> float | None:
-    """Read a Retry-After header: seconds, or a date (RFC 9110, 10.2.3)."""
-    if retry_after is None:
-        return None
-    if re.fullmatch(r"\s*\d{1,9}\s*", retry_after):
-        return float(retry_after)
+    """Read a Retry-After header: seconds, or a date (RFC 9110, 10.2.3); None for an absurd one."""
+    text = (retry_after or "").strip()
     try:
-        return max(0.0, (parsedate_to_datetime(retry_after) - datetime.now(UTC)).total_seconds())
-    except (ValueError, TypeError):
+        if re.fullmatch(r"[0-9]{1,9}", text):
+            seconds = float(text)
+        else:
+            seconds = (parsedate_to_datetime(text) - datetime.now(UTC)).total_seconds()
+    except Exception:  # the parser raises errors of many kinds for a malformed date
         return None
+    return max(0.0, seconds) if seconds <= _MAX_RETRY_AFTER else None
 
 
 def core_message(errmsg: object) -> str:
     """Return an errmsg without its tail of hint, IP and address, which says nothing to a reader."""
-    return re.split(r",?\s*(?:hint:|from ip:|more info at)", str(errmsg or ""), maxsplit=1)[0][:200]
+    text = errmsg[: 2 * _MAX_DETAIL] if isinstance(errmsg, str) else ""
+    core = re.split(r",?\s*(?:hint:|from ip:|more info at)", text, maxsplit=1)[0][:_MAX_DETAIL]
+    # Control characters could not be stored (NUL) or would act in a log or on a terminal.
+    return re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]", " ", core)
 
 
-def transport_failure(error: requests.RequestException) -> Outcome:
+def transport_failure(error: Exception) -> Outcome:
     """Return the outcome of a call without an answer; the exception's text holds the key."""
-    kinds = (
-        (requests.exceptions.ConnectTimeout, "connect_timeout", "no connection in time"),
-        (requests.Timeout, "read_timeout", "no answer in time: it may have arrived all the same"),
-        (requests.exceptions.SSLError, "tls", "the TLS handshake failed"),
-        (requests.exceptions.ProxyError, "proxy", "the proxy refused"),
-    )
-    for kind, reason, detail in kinds:
-        if isinstance(error, kind):
-            return Outcome(Verdict.RETRY, reason, detail)
-    return Outcome(Verdict.RETRY, "connection", "the connection failed or broke")
+    # The robot's own address was checked at the start: an invalid one is the proxy's.
+    proxy = (exceptions.ProxyError, exceptions.InvalidURL, exceptions.InvalidSchema)
+    if isinstance(error, exceptions.ConnectTimeout):
+        return Outcome(Verdict.RETRY, "connect_timeout", "no connection in time")
+    if isinstance(error, exceptions.Timeout):
+        return _LATE
+    if isinstance(error, exceptions.SSLError):
+        return Outcome(Verdict.RETRY, "tls", "the TLS handshake failed")
+    if isinstance(error, proxy):
+        return Outcome(Verdict.RETRY, "proxy", "the proxy refused, or cannot be used")
+    if isinstance(error, OSError | urllib3.exceptions.HTTPError):
+        return Outcome(Verdict.RETRY, "connection", "the connection failed or broke")
+    return Outcome(Verdict.RETRY, "unreadable_answer", f"{type(error).__name__} at the answer")
+
+
+def proxy_problems(environ: Mapping[str, str], urls: list[str]) -> list[str]:
+    """Return for each variable that names a proxy for one of these addresses what is wrong with it.
+
+    The proxy's own address is not shown, because it may hold a password.
+    """
+    problems = {}
+    no_proxy = environ.get("no_proxy", environ.get("NO_PROXY", ""))
+    for url in urls:
+        if _is_loopback(url) or should_bypass_proxies(url, no_proxy):
+            continue
+        names = [f"{urlsplit(url).scheme}_proxy", "all_proxy"]
+        pairs = [(name if name in environ else name.upper()) for name in names]
+        variable = next((name for name in pairs if environ.get(name)), "")
+        scheme, found, _ = environ.get(variable, "").strip().lower().partition("://")
+        is_socks = scheme.startswith("socks")
+        if not found or scheme in ("http", "https") or (is_socks and find_spec("socks")):
+            continue
+        what = "a SOCKS proxy" if is_socks else "a proxy of an unknown kind"
+        extra = ", or pip install 'requests[socks]'" if is_socks else ""
+        problems[variable] = (
+            f"{variable} names {what}, which cannot be used: "
+            f"name an http:// proxy, or add WeCom's host to NO_PROXY{extra}"
+        )
+    return list(problems.values())
+
+
+def _is_loopback(url: str) -> bool:
+    host = urlsplit(url).hostname or ""
+    try:
+        return ip_address(host).is_loopback or ip_address(host).is_unspecified
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")

@@ -3,9 +3,11 @@
 import json
 import socket
 import struct
+from collections.abc import Iterable
 from contextlib import suppress
 from datetime import datetime
 from io import BytesIO
+from itertools import chain, repeat
 from threading import Thread
 from typing import Any
 from weakref import WeakSet
@@ -18,14 +20,13 @@ from werkzeug.test import run_wsgi_app
 
 from bridge.messages.html import to_html
 from bridge.model import Message
+from bridge.sandbox.faults import ANSWERS, ERRMSGS, PAUSE, RESET
 from bridge.sandbox.rules import MINUTE, SEND, UPLOAD, tail
-from bridge.sandbox.state import CUT, FAULTS, Call, Robot, Sandbox
+from bridge.sandbox.state import Call, Robot, Sandbox
 
-RETRY_AFTER = 5  # seconds, what the fault `429` asks for
+HANDLER = "sandbox.handler"  # where a request's environment holds the handler of its connection
 SHOWN = 100  # messages of one robot on the page
 ZONE = ZoneInfo("Asia/Shanghai")
-
-_Answer = tuple[str, int, dict[str, str]]  # body, HTTP status, headers
 
 
 def create_sandbox_app(sandbox: Sandbox) -> Flask:
@@ -33,11 +34,11 @@ def create_sandbox_app(sandbox: Sandbox) -> Flask:
     app = Flask(__name__, template_folder=".", static_folder=None)
 
     @app.post(SEND)
-    def send() -> _Answer:
+    def send() -> Response:
         return _answer(sandbox, sandbox.send(request.args.get("key", ""), request.get_data()))
 
     @app.post(UPLOAD)
-    def upload() -> _Answer:
+    def upload() -> Response:
         part = request.files.get("media")
         call, media_id = sandbox.upload(request.args.get("key", ""), part)
         created_at = str(int(call.at))
@@ -94,19 +95,15 @@ def _show(robot: Robot, call: Call) -> Markup:
     return Markup(to_html(Message(call.msgtype, body)))
 
 
-def _answer(sandbox: Sandbox, call: Call, **more: str) -> _Answer:
+def _answer(sandbox: Sandbox, call: Call, **more: str) -> Response:
+    request.environ[HANDLER].fault = call.fault
     sandbox.released.wait(MINUTE if call.fault == "hang" else sandbox.latency)
-    if status := FAULTS.get(call.fault):
-        headers = {"Retry-After": str(RETRY_AFTER)} if status == 429 else {}
-        html = {"Content-Type": "text/html; charset=utf-8"}
-        return f"<html><body><h1>{status}</h1></body></html>", status, html | headers
-    errcode, errmsg = call.errcode or 0, "ok"
-    if errcode:
-        errmsg = call.errmsg + tail(errcode, call.at)
-    elif call.fault == "warning":
-        errmsg = "ok. Warning: wrong json format. "
-    reply = {"errcode": errcode, "errmsg": errmsg, **({} if errcode else more)}
-    return json.dumps(reply), 200, {"Content-Type": "application/json"}
+    if call.errcode is None:
+        status, headers, body = ANSWERS.get(call.fault, ANSWERS["502"])
+        return Response(body, status, headers)
+    if call.errcode:
+        return jsonify(errcode=call.errcode, errmsg=call.errmsg + tail(call.errcode, call.at))
+    return jsonify(errcode=0, errmsg=ERRMSGS.get(call.fault, "ok"), **more)
 
 
 class _Handler(WSGIRequestHandler):
@@ -116,18 +113,34 @@ class _Handler(WSGIRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def run_wsgi(self) -> None:
-        environ = self.make_environ()
+        self.fault = ""
+        environ = self.make_environ() | {HANDLER: self}
         chunked = environ.get("wsgi.input_terminated")
         size = -1 if chunked else int(environ.get("CONTENT_LENGTH") or 0)
         # Read whole, so that the next request on this connection begins where it should.
         environ["wsgi.input"] = BytesIO(environ["wsgi.input"].read(size))
         parts, status, headers = run_wsgi_app(self.server.app, environ, buffered=True)
-        if status.startswith(str(CUT)):
-            self._reset()
-            return
-        # In one write: two would wake the other side twice.
         head = [f"HTTP/1.1 {status}", *(f"{name}: {value}" for name, value in headers), "", ""]
-        self.wfile.write("\r\n".join(head).encode() + b"".join(parts))
+        self._reply("\r\n".join(head).encode(), b"".join(parts))
+
+    def _reply(self, head: bytes, body: bytes) -> None:
+        if self.fault in RESET:
+            self._reset()
+        elif self.fault == "drip_head":
+            self._drip(map(bytes, zip(head)))
+        elif self.fault == "drip_body":
+            self._drip(chain([head], map(bytes, zip(body))))
+        elif self.fault == "continue":
+            self._drip(repeat(b"HTTP/1.1 100 Continue\r\n\r\n"))
+        else:
+            self.wfile.write(head + body)  # in one write: two would wake the other side twice
+
+    def _drip(self, pieces: Iterable[bytes]) -> None:
+        for piece in pieces:
+            self.wfile.write(piece)
+            if self.server.sandbox.released.wait(PAUSE):
+                break
+        self.close_connection = True
 
     def _reset(self) -> None:
         # Closing a socket that lingers for 0 s sends a reset in place of an orderly end.

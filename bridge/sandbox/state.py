@@ -1,4 +1,4 @@
-"""The sandbox's memory: its robots, what was said to them, and the faults they are to meet."""
+"""The sandbox's memory: its robots, the calls they got, and the faults set for their next calls."""
 
 import random
 import re
@@ -13,17 +13,11 @@ from typing import Any, Literal
 from werkzeug.datastructures import FileStorage
 
 from bridge.messages.html import pick
-from bridge.sandbox import rules
+from bridge.sandbox import faults, rules
 from bridge.sandbox.rules import MINUTE, SEND, UPLOAD, Reply
 
 KEPT = 100_000  # calls
-CUT = 444  # nginx's status for closing a connection without an answer
-# The HTTP status in place of a reply, 0 for none.
-FAULTS = {
-    "502": 502, "429": 429, "html": 200, "reset": CUT, "hang": CUT, "lost": CUT, "warning": 0
-}  # fmt: skip
-AFTERWARDS = ("lost", "warning")  # faults that come once WeCom has decided
-ERRMSGS = {
+_ERRMSGS = {
     -1: "system busy",
     45009: "api freq out of limit",
     45033: "api concurrent out of limit",
@@ -35,7 +29,7 @@ ERRMSGS = {
 
 @dataclass(frozen=True)
 class Call:
-    """One call as it came `at` epoch seconds, the fault it met or '', and WeCom's reply.
+    """One call `at` epoch seconds, its fault or '', and WeCom's reply.
 
     `errcode` is None where WeCom did not see the call; `errmsg` is without its tail.
     """
@@ -100,11 +94,11 @@ class Sandbox:
     def fault(self, key: str, fault: str | int, times: int = 1, always: bool = False) -> None:
         """Let the robot's next calls, or all of them from now on, meet a fault.
 
-        It is busy, 502, 429, reset, hang, lost, html, warning, or any errcode but 0. Raises
-        ValueError for anything else, and for a key that is not known.
+        It is busy, one of `faults.NAMES`, of which numbers are HTTP statuses, or any other number
+        but 0 as errcode. Raises ValueError for anything else, and for a key that is not known.
         """
         word = "-1" if fault == "busy" else str(fault)
-        if word not in FAULTS and not re.fullmatch(r"-?[1-9][0-9]{0,8}", word):
+        if word not in faults.NAMES and not re.fullmatch(r"-?[1-9][0-9]{0,8}", word):
             raise ValueError(f"unknown fault: {word}")
         with self._lock:
             robot = self._robot(key)
@@ -161,12 +155,12 @@ class Sandbox:
         reply: tuple[int | None, str]
         if key not in self.robots:
             reply = rules.UNKNOWN_KEY[path]
-        elif not fault or fault in AFTERWARDS:
+        elif not fault or fault in faults.ERRMSGS:
             reply = judged(robot, now)
-        elif fault in FAULTS:
+        elif fault in faults.NAMES:
             reply = None, fault
         else:
-            reply = int(fault), ERRMSGS.get(int(fault), "fault")
+            reply = int(fault), _ERRMSGS.get(int(fault), "fault")
         call = Call(now, key, path, pick(payload, "msgtype"), payload, fault, *reply)
         self.version += 1
         self.calls.append(call)

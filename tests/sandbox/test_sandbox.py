@@ -14,9 +14,10 @@ from urllib.parse import urlsplit
 import pytest
 import requests
 from click.testing import CliRunner
+from support import until
 
 from bridge.cli import commands
-from bridge.sandbox import MINUTE, RETRY_AFTER, SEND, UPLOAD, Sandbox, serve
+from bridge.sandbox import MINUTE, RETRY_AFTER, SEND, UPLOAD, Sandbox, serve, server
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(32)
 JPG = b"\xff\xd8\xff" + bytes(32)
@@ -247,7 +248,7 @@ def test_a_query_of_other_bytes_than_ascii_is_an_unknown_key(client: Client) -> 
     with socket.create_connection((place.hostname, place.port), timeout=30) as connection:
         head = b"POST %s?key=\xff HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}"
         connection.sendall(head % SEND.encode())
-        assert b'"errcode": 93000' in connection.recv(4096)
+        assert b'"errcode":93000' in connection.recv(4096)
 
 
 def test_without_keys_every_key_is_a_robot_unless_it_begins_with_unknown() -> None:
@@ -409,7 +410,11 @@ def test_an_errcode_can_be_injected_once(
     assert len(sandbox.messages(KEY)) == 1
 
 
-@pytest.mark.parametrize(("fault", "status"), [("502", 502), ("429", 429), ("html", 200)])
+@pytest.mark.parametrize(
+    ("fault", "status"),
+    [("html", 200), ("429", 429), ("502", 502), ("403", 403), ("404", 404), ("407", 407),
+     ("408", 408), ("425", 425)],
+)  # fmt: skip
 def test_a_proxy_can_answer_in_html_in_place_of_wecom(
     client: Client, sandbox: Sandbox, fault: str, status: int
 ) -> None:
@@ -470,6 +475,81 @@ def test_a_message_can_be_taken_with_a_warning(client: Client, sandbox: Sandbox)
     sandbox.fault(KEY, "warning")
     assert client.send() == {"errcode": 0, "errmsg": "ok. Warning: wrong json format. "}
     assert len(sandbox.messages()) == 1
+
+
+@pytest.mark.parametrize(("fault", "errmsg"), [("ok_nul", "ok\0"), ("ok_surrogate", "ok\ud800")])
+def test_a_message_can_be_taken_with_an_errmsg_that_no_database_stores(
+    client: Client, sandbox: Sandbox, fault: str, errmsg: str
+) -> None:
+    sandbox.fault(KEY, fault)
+    assert client.send() == {"errcode": 0, "errmsg": errmsg}
+    assert len(sandbox.messages()) == 1
+
+
+@pytest.mark.parametrize(
+    ("fault", "answer"),
+    [
+        ("errcode_large", '{"errcode": 99999999999999999999, "errmsg": "ok"}'),
+        ("errcode_infinite", '{"errcode": 1e999, "errmsg": "ok"}'),
+        ("errcode_fraction", '{"errcode": 0.9, "errmsg": "ok"}'),
+        ("errcode_false", '{"errcode": false, "errmsg": "ok"}'),
+        ("errcode_text", '{"errcode": "ok", "errmsg": "ok"}'),
+        ("errmsg_nul", '{"errcode": 40058, "errmsg": "\\u0000 invalid"}'),
+        ("errmsg_surrogate", '{"errcode": -1, "errmsg": "\\ud800 busy"}'),
+        ("huge", "x" * (4 << 20)),
+    ],
+)
+def test_an_answer_can_be_none_that_wecom_would_give(
+    client: Client, sandbox: Sandbox, fault: str, answer: str
+) -> None:
+    sandbox.fault(KEY, fault)
+    response = client.post(SEND, json={"msgtype": "text", "text": {"content": "hi"}})
+    assert (response.status_code, response.text) == (200, answer)
+    assert sandbox.messages() == []
+    assert client.send()["errcode"] == 0
+
+
+@pytest.mark.parametrize("fault", ["retry_after_far", "retry_after_absurd", "retry_after_large"])
+def test_a_retry_after_can_be_absurd(client: Client, sandbox: Sandbox, fault: str) -> None:
+    sandbox.fault(KEY, fault)
+    response = client.post(SEND, json={})
+    assert response.status_code in (429, 503)
+    assert "99" in response.headers["Retry-After"]
+
+
+@pytest.mark.parametrize(
+    ("fault", "begin"),
+    [
+        ("drip_head", b"HTTP/1.1 502"),
+        ("drip_body", b"<htm"),
+        ("continue", b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 100 Continue\r\n\r\n"),
+    ],
+)
+def test_a_reply_can_come_piece_by_piece(
+    client: Client, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, fault: str, begin: bytes
+) -> None:
+    monkeypatch.setattr(server, "PAUSE", 0.001)
+    sandbox.fault(KEY, fault)
+    place = urlsplit(client.url)
+    with socket.create_connection((place.hostname, place.port), timeout=30) as connection:
+        connection.sendall(f"POST {SEND}?key={KEY} HTTP/1.1\r\nContent-Length: 0\r\n\r\n".encode())
+        read, pieces = b"", 0
+        while begin not in read:
+            piece = connection.recv(4096)
+            assert piece
+            read, pieces = read + piece, pieces + 1
+    assert pieces > 1
+    assert sandbox.messages() == []
+
+
+def test_closing_the_sandbox_ends_a_reply_that_drips(sandbox: Sandbox) -> None:
+    sandbox.fault(KEY, "drip_head")
+    serving = serve(sandbox)
+    with (client := Client(serving.url)).http, ThreadPoolExecutor() as pool:
+        dripping = pool.submit(client.send)
+        until(lambda: len(sandbox.calls) == 1)
+        serving.close()
+        assert isinstance(dripping.exception(timeout=4), requests.ConnectionError)
 
 
 def test_faults_are_met_in_order_also_by_uploads_and_can_be_cleared(
@@ -659,7 +739,7 @@ def test_a_client_that_asks_for_it_is_told_to_go_on_and_disconnected(client: Cli
         assert connection.recv(4096).startswith(b"HTTP/1.1 100 ")
         connection.sendall(body)
         with connection.makefile("rb") as answer:
-            assert b'"errcode": 0' in answer.read()  # to the end of the connection
+            assert b'"errcode":0' in answer.read()  # to the end of the connection
 
 
 def test_a_port_in_use_is_an_os_error_and_one_line_for_the_command(client: Client) -> None:

@@ -1,0 +1,46 @@
+"""The faults by which a robot's calls can fail, beside any errcode; pure."""
+
+import json
+from collections.abc import Mapping
+
+Answer = tuple[int, Mapping[str, str], str]  # HTTP status, headers, body
+
+RETRY_AFTER = 5  # seconds, what the fault `429` asks for
+_HTML = {"Content-Type": "text/html; charset=utf-8"}
+_JSON = {"Content-Type": "application/json"}
+
+
+def _html(status: int, **headers: str) -> Answer:
+    more = {name.replace("_", "-"): value for name, value in headers.items()}
+    return status, _HTML | more, f"<html><body><h1>{status}</h1></body></html>"
+
+
+# What something between the bridge and WeCom answers, which does not see the message then.
+ANSWERS: Mapping[str, Answer] = {
+    "html": _html(200),
+    "429": _html(429, Retry_After=str(RETRY_AFTER)),
+    **{str(status): _html(status) for status in (400, 403, 404, 407, 408, 425, 500, 502, 503)},
+    "huge": (200, _HTML, "x" * (4 << 20)),
+    "errcode_large": (200, _JSON, '{"errcode": 99999999999999999999, "errmsg": "ok"}'),
+    "errcode_infinite": (200, _JSON, '{"errcode": 1e999, "errmsg": "ok"}'),
+    "errcode_fraction": (200, _JSON, '{"errcode": 0.9, "errmsg": "ok"}'),
+    "errcode_false": (200, _JSON, '{"errcode": false, "errmsg": "ok"}'),
+    "errcode_text": (200, _JSON, '{"errcode": "ok", "errmsg": "ok"}'),
+    "errmsg_nul": (200, _JSON, json.dumps({"errcode": 40058, "errmsg": "\0 invalid"})),
+    "errmsg_surrogate": (200, _JSON, json.dumps({"errcode": -1, "errmsg": "\ud800 busy"})),
+    "errmsg_long": (200, _JSON, json.dumps({"errcode": -1, "errmsg": " " * 60_000})),
+    "retry_after_far": _html(503, Retry_After="Fri, 31 Dec 9999 23:59:59 GMT"),
+    "retry_after_absurd": _html(503, Retry_After="Wed, 21 Oct 99999999999 07:28:00 GMT"),
+    "retry_after_large": _html(429, Retry_After="9" * 30),
+}
+# WeCom decides about the message, and a message that it accepts gets this errmsg, '' for no reply.
+ERRMSGS = {
+    "lost": "",
+    "warning": "ok. Warning: wrong json format. ",
+    "ok_nul": "ok\0",
+    "ok_surrogate": "ok\ud800",
+}
+RESET = ("reset", "hang", "lost")  # the connection ends without a reply
+PAUSE = 1.0  # seconds between two bytes that drip, and between two `100 Continue`
+
+NAMES = {*ANSWERS, *ERRMSGS, *RESET, "drip_head", "drip_body", "continue"}
