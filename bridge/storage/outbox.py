@@ -68,8 +68,11 @@ class Outbox:
         self.accepted_at = float("-inf")  # monotonic s: when events last arrived
 
     def open(self) -> None:
-        """Bring the schema up to date and enter the bots now, not with the first event."""
-        self.database.write(lambda connection: None)
+        """Bring the schema up to date and enter the bots now, not with the first event.
+
+        Raises StorageError where that, or anything else, cannot be written.
+        """
+        self.database.open()
 
     def accept(
         self, events: Sequence[tuple[Event, Sequence[Target]]], named: Sequence[str] = ()
