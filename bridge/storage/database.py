@@ -47,15 +47,10 @@ class Database:
         self._clock_ahead = time.time() - time.monotonic()
 
     def open(self, wait: float = WAIT) -> None:
-        """Bring the schema up to date and write something; raises StorageError.
-
-        Leaves no connection behind, so that the process may fork.
-        """
-        try:
-            self._writer.write_batch(_run_each, [schema.write_trial], wait)
-        finally:
-            self._writer.disconnect()
-            self._close_readers()
+        """Bring the schema up to date and write something; see `Outbox.open`."""
+        self._writer.write_batch(_run_each, [schema.write_trial], wait)
+        self._writer.disconnect()
+        self._close_readers()
 
     def check(self) -> None:
         """Raise StorageError unless something can be written.

@@ -4,13 +4,13 @@ SQL is written once: a value as `:name`, a list as `IN :names`.
 """
 
 import json
-import os
 import re
 import sqlite3
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import cache
+from pathlib import Path
 from typing import Any, Protocol
 
 BUSY_TIMEOUT = 4.0  # seconds that SQLite waits for another process's commit
@@ -36,7 +36,7 @@ class Connection:
         self.is_postgres = is_postgres(url)
         self.clock_ahead = 0.0  # epoch s by PostgreSQL's clock, less this machine's monotonic s
         self._asked_at = float("-inf")
-        self._files: tuple[str, ...] = ()
+        self._files: tuple[Path, ...] = ()
         if self.is_postgres:
             from bridge.storage import postgres
 
@@ -44,7 +44,7 @@ class Connection:
         else:
             path = url.removeprefix("sqlite:///")
             self.driver = _sqlite(path)
-            self._files = (path, f"{os.path.realpath(path)}-wal")
+            self._files = (Path(path), Path(f"{Path(path).resolve()}-wal"))
         self._identity = self._identify()
         self._busy_timeout = int(1000 * BUSY_TIMEOUT)
 
@@ -122,7 +122,7 @@ class Connection:
         found = []
         for path in self._files:
             with suppress(OSError):
-                status = os.stat(path)
+                status = path.stat()
                 found.append((status.st_dev, status.st_ino))
         return found
 

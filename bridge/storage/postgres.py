@@ -1,4 +1,4 @@
-"""Connections to PostgreSQL, also through a pooler in transaction mode, none of which waits long."""
+"""Connections to PostgreSQL, or to a pooler before it, that wait no longer than they are to."""
 
 import time
 from collections.abc import Generator

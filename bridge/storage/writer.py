@@ -9,7 +9,6 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
 from itertools import islice
 from typing import Any, TypeVar
 
@@ -61,7 +60,7 @@ class Writer:
         self._is_alive = is_alive
         self._driver_error = driver_error
         self._connection: Connection | None = None
-        self._connecting: Future[Connection] | None = None
+        self._connecting: _Connecting | None = None
         self._lock = threading.Lock()
         self._queue: deque[_Queued] = deque()
         self._has_leader = False
@@ -70,7 +69,9 @@ class Writer:
         # How the last transaction ended, and when (monotonic s).
         self.last_error, self.ended_at = "", float("-inf")
 
-    def write_batch(self, batch: Batch[S, T], items: Sequence[S], wait: float = WAIT) -> Sequence[T]:
+    def write_batch(
+        self, batch: Batch[S, T], items: Sequence[S], wait: float = WAIT
+    ) -> Sequence[T]:
         """Return `batch(connection, items)`, once it is on disk.
 
         What several callers write by the same `batch` at the same time is one call of it, with
@@ -112,9 +113,6 @@ class Writer:
 
     def disconnect(self) -> None:
         """Close the connection; the next write makes a new one."""
-        if self._connecting:
-            self._connecting.add_done_callback(lambda made: made.exception() or made.result().close())
-            self._connecting = None
         if self._connection:
             self._connection.close()
             self._connection = None
@@ -156,8 +154,7 @@ class Writer:
                 queued.error = None
             self.last_error, self.ended_at = "", time.monotonic()
         except BaseException as error:
-            if self._connection:
-                self.disconnect()
+            self.disconnect()
             if not isinstance(error, Exception):
                 raise
             if running and len(writes) > 1:
@@ -181,29 +178,33 @@ class Writer:
             if self._is_alive(self._connection):
                 return self._connection
         self._connection = None
-        if not self._connecting:
-            self._connecting = Future()
-            work = (self._connecting, self._connect)
-            threading.Thread(target=_fulfil, args=work, name="connect", daemon=True).start()
-        making = self._connecting
-        try:
-            self._connection = making.result(max(leader.left, 0))
-        except TimeoutError:
-            if not making.done():
-                raise StorageError("no connection in time") from None
-            raise
-        finally:
-            if making.done():
-                self._connecting = None
+        making = self._connecting = self._connecting or _Connecting(self._connect)
+        making.join(max(leader.left, 0.0))
+        if making.is_alive():
+            raise StorageError("no connection in time")
+        self._connecting = None
+        if not making.made:
+            raise making.error
+        self._connection = making.made
         self._connection.limit(leader.left)
         return self._connection
 
 
-def _fulfil(promise: Future[T], make: Callable[[], T]) -> None:
-    try:
-        promise.set_result(make())
-    except BaseException as error:
-        promise.set_exception(error)
+class _Connecting(threading.Thread):
+    """Makes a connection."""
+
+    def __init__(self, connect: Callable[[], Connection]) -> None:
+        super().__init__(name="connect", daemon=True)
+        self._connect = connect
+        self.made: Connection | None = None
+        self.error: BaseException = StorageError("the connection was interrupted")  # by a fork
+        self.start()
+
+    def run(self) -> None:
+        try:
+            self.made = self._connect()
+        except BaseException as error:
+            self.error = error
 
 
 def _by_batch(writes: Sequence[_Queued]) -> dict[Batch[Any, Any], list[_Queued]]:
