@@ -63,18 +63,7 @@ def create_ops_app(bridge: Bridge, throttle: Throttle | None = None, *, dispatch
     app.wsgi_app = _MergeSlashes(app.wsgi_app)  # type: ignore[method-assign]
     app.extensions["bridge"] = bridge
     app.register_error_handler(HTTPException, _as_json)
-    dispatcher = bridge.dispatcher if dispatches else None
-    throttle = throttle or Throttle()
-    app.register_blueprint(
-        create_ops(
-            bridge.settings.admin_password,
-            throttle,
-            bridge.queries,
-            dispatcher,
-            bridge.renderer,
-            bridge.clock,
-        )
-    )
+    app.register_blueprint(create_ops(bridge, throttle or Throttle(), dispatches=dispatches))
     return app
 
 

@@ -2,7 +2,7 @@
 
 import hmac
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 from flask import Blueprint, Response, abort, request
 from flask.typing import ResponseReturnValue
@@ -10,26 +10,15 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 
 from bridge import metrics
 from bridge.console.throttle import Throttle
-from bridge.delivery.dispatcher import Dispatcher
 from bridge.errors import StorageError
-from bridge.messages.renderer import Renderer
-from bridge.model import LATE, Secret
-from bridge.storage.queries import Queries
+from bridge.model import LATE
+from bridge.wiring import Bridge
 
 
-def create_ops(
-    password: Secret | None,
-    throttle: Throttle,
-    history: Queries,
-    dispatcher: Dispatcher | None,
-    renderer: Renderer,
-    clock: Callable[[], float],
-) -> Blueprint:
-    """Return `/healthz`, `/readyz` and, behind the admin password, `/metrics`.
-
-    `dispatcher` is None where other processes dispatch.
-    """
+def create_ops(bridge: Bridge, throttle: Throttle, *, dispatches: bool) -> Blueprint:
+    """Return `/healthz`, `/readyz` and, behind the admin password, `/metrics`."""
     ops = Blueprint("ops", __name__)
+    password, clock = bridge.settings.admin_password, bridge.clock
 
     @ops.get("/healthz", strict_slashes=False)
     def healthz() -> ResponseReturnValue:
@@ -39,7 +28,8 @@ def create_ops(
     def readyz() -> ResponseReturnValue:
         wrong, pending, age = [], None, None
         try:
-            health = history.health()
+            bridge.outbox.check()
+            health = bridge.queries.health()
             pending = health.pending
             age = max(0.0, round(clock() - health.oldest, 1)) if health.oldest else 0.0
             if age > LATE:
@@ -47,9 +37,9 @@ def create_ops(
             wrong += [f"bot {name} is stopped: {why}" for name, why in health.stopped.items()]
         except StorageError as error:
             wrong.append(f"database: {error}")
-        if dispatcher and not dispatcher.alive:
+        if dispatches and not bridge.dispatcher.alive:
             wrong.append("the dispatcher does not run: start the bridge by gunicorn.conf.py")
-        wrong += [f"template {problem}" for problem in renderer.problems]
+        wrong += [f"template {problem}" for problem in bridge.renderer.problems]
         body = {"pending": pending, "oldest_pending_seconds": age, "problems": wrong}
         return {"status": "not ready" if wrong else "ready", **body}, 503 if wrong else 200
 
@@ -66,24 +56,27 @@ def create_ops(
         if not hmac.compare_digest(given.encode(), password.reveal().encode()):
             return asked
         throttle.forget(request.remote_addr or "")
-        text = metrics.exposition(_now(history, renderer, clock()))
+        text = metrics.exposition(_now(bridge))
         return Response(text, content_type="text/plain; version=0.0.4; charset=utf-8")
 
     return ops
 
 
-def _now(history: Queries, renderer: Renderer, now: float) -> Iterator[Metric]:
+def _now(bridge: Bridge) -> Iterator[Metric]:
     """Yield the metrics that are read from the store, the same whichever worker is asked."""
-    yield GaugeMetricFamily("bridge_template_errors", "Broken templates.", len(renderer.problems))
+    broken = len(bridge.renderer.problems)
+    yield GaugeMetricFamily("bridge_template_errors", "Broken templates.", broken)
     build = GaugeMetricFamily("bridge_build_info", "The bridge's version.", labels=["version"])
     build.add_metric([metrics.build()], 1)
     yield build
+    now, text = bridge.clock(), "Whether the database can be read and written."
     try:
-        health, bots = history.health(), history.bots(now)
+        bridge.outbox.check()
+        health, bots = bridge.queries.health(), bridge.queries.bots(now)
     except StorageError:
-        yield GaugeMetricFamily("bridge_database_up", "Whether the database answers.", 0)
+        yield GaugeMetricFamily("bridge_database_up", text, 0)
         return
-    yield GaugeMetricFamily("bridge_database_up", "Whether the database answers.", 1)
+    yield GaugeMetricFamily("bridge_database_up", text, 1)
     age = max(0.0, now - health.oldest) if health.oldest else 0.0
     yield GaugeMetricFamily("bridge_oldest_pending_seconds", "Age of the oldest that waits.", age)
     waiting = GaugeMetricFamily("bridge_pending_deliveries", "What waits.", labels=["bot"])

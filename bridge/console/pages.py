@@ -137,7 +137,7 @@ def find_problems(bridge: Bridge, bots: Sequence[BotLine], now: float) -> Iterat
             _("See its bot's state."),
             url_for("console.events", state="pending"),
         )
-    unsent = bridge.queries.unsent(now - DAY)
+    unsent = bridge.queries.unsent_counts(now - DAY)
     if count := unsent.get("parked"):
         yield Problem(
             _("WeCom refused deliveries in the last 24 hours: %(count)s.", count=count),

@@ -10,21 +10,24 @@ from typing import TypeVar
 
 from bridge.errors import StorageError
 from bridge.storage import schema
-from bridge.storage.driver import Connection, driver_error, is_postgres, one_line
-from bridge.storage.writer import Batch, Job, Writer
+from bridge.storage.driver import MOVED, Connection, driver_error, is_postgres, one_line
+from bridge.storage.writer import WAIT, Batch, Job, Writer
 
 S = TypeVar("S")
 T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
-CLOCK_EVERY = 60.0  # seconds between two looks at PostgreSQL's clock
+ANSWER = 8.0  # seconds in which PostgreSQL must have done a transaction, or what one reader asks
+UPGRADE = 600.0  # the same for bringing the schema up to date
+TRIAL_EVERY = 5.0  # seconds for which the last transaction says whether one is possible
+TRIAL_WAIT = 5.0  # seconds that a health check waits for one
 IDLE_READERS = 4  # connections that are kept for the next reads
 CHANNEL = "bridge"  # of PostgreSQL's NOTIFY
 
 
 class Database:
-    """SQLite or PostgreSQL; `prepare` runs once, right after the schema is up to date.
+    """SQLite or PostgreSQL; `prepare` runs right after the schema has been brought up to date.
 
     It returns lines for the log, which are written once its transaction is committed.
     `wakeup` is set when deliveries may have become due: by this process, or over PostgreSQL's
@@ -39,14 +42,30 @@ class Database:
         self._prepare = prepare
         self._prepared = False
         self._closed = False
-        self._writer = Writer(self._connect_to_write, self._driver_error)
+        self._writer = Writer(self._connect_to_write, self._can_write, self._driver_error)
         self._readers: deque[Connection] = deque()
-        self._clock_ahead = 0.0
-        self._clock_read_at = float("-inf")
+        self._clock_ahead = time.time() - time.monotonic()
+
+    def open(self, wait: float = WAIT) -> None:
+        """Bring the schema up to date and write something; see `Outbox.open`."""
+        self._writer.write_batch(_run_each, [schema.write_trial], wait)
+        self._writer.disconnect()
+        self._close_readers()
+
+    def check(self) -> None:
+        """Raise StorageError unless something can be written.
+
+        By the last transaction, and where there was none for a while by one for the purpose.
+        """
+        if time.monotonic() - self._writer.ended_at > TRIAL_EVERY:
+            self._writer.write_batch(_run_each, [schema.write_trial], TRIAL_WAIT)
+        elif self._writer.last_error:
+            raise StorageError(self._writer.last_error)
 
     def write(self, job: Job[T]) -> T:
         """Run a job in a transaction; see `Writer.write_batch`. Raises StorageError."""
-        return self._writer.write(job)
+        [result] = self._writer.write_batch(_run_each, [job])
+        return result
 
     def write_batch(self, batch: Batch[S, T], items: Sequence[S]) -> Sequence[T]:
         """Write items together with those of other callers; see `Writer.write_batch`."""
@@ -60,28 +79,40 @@ class Database:
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """Give a connection for reading; raises StorageError."""
-        if not self._prepared:
+        connection = self._idle_reader()
+        if not connection and not self._prepared:
             self.write(lambda connection: None)
-        with self._reading() as connection:
-            yield connection
+        try:
+            connection = connection or Connection(self._url)
+            try:
+                connection.limit(ANSWER)
+                yield connection
+            except BaseException:
+                connection.close()
+                raise
+        except self._driver_error as error:
+            raise StorageError(one_line(error)) from None
+        if len(self._readers) < IDLE_READERS and not self._closed:
+            self._readers.append(connection)
+        else:
+            connection.close()
 
     def time(self) -> float:
         """Return the epoch time by the database's clock: leases are between machines."""
-        if self.is_postgres and time.monotonic() > self._clock_read_at + CLOCK_EVERY:
-            with suppress(StorageError), self._reading() as connection:
-                began = time.time()
-                [row] = connection.execute("SELECT extract(epoch FROM clock_timestamp()) AS now")
-                self._clock_ahead = float(row["now"]) - (began + time.time()) / 2
-                self._clock_read_at = time.monotonic()
-        return time.time() + self._clock_ahead
+        return time.monotonic() + self._clock_ahead if self.is_postgres else time.time()
 
     def listen(self, stopping: threading.Event) -> None:
         """Set `wakeup` whenever any process has stored deliveries, until `stopping`.
 
-        PostgreSQL only: SQLite's processes look once a second. Raises what the driver raises.
+        PostgreSQL only: SQLite's processes look once a second, and so do those behind a pooler.
+        Raises what the driver raises.
         """
         connection = Connection(self._url)
         try:
+            if connection.driver.is_pooled:
+                log.info("PostgreSQL is behind a pooler: new deliveries are looked for each second")
+                stopping.wait()
+                return
             connection.execute(f"LISTEN {CHANNEL}")
             self.wakeup.set()
             while not stopping.is_set():
@@ -94,45 +125,53 @@ class Database:
         """Finish the writes under way, and close every connection."""
         self._closed = True
         self._writer.close()
-        while self._readers:
-            self._readers.pop().close()
+        self._close_readers()
 
     def _connect_to_write(self) -> Connection:
         connection = Connection(self._url)
         try:
-            if not self._prepared:
-                schema.upgrade(connection)
-                connection.begin()
-                lines = self._prepare(connection)
-                connection.commit()
-                for line in lines:
-                    log.info("%s", line)
-                self._prepared = True
+            connection.limit(UPGRADE)
+            schema.upgrade(connection)
+            connection.begin()
+            lines = self._prepare(connection)
+            connection.commit()
         except BaseException:
             connection.close()
             raise
+        for line in lines:
+            log.info("%s", line)
+        self._prepared = True
+        self._is_alive(connection)
         return connection
 
-    @contextmanager
-    def _reading(self) -> Iterator[Connection]:
-        try:
-            connection = self._reader()
-            try:
-                yield connection
-            except BaseException:
-                connection.close()
-                raise
-        except self._driver_error as error:
-            raise StorageError(one_line(error)) from None
-        if len(self._readers) < IDLE_READERS and not self._closed:
-            self._readers.append(connection)
-        else:
-            connection.close()
+    def _can_write(self, connection: Connection) -> bool:
+        # SQLite's files are looked at after each commit, which is what counts.
+        return not self.is_postgres or self._is_alive(connection)
 
-    def _reader(self) -> Connection:
+    def _is_alive(self, connection: Connection) -> bool:
+        """Tell whether a connection can be used for a transaction; note the database's clock."""
+        if connection.is_alive():
+            self._clock_ahead = connection.clock_ahead
+            return True
+        if self._prepared and not self.is_postgres:
+            log.error("%s; what is at its place now is used", MOVED)
+        self._prepared = False
+        return False
+
+    def _idle_reader(self) -> Connection | None:
         with suppress(IndexError):
             while True:
                 connection = self._readers.pop()
-                if connection.is_alive():
+                connection.limit(ANSWER)
+                if self._is_alive(connection):
                     return connection
-        return Connection(self._url)
+        return None
+
+    def _close_readers(self) -> None:
+        with suppress(IndexError):
+            while True:
+                self._readers.pop().close()
+
+
+def _run_each(connection: Connection, jobs: Sequence[Job[T]]) -> Sequence[T]:
+    return [job(connection) for job in jobs]

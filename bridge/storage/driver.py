@@ -10,13 +10,13 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import cache
+from pathlib import Path
 from typing import Any, Protocol
 
 BUSY_TIMEOUT = 4.0  # seconds that SQLite waits for another process's commit
 FRESH = 1.0  # seconds for which a connection to PostgreSQL is assumed to be still alive
+MOVED = "the database's file was removed or replaced"
 ROWS = 16  # that one statement inserts
-# What libpq gets beyond the URL: a server that is gone must not be waited for without end.
-_GONE = {"connect_timeout": 4, "keepalives_idle": 10, "tcp_user_timeout": 8_000}
 
 _LIST = re.compile(r"\bIN :(\w+)")
 _VALUE = re.compile(r"(?<!:):(\w+)")
@@ -34,8 +34,29 @@ class Connection:
 
     def __init__(self, url: str) -> None:
         self.is_postgres = is_postgres(url)
-        self.driver: Any = _postgres(url) if self.is_postgres else _sqlite(url)
-        self._used_at = time.monotonic()
+        self.clock_ahead = 0.0  # epoch s by PostgreSQL's clock, less this machine's monotonic s
+        self._asked_at = float("-inf")
+        self._files: tuple[Path, ...] = ()
+        if self.is_postgres:
+            from bridge.storage import postgres
+
+            self.driver: Any = postgres.connect(url)
+        else:
+            path = url.removeprefix("sqlite:///")
+            self.driver = _sqlite(path)
+            self._files = (Path(path), Path(f"{Path(path).resolve()}-wal"))
+        self._identity = self._identify()
+        self._busy_timeout = int(1000 * BUSY_TIMEOUT)
+
+    def limit(self, seconds: float) -> None:
+        """Bound the waiting: for SQLite's lock, or until PostgreSQL has answered everything."""
+        if self.is_postgres:
+            self.driver.deadline = time.monotonic() + seconds
+            return
+        timeout = int(1000 * max(0.0, min(seconds, BUSY_TIMEOUT)))
+        if timeout != self._busy_timeout:
+            self.driver.execute(f"PRAGMA busy_timeout = {timeout}")
+            self._busy_timeout = timeout
 
     def execute(self, sql: str, values: Mapping[str, Any] | None = None) -> list[Row]:
         """Run a statement and return its rows, none where it has no result."""
@@ -67,20 +88,43 @@ class Connection:
         self.driver.execute("BEGIN" if self.is_postgres else "BEGIN IMMEDIATE")
 
     def commit(self) -> None:
-        """Commit; when this returns, what was written since `begin` is on disk."""
+        """Commit; when this returns, what was written since `begin` is on disk.
+
+        Raises an error of the driver where it is on disk, but in a file that nobody will find.
+        """
         self.driver.execute("COMMIT")
-        self._used_at = time.monotonic()
+        if self._identify() != self._identity:
+            raise sqlite3.OperationalError(MOVED)
 
     def is_alive(self) -> bool:
-        """Tell whether the server is still at the other end; if not, the connection is closed."""
-        if self.is_postgres and time.monotonic() - self._used_at > FRESH:
+        """Tell whether this is still the way to the database; if not, it is closed.
+
+        Once in FRESH seconds PostgreSQL is asked, and its clock is read.
+        """
+        alive = self._identify() == self._identity
+        if self.is_postgres and time.monotonic() - self._asked_at > FRESH:
             try:
-                self.driver.execute("SELECT 1")
+                self.clock_ahead = self._ask_clock()
             except Exception:  # of whatever kind: a new connection says what is wrong
-                self.close()
-                return False
-        self._used_at = time.monotonic()
-        return True
+                alive = False
+        if not alive:
+            self.close()
+        return alive
+
+    def _ask_clock(self) -> float:
+        began = time.monotonic()
+        [row] = self.execute("SELECT extract(epoch FROM clock_timestamp()) AS now")
+        self._asked_at = time.monotonic()
+        return float(row["now"]) - (began + self._asked_at) / 2
+
+    def _identify(self) -> list[tuple[int, int]]:
+        """Return which files SQLite's paths lead to; an open one that was removed works on."""
+        found = []
+        for path in self._files:
+            with suppress(OSError):
+                status = path.stat()
+                found.append((status.st_dev, status.st_ino))
+        return found
 
     def close(self) -> None:
         """Close it; what was not committed is undone."""
@@ -129,10 +173,10 @@ def _insertion(table: str, columns: tuple[str, ...], rows: int, mark: str) -> st
     return f"INSERT INTO {table} ({', '.join(columns)}) VALUES {', '.join([row] * rows)}"
 
 
-def _sqlite(url: str) -> sqlite3.Connection:
+def _sqlite(path: str) -> sqlite3.Connection:
     # Transactions begin where `begin` says, and each connection is one thread's at a time.
     connection = sqlite3.connect(
-        url.removeprefix("sqlite:///"),
+        path,
         timeout=BUSY_TIMEOUT,
         isolation_level=None,
         check_same_thread=False,
@@ -143,6 +187,7 @@ def _sqlite(url: str) -> sqlite3.Connection:
         # FULL: a commit returns when it is on disk, which is what a 200 promises.
         for pragma in ("synchronous=FULL", "foreign_keys=ON"):
             connection.execute(f"PRAGMA {pragma}")
+        connection.execute("SELECT 1 FROM sqlite_master").fetchall()  # opens the log's file
     except sqlite3.Error:  # locked, or not a database at all
         connection.close()
         raise
@@ -161,13 +206,3 @@ def _use_wal(connection: sqlite3.Connection) -> None:
             if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
                 raise
             time.sleep(0.02)
-
-
-def _postgres(url: str) -> Any:
-    import psycopg
-    from psycopg.conninfo import conninfo_to_dict
-    from psycopg.rows import dict_row
-
-    options: dict[str, Any] = {**_GONE, **conninfo_to_dict(url)}
-    # No prepared statements: a pooler in transaction mode gives each transaction another session.
-    return psycopg.connect(**options, autocommit=True, row_factory=dict_row, prepare_threshold=None)

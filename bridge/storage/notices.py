@@ -10,25 +10,11 @@ from typing import Any
 
 from bridge.model import Event, Outcome, Target
 from bridge.storage.driver import Connection, Row
+from bridge.storage.statements import SQL
 from bridge.storage.tables import add_event, event_row, update_bot
 
 HOURLY = 3600.0  # seconds between two notices of one kind about one bot
 STOPPED, EXPIRED = "botStopped", "expired"  # the events' types
-
-# is_overdue: whether a pending delivery is too old, or a notice about expired ones is due.
-_IS_OVERDUE = """
-    SELECT 1 FROM deliveries WHERE state = 'pending' AND expires_at <= :now
-    UNION ALL SELECT 1 FROM bots WHERE expired_count > 0 AND expiry_notice_at <= :before
-    LIMIT 1"""
-# expire: settle the pending deliveries that are too old, and return them.
-_EXPIRE = """
-    UPDATE deliveries SET state = 'expired', reason = 'too_old', settled_at = :now
-    WHERE state = 'pending' AND expires_at <= :now RETURNING bot, event_id"""
-# own_notices: how many of these events are themselves notices about expired deliveries.
-_OWN_NOTICES = f"SELECT count(*) AS count FROM events WHERE id IN :ids AND type = '{EXPIRED}'"
-# due_expiry_notices: bots with expired deliveries that no notice has counted in the last hour.
-_DUE_EXPIRY_NOTICES = """
-    SELECT name, expired_count FROM bots WHERE expired_count > 0 AND expiry_notice_at <= :before"""
 
 
 @dataclass(frozen=True)
@@ -41,7 +27,7 @@ class Expired:
 
 def is_overdue(connection: Connection, now: float) -> bool:
     """Tell whether `expire` has anything to do."""
-    return bool(connection.execute(_IS_OVERDUE, {"now": now, "before": now - HOURLY}))
+    return bool(connection.execute(SQL["overdue"], {"now": now, "before": now - HOURLY}))
 
 
 def expire(
@@ -52,16 +38,14 @@ def expire(
     Returns what has expired, and the bots about which there is no bot to send a notice to.
     """
     events: dict[str, list[int]] = {}
-    for row in connection.execute(_EXPIRE, {"now": now}):
+    for row in connection.execute(SQL["expire"], {"now": now}):
         events.setdefault(row["bot"], []).append(row["event_id"])
     for name, ids in events.items():
-        [own] = connection.execute(_OWN_NOTICES, {"ids": ids})
-        query = "SELECT expired_count FROM bots WHERE name = :name"
-        for bot in connection.execute(query, {"name": name}):
-            count = bot["expired_count"] + len(ids) - own["count"]
-            update_bot(connection, name, expired_count=count)
+        [own] = connection.execute(SQL["own_notices"], {"ids": ids})
+        values = {"name": name, "more": len(ids) - own["count"]}
+        connection.execute(SQL["count_expired"], values)
     unheard = []
-    for row in connection.execute(_DUE_EXPIRY_NOTICES, {"before": now - HOURLY}):
+    for row in connection.execute(SQL["due_expiry_notices"], {"before": now - HOURLY}):
         update_bot(connection, row["name"], expired_count=0, expiry_notice_at=now)
         facts = {"count": row["expired_count"], "hours": round(max_age / 3600, 1)}
         if not _add_notice(connection, now, max_age, known, EXPIRED, row["name"], facts):
@@ -98,8 +82,7 @@ def _add_notice(
     facts: dict[str, Any],
 ) -> bool:
     """Add an event about one bot: for itself if it works, else for `default`, else any other."""
-    rows = connection.execute("SELECT name FROM bots WHERE stopped != ''")
-    stopped = {row["name"] for row in rows}
+    stopped = {row["name"] for row in connection.execute(SQL["stopped_bots"])}
     order = [about, "default", *sorted(known)]
     working = [name for name in order if name in known and name not in stopped]
     if not working:

@@ -17,15 +17,13 @@ from bridge.storage import claims, notices, results
 from bridge.storage.database import Database
 from bridge.storage.driver import Connection
 from bridge.storage.results import Recorded, Result
-from bridge.storage.tables import add_deliveries, event_row, new_bot, new_ids, resume_bot
+from bridge.storage.statements import SQL
+from bridge.storage.tables import add_deliveries, event_row, new_ids, resume_bot
+from bridge.storage.writer import WAIT
 
 log = logging.getLogger(__name__)
 
 SHOWN_EVENTS = 20  # in one line of the log
-
-# recent_events: events of the duplicate window by their payload's hash.
-_RECENT_EVENTS = """
-    SELECT payload_hash, id FROM events WHERE payload_hash IN :hashes AND received_at > :since"""
 
 
 @dataclass(frozen=True)
@@ -67,9 +65,17 @@ class Outbox:
         self._clock = clock or self.database.time
         self.accepted_at = float("-inf")  # monotonic s: when events last arrived
 
-    def open(self) -> None:
-        """Bring the schema up to date and enter the bots now, not with the first event."""
-        self.database.write(lambda connection: None)
+    def open(self, wait: float = WAIT) -> None:
+        """Bring the schema up to date and enter the bots now, not with the first event.
+
+        Raises StorageError where that, or anything else, cannot be written, or takes longer than
+        `wait` seconds. Leaves no connection behind, so that the process may fork.
+        """
+        self.database.open(wait)
+
+    def check(self) -> None:
+        """Raise StorageError unless events can be stored now."""
+        self.database.check()
 
     def accept(
         self, events: Sequence[tuple[Event, Sequence[Target]]], named: Sequence[str] = ()
@@ -93,6 +99,10 @@ class Outbox:
         now = self._clock()
         with self.database.read() as connection:
             names = claims.due_bots(connection, self._known, now, limit)
+            ahead = claims.bots_ahead(connection, now)
+        if ahead:
+            corrected = self.database.write(partial(claims.correct_times, now=now))
+            log.warning("the clock has been set back: times of %s are corrected", corrected)
         if not names:
             return []
         take = partial(claims.take_leases, names=names, now=now, rate=self._rate)
@@ -154,7 +164,8 @@ class Outbox:
         lines = []
         for name, bot in self._known.items():
             if name not in fingerprints:
-                connection.insert("bots", [new_bot(bot)])
+                values = {"name": name, "fingerprint": bot.fingerprint}
+                connection.execute(SQL["enter_bot"], values)
             elif fingerprints[name] != bot.fingerprint:
                 resume_bot(connection, name, fingerprint=bot.fingerprint)
                 lines.append(f"bot {name} has a new key: its pending deliveries are sent now")
@@ -195,7 +206,7 @@ class Outbox:
                 "SELECT pg_advisory_xact_lock(:lock)", [{"lock": lock} for lock in locks]
             )
         values = {"hashes": list(hashes), "since": now - self._dedupe}
-        rows = connection.execute(_RECENT_EVENTS, values)
+        rows = connection.execute(SQL["recent_events"], values)
         return {row["payload_hash"]: row["id"] for row in rows}
 
     def _record(

@@ -7,14 +7,17 @@ every other query has an index.
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass, fields, replace
+from typing import Any, TypeVar
 
 from bridge.model import Bot, Event, Target
 from bridge.storage.claims import LEASE
 from bridge.storage.database import Database
 from bridge.storage.driver import Connection, Row
+from bridge.storage.statements import SQL
 from bridge.storage.tables import SHOWN, target_of
+
+T = TypeVar("T")
 
 SCAN = 10_000  # events that one page of a filtered list looks at
 MINUTE = 60.0  # seconds
@@ -55,7 +58,7 @@ class DeliveryLine:
     created_at: float
     expires_at: float
     settled_at: float
-    attempts: Sequence["AttemptLine"] = ()
+    attempts: Sequence["AttemptLine"]
 
 
 @dataclass(frozen=True)
@@ -150,105 +153,55 @@ class Queries:
         with self._database.read() as connection:
             lines = _deliveries(connection, [event_id])
             ids = {"deliveries": [line.id for line in lines]}
-            calls = connection.execute(
-                "SELECT delivery_id, attempts.* FROM attempt_deliveries "
-                "JOIN attempts ON attempts.id = attempt_id "
-                "WHERE delivery_id IN :deliveries ORDER BY attempts.id",
-                ids,
-            )
-            calls += connection.execute(_UNDER_WAY, ids)
+            calls = connection.execute(SQL["attempts_of_deliveries"], ids)
+            calls += connection.execute(SQL["attempts_under_way"], {**ids, "lease": LEASE})
         return [_with_attempts(line, calls) for line in lines]
 
     def delivery_ids(self, state: str, since: float, bot: str = "") -> list[int]:
         """Return the deliveries in a state that were made since a moment, oldest first."""
-        query = (
-            "SELECT deliveries.id FROM deliveries JOIN events ON events.id = event_id "
-            f"WHERE received_at >= :since AND state = :state {'AND bot = :bot' if bot else ''} "
-            "ORDER BY deliveries.id"
-        )
+        values = {"since": since, "state": state, "bot": bot}
         with self._database.read() as connection:
-            rows = connection.execute(query, {"since": since, "state": state, "bot": bot})
-            return [row["id"] for row in rows]
+            return [row["id"] for row in connection.execute(SQL["delivery_ids"], values)]
 
-    def unsent(self, since: float) -> dict[str, int]:
+    def unsent_counts(self, since: float) -> dict[str, int]:
         """Return how many deliveries of the events since a moment are parked, how many expired.
 
         What was marked as done by hand does not count.
         """
-        query = (
-            "SELECT state, count(*) AS count FROM deliveries JOIN events ON events.id = event_id "
-            "WHERE received_at >= :since AND state IN ('parked', 'expired') "
-            "AND reason != 'done_by_hand' GROUP BY state"
-        )
         with self._database.read() as connection:
-            return {r["state"]: r["count"] for r in connection.execute(query, {"since": since})}
+            rows = connection.execute(SQL["unsent_counts"], {"since": since})
+        return {row["state"]: row["count"] for row in rows}
 
     def bots(self, now: float) -> list[BotLine]:
         """Return the condition of every configured bot."""
-        query = """
-            SELECT bots.*,
-                (SELECT count(*) FROM deliveries WHERE bot = name AND state = 'pending') AS pending,
-                (SELECT count(*) FROM attempts WHERE bot = name AND ended_at > :since) AS recent
-            FROM bots ORDER BY name"""
         with self._database.read() as connection:
-            rows = connection.execute(query, {"since": now - MINUTE})
-        return [
-            BotLine(
-                row["name"],
-                row["stopped"],
-                row["rest_until"],
-                row["failures"],
-                row["pending"],
-                row["recent"],
-                row["last_errcode"],
-                row["last_reason"],
-                row["last_attempt_at"],
-            )
-            for row in rows
-            if row["name"] in self._known
-        ]
+            rows = connection.execute(SQL["bot_lines"], {"since": now - MINUTE})
+        return [_filled(BotLine, row) for row in rows if row["name"] in self._known]
 
     def per_hour(self, now: float, hours: int = 24) -> list[tuple[float, int]]:
         """Return the beginning of each of the last hours (epoch s) with its number of events."""
         first = now - now % HOUR - (hours - 1) * HOUR
-        query = (
-            "SELECT count(*) AS count FROM events "
-            "WHERE received_at >= :begin AND received_at < :end"
-        )
         counts = []
         with self._database.read() as connection:
             for begin in (first + n * HOUR for n in range(hours)):
-                [row] = connection.execute(query, {"begin": begin, "end": begin + HOUR})
+                values = {"begin": begin, "end": begin + HOUR}
+                [row] = connection.execute(SQL["count_events"], values)
                 counts.append((begin, row["count"]))
         return counts
 
     def types(self) -> list[str]:
         """Return the types of the latest SCAN events, for a filter to offer."""
-        query = "SELECT DISTINCT type FROM events WHERE id > :bottom AND type != ''"
         with self._database.read() as connection:
-            rows = connection.execute(query, {"bottom": _newest(connection) - SCAN})
+            rows = connection.execute(SQL["event_types"], {"bottom": _newest(connection) - SCAN})
             return sorted(row["type"] for row in rows)
 
     def health(self) -> Health:
         """Return what is pending and stopped; raises StorageError where it cannot be read."""
-        # What quiet hours delay is due at their end.
-        query = """
-            SELECT count(*) AS count,
-                min(CASE WHEN not_before > 0 THEN not_before ELSE created_at END) AS oldest
-            FROM deliveries WHERE state = 'pending'"""
         with self._database.read() as connection:
-            [row] = connection.execute(query)
-            stopped = connection.execute("SELECT name, stopped FROM bots WHERE stopped != ''")
+            [row] = connection.execute(SQL["pending"])
+            stopped = connection.execute(SQL["stopped_bots"])
         names = {bot["name"]: bot["stopped"] for bot in stopped if bot["name"] in self._known}
         return Health(row["count"], row["oldest"], names)
-
-
-# attempts_under_way: calls that have not ended; until then only the lease shows them.
-_UNDER_WAY = f"""
-    SELECT lease_delivery_id AS delivery_id, 0 AS id, lease_until - {LEASE} AS started_at,
-        0.0 AS ended_at, '' AS verdict, '' AS reason, '' AS detail, NULL AS errcode
-    FROM bots JOIN deliveries ON deliveries.id = lease_delivery_id
-    WHERE lease != '' AND lease_delivery_id IN :deliveries AND state = 'pending'"""
 
 
 def _newest(connection: Connection) -> int:
@@ -287,41 +240,22 @@ def _deliveries(connection: Connection, events: Sequence[int]) -> list[DeliveryL
         "SELECT * FROM deliveries WHERE event_id IN :events ORDER BY id", {"events": list(events)}
     )
     return [
-        DeliveryLine(
-            row["id"],
-            row["event_id"],
-            target_of(row),
-            row["state"],
-            row["reason"],
-            row["tries"],
-            row["created_at"],
-            row["expires_at"],
-            row["settled_at"],
-        )
+        _filled(DeliveryLine, row, event=row["event_id"], target=target_of(row), attempts=())
         for row in rows
     ]
 
 
 def _event_line(row: Row, deliveries: Sequence[DeliveryLine]) -> EventLine:
-    fields = {name: row[name] for name in SHOWN}
     own = [line for line in deliveries if line.event == row["id"]]
-    return EventLine(
-        row["id"], row["received_at"], row["type"], row["error"], fields, row["brief"], own
-    )
+    return _filled(EventLine, row, fields={name: row[name] for name in SHOWN}, deliveries=own)
 
 
 def _with_attempts(line: DeliveryLine, calls: Sequence[Row]) -> DeliveryLine:
-    own = [
-        AttemptLine(
-            call["id"],
-            call["started_at"],
-            call["ended_at"],
-            call["verdict"],
-            call["reason"],
-            call["detail"],
-            call["errcode"],
-        )
-        for call in calls
-        if call["delivery_id"] == line.id
-    ]
+    own = [_filled(AttemptLine, call) for call in calls if call["delivery_id"] == line.id]
     return replace(line, attempts=own)
+
+
+def _filled(line: type[T], row: Row, **others: Any) -> T:
+    """Return a line made from a row: a field of the same name from each column."""
+    columns = [field.name for field in fields(line) if field.name not in others]  # type: ignore[arg-type]
+    return line(**{name: row[name] for name in columns}, **others)

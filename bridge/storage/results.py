@@ -7,6 +7,7 @@ from typing import Any
 from bridge.model import Attempt, Delivery, Outcome, Verdict
 from bridge.storage.claims import attempt_row
 from bridge.storage.driver import Connection, Row
+from bridge.storage.statements import SQL
 from bridge.storage.tables import new_ids
 
 REST = 65.0  # seconds after 45009: WeCom blocks for 60
@@ -14,23 +15,6 @@ STOPPED_RETRY = 3600.0  # seconds after which a stopped bot is tried by itself
 BACKOFF_FIRST, BACKOFF_CAP = 2.0, 600.0  # seconds
 MEDIA_FRESH = 3600.0  # seconds; WeCom keeps an uploaded file for 3 days
 MEDIA_GONE = "invalid_media_id"
-
-# bots_of_results: the bots of these results, locked. By name, so that two transactions cannot
-# wait for each other; by column, so that the statement survives a column that is added.
-_BOTS_OF_RESULTS = """
-    SELECT name, lease, failures, stopped, stop_notice_at FROM bots
-    WHERE name IN :names ORDER BY name"""
-_RELEASE_LEASE = """
-    UPDATE bots SET lease = '', lease_until = 0, lease_delivery_id = 0, rest_until = :rest_until,
-        failures = :failures, stopped = :stopped, last_errcode = :errcode, last_reason = :reason,
-        last_attempt_at = :now
-    WHERE name = :name AND lease = :lease"""
-# A delivery that expired during its call was sent all the same.
-_UPDATE_DELIVERIES = """
-    UPDATE deliveries SET tries = tries + 1, state = :state, reason = coalesce(:reason, reason),
-        messages_sent = messages_sent + :messages, media_id = :media_id, media_at = :media_at,
-        settled_at = :settled_at
-    WHERE id IN :ids AND (state = 'pending' OR (state = 'expired' AND :was_sent = 1))"""
 
 
 @dataclass(frozen=True)
@@ -72,7 +56,8 @@ def record(
     lock = " FOR UPDATE" if connection.is_postgres else ""
     names = [result.attempt.bot for result in results]
     bots = {
-        row["name"]: row for row in connection.execute(_BOTS_OF_RESULTS + lock, {"names": names})
+        row["name"]: row
+        for row in connection.execute(SQL["bots_of_results"] + lock, {"names": names})
     }
     recorded: list[Recorded] = []
     ended: list[Result] = []
@@ -100,8 +85,8 @@ def record(
             }
         )
         updates += _delivery_updates(result, now)
-    connection.execute_many(_RELEASE_LEASE, releases)
-    connection.execute_many(_UPDATE_DELIVERIES, updates)
+    connection.execute_many(SQL["release_lease"], releases)
+    connection.execute_many(SQL["update_deliveries"], updates)
     _add_attempts(connection, ended, now)
     return recorded
 

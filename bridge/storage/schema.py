@@ -6,7 +6,7 @@ from pathlib import Path
 from bridge.errors import SchemaError
 from bridge.storage.driver import Connection
 
-_FILES = sorted((Path(__file__).parent / "sql").glob("*.sql"))
+_FILES = sorted((Path(__file__).parent / "sql").glob("[0-9]*.sql"))
 NEWEST = int(_FILES[-1].name[:4])
 _LOCK = 7_291_003  # PostgreSQL's advisory lock for whoever brings the schema up to date
 # The files are written for SQLite; this is the only type that PostgreSQL calls otherwise.
@@ -14,6 +14,10 @@ _KEY, _POSTGRES_KEY = "INTEGER PRIMARY KEY AUTOINCREMENT", "BIGSERIAL PRIMARY KE
 _APPLIED = """
     CREATE TABLE IF NOT EXISTS schema_versions (
         version INTEGER NOT NULL PRIMARY KEY, applied_at DOUBLE PRECISION NOT NULL)"""
+# Row 0 is no version but the last trial; its value must change, or SQLite writes nothing.
+_TRIAL = """
+    INSERT INTO schema_versions (version, applied_at) VALUES (0, :now)
+    ON CONFLICT (version) DO UPDATE SET applied_at = :now"""
 _LOG = "INSERT INTO schema_versions (version, applied_at) VALUES (:version, :now)"
 
 
@@ -38,6 +42,11 @@ def upgrade(connection: Connection) -> None:
         # The bridge that used Alembic refuses a newer schema plainly, should it be started again.
         connection.execute(f"UPDATE alembic_version SET version_num = '{NEWEST:04}'")
     connection.commit()
+
+
+def write_trial(connection: Connection) -> None:
+    """Write something, to find out whether that is possible."""
+    connection.execute(_TRIAL, {"now": time.time()})
 
 
 def _version(connection: Connection) -> int:

@@ -6,9 +6,10 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from bridge.model import Bot, Delivery, Event, Target, as_text, to_json
+from bridge.model import Delivery, Event, Target, as_text, to_json
 from bridge.storage.database import CHANNEL
 from bridge.storage.driver import Connection, Row
+from bridge.storage.statements import SQL
 
 # Fields with a column of their own: what lists, filters and digests show.
 SHOWN = ("title", "device_type", "os_version", "build_version", "link")
@@ -42,13 +43,7 @@ def event_row(event: Event, named: Sequence[str] = ()) -> dict[str, Any]:
 def new_ids(connection: Connection, table: str, count: int) -> Iterator[int]:
     """Take ids for new rows beforehand, so that one statement can insert many."""
     if connection.is_postgres:
-        rows = connection.execute(
-            # The sequence's name is looked up once, not for each id.
-            "WITH own AS MATERIALIZED "
-            "(SELECT pg_get_serial_sequence(:table, 'id')::regclass AS sequence) "
-            "SELECT nextval(sequence) AS id FROM own, generate_series(1, :count)",
-            {"table": table, "count": count},
-        )
+        rows = connection.execute(SQL["postgres_ids"], {"table": table, "count": count})
         return iter([row["id"] for row in rows])
     # The transaction has SQLite's only write lock, so nobody else takes ids meanwhile.
     query = "SELECT seq FROM sqlite_sequence WHERE name = :table"
@@ -121,25 +116,6 @@ def target_of(row: Row) -> Target:
         tuple(json.loads(row["attach"])),
         row["not_before"],
     )
-
-
-def new_bot(bot: Bot) -> dict[str, Any]:
-    """Return the row of a bot that has sent nothing yet."""
-    return {
-        "name": bot.name,
-        "fingerprint": bot.fingerprint,
-        "lease": "",
-        "lease_until": 0.0,
-        "lease_delivery_id": 0,
-        "rest_until": 0.0,
-        "failures": 0,
-        "stopped": "",
-        "stop_notice_at": 0.0,
-        "expired_count": 0,
-        "expiry_notice_at": 0.0,
-        "last_reason": "",
-        "last_attempt_at": 0.0,
-    }
 
 
 def update_bot(connection: Connection, name: str, **values: Any) -> bool:

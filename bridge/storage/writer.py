@@ -6,6 +6,7 @@ Meanwhile others queue; the first of them leads next.
 """
 
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from itertools import islice
@@ -17,7 +18,7 @@ from bridge.storage.driver import Connection, one_line
 S = TypeVar("S")
 T = TypeVar("T")
 
-WAIT = 6.0  # seconds after which a queued caller gives up
+WAIT = 9.0  # seconds after which a caller gives up: a request is to wait at most 10
 MAX_BATCH = 200  # queued writes in one transaction
 
 Job = Callable[[Connection], T]
@@ -27,8 +28,9 @@ Batch = Callable[[Connection, Sequence[S]], Sequence[T]]
 class _Queued:
     """A queued write. Its thread waits until a leader has committed it, or leads itself."""
 
-    def __init__(self, batch: Batch[Any, Any], items: Sequence[Any]) -> None:
+    def __init__(self, batch: Batch[Any, Any], items: Sequence[Any], wait: float) -> None:
         self.batch, self.items = batch, items
+        self.deadline = time.monotonic() + wait
         self.results: Sequence[Any] = ()
         # If the leader's thread dies, the waiting caller must see an error, not success.
         self.error: Exception | None = StorageError("the write was interrupted")
@@ -37,34 +39,50 @@ class _Queued:
         self.news = threading.Lock()
         self.news.acquire()
 
+    @property
+    def left(self) -> float:
+        """Return the seconds that its caller still waits."""
+        return self.deadline - time.monotonic()
+
 
 class Writer:
-    """Runs writes over one connection; `connect` makes it, `driver_error` is what it raises."""
+    """Runs writes over one connection. It has no connection until it is used.
 
-    def __init__(self, connect: Callable[[], Connection], driver_error: type[Exception]) -> None:
+    `connect` makes one; `is_alive` tells whether the last one can still be used; `driver_error` is
+    what the driver raises.
+    """
+
+    def __init__(
+        self,
+        connect: Callable[[], Connection],
+        is_alive: Callable[[Connection], bool],
+        driver_error: type[Exception],
+    ) -> None:
         self._connect = connect
+        self._is_alive = is_alive
         self._driver_error = driver_error
         self._connection: Connection | None = None
+        self._connecting: _Connecting | None = None
         self._lock = threading.Lock()
         self._queue: deque[_Queued] = deque()
         self._has_leader = False
         self._idle = threading.Condition(self._lock)
         self._closed = False
+        # How the last transaction ended, and when (monotonic s).
+        self.last_error, self.ended_at = "", float("-inf")
 
-    def write(self, job: Job[T]) -> T:
-        """Run one job in a transaction; as `write_batch` otherwise."""
-        [result] = self.write_batch(_run_each, [job])
-        return result
-
-    def write_batch(self, batch: Batch[S, T], items: Sequence[S]) -> Sequence[T]:
+    def write_batch(
+        self, batch: Batch[S, T], items: Sequence[S], wait: float = WAIT
+    ) -> Sequence[T]:
         """Return `batch(connection, items)`, once it is on disk.
 
         What several callers write by the same `batch` at the same time is one call of it, with
         the items of all; each gets the results of its own. All items of a caller are stored or
         none. A batch that fails is run again for each caller alone, so it must touch nothing but
-        the connection: no log line, no metric, no attribute. Raises StorageError.
+        the connection: no log line, no metric, no attribute. Raises StorageError, at the latest
+        after `wait` seconds; what was being committed just then may be stored all the same.
         """
-        queued = _Queued(batch, items)
+        queued = _Queued(batch, items, wait)
         with self._lock:
             if self._closed:
                 raise StorageError("the database is closed: the bridge is stopping")
@@ -73,16 +91,16 @@ class Writer:
             if leads:
                 self._has_leader = queued.leads = True
         if not leads:
-            in_time = queued.news.acquire(timeout=WAIT)
+            in_time = queued.news.acquire(timeout=wait)
             with self._lock:
                 leads = queued.leads
                 if not in_time and not leads:
                     if queued in self._queue:
                         self._queue.remove(queued)
-                    raise StorageError(f"not written within {WAIT:.0f} s")
+                    raise StorageError(f"not written within {wait:.0f} s")
             queued.news.acquire(blocking=False)  # where it was made the leader just now
         if leads:
-            self._lead()
+            self._lead(queued)
         if queued.error:
             raise queued.error
         return queued.results
@@ -97,14 +115,20 @@ class Writer:
         with self._lock:
             self._closed = True
             self._idle.wait_for(lambda: not self._has_leader, 2 * WAIT)
-        self._drop_connection()
+        self.disconnect()
 
-    def _lead(self) -> None:
+    def disconnect(self) -> None:
+        """Close the connection; the next write makes a new one."""
+        if self._connection:
+            self._connection.close()
+            self._connection = None
+
+    def _lead(self, leader: _Queued) -> None:
         """Commit what is queued for its threads; then the first of the next queue leads."""
         with self._lock:
             writes = [self._queue.popleft() for _ in range(min(len(self._queue), MAX_BATCH))]
         try:
-            self._commit(writes)
+            self._commit(writes, leader)
         finally:
             with self._lock:
                 if self._queue:
@@ -116,11 +140,14 @@ class Writer:
             for queued in writes:
                 queued.news.release()
 
-    def _commit(self, writes: Sequence[_Queued]) -> None:
-        """Run these writes in one transaction and give each its results or its error."""
+    def _commit(self, writes: Sequence[_Queued], leader: _Queued) -> None:
+        """Run these writes in one transaction and give each its results or its error.
+
+        It takes no longer than the leader, who came first, still waits.
+        """
         running = False
         try:
-            connection = self._connected()
+            connection = self._connected(leader)
             connection.begin()
             running = True
             for batch, group in _by_batch(writes).items():
@@ -131,28 +158,59 @@ class Writer:
             connection.commit()
             for queued in writes:
                 queued.error = None
+            self.last_error, self.ended_at = "", time.monotonic()
         except BaseException as error:
-            self._drop_connection()
+            self.disconnect()
             if not isinstance(error, Exception):
                 raise
             if running and len(writes) > 1:
                 for queued in writes:  # one of them failed, and the others must not suffer
-                    self._commit([queued])
+                    self._commit([queued], leader)
                 return
+            if isinstance(error, self._driver_error | StorageError):
+                self.last_error, self.ended_at = one_line(error), time.monotonic()
             known = isinstance(error, self._driver_error)
             for queued in writes:
                 queued.error = StorageError(one_line(error)) if known else error
 
-    def _connected(self) -> Connection:
-        if not self._connection or not self._connection.is_alive():
-            self._connection = None
-            self._connection = self._connect()
+    def _connected(self, leader: _Queued) -> Connection:
+        """Return a connection that can be used. It is made in a thread of its own.
+
+        So nobody waits too long for a name server, or while the schema is brought up to date; the
+        next leader gets what is ready later.
+        """
+        if self._connection:
+            self._connection.limit(leader.left)
+            if self._is_alive(self._connection):
+                return self._connection
+        self._connection = None
+        making = self._connecting = self._connecting or _Connecting(self._connect)
+        making.join(max(leader.left, 0.0))
+        if making.is_alive():
+            raise StorageError("no connection in time")
+        self._connecting = None
+        if not making.made:
+            raise making.error
+        self._connection = making.made
+        self._connection.limit(leader.left)
         return self._connection
 
-    def _drop_connection(self) -> None:
-        if self._connection:
-            self._connection.close()
-            self._connection = None
+
+class _Connecting(threading.Thread):
+    """Makes a connection."""
+
+    def __init__(self, connect: Callable[[], Connection]) -> None:
+        super().__init__(name="connect", daemon=True)
+        self._connect = connect
+        self.made: Connection | None = None
+        self.error: BaseException = StorageError("the connection was interrupted")  # by a fork
+        self.start()
+
+    def run(self) -> None:
+        try:
+            self.made = self._connect()
+        except BaseException as error:
+            self.error = error
 
 
 def _by_batch(writes: Sequence[_Queued]) -> dict[Batch[Any, Any], list[_Queued]]:
@@ -160,7 +218,3 @@ def _by_batch(writes: Sequence[_Queued]) -> dict[Batch[Any, Any], list[_Queued]]
     for queued in writes:
         groups.setdefault(queued.batch, []).append(queued)
     return groups
-
-
-def _run_each(connection: Connection, jobs: Sequence[Job[T]]) -> Sequence[T]:
-    return [job(connection) for job in jobs]

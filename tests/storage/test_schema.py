@@ -13,13 +13,13 @@ from support import Clock, new_sqlite
 
 from bridge.errors import SchemaError, StorageError
 from bridge.model import Bot
-from bridge.storage import claims, notices, outbox
 from bridge.storage.claims import LEASE
 from bridge.storage.database import Database
 from bridge.storage.driver import Connection
 from bridge.storage.outbox import Outbox
 from bridge.storage.queries import Queries
 from bridge.storage.schema import NEWEST
+from bridge.storage.statements import SQL
 
 DUMPS = Path(__file__).parent / "before_plain_names"
 
@@ -173,17 +173,17 @@ def test_what_runs_for_every_delivery_uses_its_index(tmp_path: Path) -> None:
     values = {"now": 1.0, "name": "dev", "most": 2, "since": 1.0, "names": ["dev"], "limit": 1}
     values |= {"before": 1, "from_not_before": 0.0, "hashes": ["x"]}
     wanted = {
-        claims._DUE_BOTS: "deliveries_pending",
-        claims._BOT_QUEUES: "deliveries_pending",
-        claims._DIGEST_DELIVERIES: "deliveries_pending",
-        claims._RATE_OPENER: "attempts_bot",
-        notices._IS_OVERDUE: "deliveries_expiring",
-        outbox._RECENT_EVENTS: "events_digest",
+        "due_bots": "deliveries_pending",
+        "bot_queues": "deliveries_pending",
+        "digest_deliveries": "deliveries_pending",
+        "rate_opener": "attempts_bot",
+        "overdue": "deliveries_expiring",
+        "recent_events": "events_digest",
     }
     with database.read() as connection:
-        for statement, index in wanted.items():
-            plan = connection.execute(f"EXPLAIN QUERY PLAN {statement}", values)
+        for name, index in wanted.items():
+            plan = connection.execute(f"EXPLAIN QUERY PLAN {SQL[name]}", values)
             steps = [row["detail"] for row in plan]
-            assert any(index in step for step in steps), (statement, steps)
+            assert any(index in step for step in steps), (name, steps)
             assert not any(step.startswith("SCAN deliveries") for step in steps), steps
     database.close()

@@ -1,0 +1,214 @@
+-- Every statement that is not put together in Python, by its name and what it returns or does.
+-- `:name` is a value, `IN :names` a list. SQLite uses a partial index only if it sees its
+-- condition, so a state is written out and not bound.
+
+-- name: recent_events
+-- Events of the duplicate window by their payload's hash.
+SELECT payload_hash, id FROM events WHERE payload_hash IN :hashes AND received_at > :since;
+
+-- name: enter_bot
+-- Add a bot that has sent nothing yet; another process may just have done so.
+INSERT INTO bots (
+    name, fingerprint, lease, lease_until, lease_delivery_id, rest_until, failures, stopped,
+    stop_notice_at, expired_count, expiry_notice_at, last_reason, last_attempt_at)
+VALUES (:name, :fingerprint, '', 0, 0, 0, 0, '', 0, 0, 0, '', 0)
+ON CONFLICT (name) DO NOTHING;
+
+-- name: due_bots
+-- Bots that are free and have a due delivery, the one that waited longest first.
+-- A subquery for each bot: PostgreSQL would turn EXISTS into a join that reads all due deliveries.
+SELECT name FROM bots
+WHERE name IN :names AND lease_until <= :now AND rest_until <= :now
+    AND (SELECT id FROM deliveries WHERE bot = name AND state = 'pending' AND not_before <= :now
+        ORDER BY id LIMIT 1) IS NOT NULL
+ORDER BY last_attempt_at, name LIMIT :limit;
+
+-- name: bots_ahead
+-- Bots with times that cannot be: the clock has been set back since they were written.
+SELECT name, lease_until, rest_until, stop_notice_at, expiry_notice_at, last_attempt_at
+FROM bots WHERE last_attempt_at > :now + 1 OR lease_until > :latest_lease + 1 ORDER BY name;
+
+-- name: shift_attempts
+-- Take a bot's attempts along into the past, so that they count for the rate as long as they should.
+UPDATE attempts SET started_at = started_at - :ahead, ended_at = ended_at - :ahead
+WHERE bot = :name AND ended_at > :now;
+
+-- name: free_bots
+-- Those of these bots that are still free; to be locked until the transaction ends.
+SELECT name, lease, lease_until, lease_delivery_id FROM bots
+WHERE name IN :names AND lease_until <= :now AND rest_until <= :now;
+
+-- name: bot_queues
+-- For each bot its attempts in the rate window, its first due delivery, and how many are due and
+-- how many of these were delayed by quiet hours (both counted up to :most).
+SELECT name,
+    (SELECT count(*) FROM attempts WHERE bot = name AND ended_at > :since) AS recent,
+    (SELECT id FROM deliveries WHERE bot = name AND state = 'pending' AND not_before <= :now
+        ORDER BY id LIMIT 1) AS first,
+    (SELECT messages_sent FROM deliveries
+        WHERE bot = name AND state = 'pending' AND not_before <= :now
+        ORDER BY id LIMIT 1) AS messages_sent,
+    (SELECT count(*) FROM (
+        SELECT 1 FROM deliveries WHERE bot = name AND state = 'pending' AND not_before <= :now
+        ORDER BY id LIMIT :most) AS queue) AS due,
+    (SELECT count(*) FROM (
+        SELECT not_before FROM deliveries
+        WHERE bot = name AND state = 'pending' AND not_before <= :now
+        ORDER BY id LIMIT :most) AS queue WHERE not_before > 0) AS delayed
+FROM bots WHERE name IN :names ORDER BY name;
+
+-- name: rate_opener
+-- The attempt whose leaving the rate window makes room for the next one.
+SELECT ended_at FROM attempts WHERE bot = :name AND ended_at > :since
+ORDER BY ended_at DESC LIMIT 1 OFFSET :before;
+
+-- name: take_leases
+-- Give these bots a lease for their first due delivery.
+UPDATE bots SET lease = :lease, lease_until = :until,
+    lease_delivery_id = coalesce((
+        SELECT id FROM deliveries WHERE bot = name AND state = 'pending' AND not_before <= :now
+        ORDER BY id LIMIT 1), 0)
+WHERE name IN :names;
+
+-- name: link_interrupted
+-- Connect an attempt to its delivery, which may have been deleted meanwhile.
+INSERT INTO attempt_deliveries (attempt_id, delivery_id)
+SELECT :attempt, id FROM deliveries WHERE id = :delivery;
+
+-- name: whole_deliveries
+-- Deliveries with their events, payload included.
+SELECT deliveries.*, type, payload, received_at, error
+FROM deliveries JOIN events ON events.id = event_id WHERE deliveries.id IN :ids;
+
+-- name: digest_deliveries
+-- A bot's due deliveries, with no more of their events than a digest shows.
+SELECT deliveries.*, type, received_at, error, brief,
+    title, device_type, os_version, build_version, link
+FROM deliveries JOIN events ON events.id = event_id
+WHERE bot = :name AND state = 'pending' AND not_before <= :now AND messages_sent = 0
+    AND not_before >= :from_not_before
+ORDER BY deliveries.id LIMIT :most;
+
+-- name: bots_of_results
+-- The bots of some results; to be locked, by name, so that two transactions cannot wait for each
+-- other. By column, so that the statement survives a column that is added.
+SELECT name, lease, failures, stopped, stop_notice_at FROM bots WHERE name IN :names ORDER BY name;
+
+-- name: release_lease
+-- Give a bot the state that a result leaves it in, unless its lease was lost.
+UPDATE bots SET lease = '', lease_until = 0, lease_delivery_id = 0, rest_until = :rest_until,
+    failures = :failures, stopped = :stopped, last_errcode = :errcode, last_reason = :reason,
+    last_attempt_at = :now
+WHERE name = :name AND lease = :lease;
+
+-- name: update_deliveries
+-- Give deliveries the state that a result leaves them in. One that expired during its call was
+-- sent all the same.
+UPDATE deliveries SET tries = tries + 1, state = :state, reason = coalesce(:reason, reason),
+    messages_sent = messages_sent + :messages, media_id = :media_id, media_at = :media_at,
+    settled_at = :settled_at
+WHERE id IN :ids AND (state = 'pending' OR (state = 'expired' AND :was_sent = 1));
+
+-- name: overdue
+-- A row where a pending delivery is too old, or a notice about expired ones is due.
+SELECT 1 FROM deliveries WHERE state = 'pending' AND expires_at <= :now
+UNION ALL SELECT 1 FROM bots WHERE expired_count > 0 AND expiry_notice_at <= :before
+LIMIT 1;
+
+-- name: expire
+-- Settle the pending deliveries that are too old, and return them.
+UPDATE deliveries SET state = 'expired', reason = 'too_old', settled_at = :now
+WHERE state = 'pending' AND expires_at <= :now RETURNING bot, event_id;
+
+-- name: own_notices
+-- How many of these events are themselves notices about expired deliveries.
+SELECT count(*) AS count FROM events WHERE id IN :ids AND type = 'expired';
+
+-- name: count_expired
+-- Add to the expired deliveries that the next notice counts.
+UPDATE bots SET expired_count = expired_count + :more WHERE name = :name;
+
+-- name: due_expiry_notices
+-- Bots with expired deliveries that no notice has counted in the last hour.
+SELECT name, expired_count FROM bots WHERE expired_count > 0 AND expiry_notice_at <= :before;
+
+-- name: stopped_bots
+-- All stopped bots with the reason.
+SELECT name, stopped FROM bots WHERE stopped != '';
+
+-- name: old_events
+-- Events whose deliveries were all settled before the moment; what is pending never goes.
+SELECT id FROM events WHERE received_at < :before
+    AND NOT EXISTS (SELECT 1 FROM deliveries
+        WHERE event_id = events.id AND (state = 'pending' OR settled_at > :before))
+LIMIT :batch;
+
+-- name: still_settled
+-- Those of these events of which nobody has retried a delivery meanwhile.
+SELECT id FROM events WHERE id IN :events
+    AND NOT EXISTS (SELECT 1 FROM deliveries
+        WHERE event_id = events.id AND (state = 'pending' OR settled_at > :before));
+
+-- name: unlinked_attempts
+-- Old attempts whose deliveries are gone.
+SELECT id FROM attempts WHERE ended_at < :before
+    AND NOT EXISTS (SELECT 1 FROM attempt_deliveries WHERE attempt_id = attempts.id)
+LIMIT :batch;
+
+-- name: delete_links
+-- Delete what connects attempts to the deliveries of these events.
+DELETE FROM attempt_deliveries
+WHERE delivery_id IN (SELECT id FROM deliveries WHERE event_id IN :events);
+
+-- name: attempts_of_deliveries
+-- The attempts that carried these deliveries, oldest first.
+SELECT delivery_id, attempts.* FROM attempt_deliveries
+JOIN attempts ON attempts.id = attempt_id
+WHERE delivery_id IN :deliveries ORDER BY attempts.id;
+
+-- name: attempts_under_way
+-- Calls that have not ended; until then only the lease shows them.
+SELECT lease_delivery_id AS delivery_id, 0 AS id, lease_until - :lease AS started_at,
+    0.0 AS ended_at, '' AS verdict, '' AS reason, '' AS detail, NULL AS errcode
+FROM bots JOIN deliveries ON deliveries.id = lease_delivery_id
+WHERE lease != '' AND lease_delivery_id IN :deliveries AND state = 'pending';
+
+-- name: delivery_ids
+-- Deliveries in a state, of events since a moment, of one bot or (:bot is '') of any.
+SELECT deliveries.id FROM deliveries JOIN events ON events.id = event_id
+WHERE received_at >= :since AND state = :state AND (:bot = '' OR bot = :bot)
+ORDER BY deliveries.id;
+
+-- name: unsent_counts
+-- How many deliveries of events since a moment are parked, how many expired; what was marked as
+-- done by hand does not count.
+SELECT state, count(*) AS count FROM deliveries JOIN events ON events.id = event_id
+WHERE received_at >= :since AND state IN ('parked', 'expired') AND reason != 'done_by_hand'
+GROUP BY state;
+
+-- name: bot_lines
+-- Every bot with its pending deliveries and its attempts since a moment.
+SELECT bots.*,
+    (SELECT count(*) FROM deliveries WHERE bot = name AND state = 'pending') AS pending,
+    (SELECT count(*) FROM attempts WHERE bot = name AND ended_at > :since) AS last_minute
+FROM bots ORDER BY name;
+
+-- name: count_events
+-- How many events came in a span of time.
+SELECT count(*) AS count FROM events WHERE received_at >= :begin AND received_at < :end;
+
+-- name: event_types
+-- The types of the events after one.
+SELECT DISTINCT type FROM events WHERE id > :bottom AND type != '';
+
+-- name: pending
+-- How many deliveries are pending, and since when the oldest is due: what quiet hours delay is due
+-- at their end.
+SELECT count(*) AS count,
+    min(CASE WHEN not_before > 0 THEN not_before ELSE created_at END) AS oldest
+FROM deliveries WHERE state = 'pending';
+
+-- name: postgres_ids
+-- New ids of a table. The sequence's name is looked up once, not for each id.
+WITH own AS MATERIALIZED (SELECT pg_get_serial_sequence(:table, 'id')::regclass AS sequence)
+SELECT nextval(sequence) AS id FROM own, generate_series(1, :count);
