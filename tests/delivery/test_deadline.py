@@ -5,7 +5,6 @@ import socket
 import ssl
 import subprocess
 import threading
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -13,7 +12,7 @@ import pytest
 from far_side import check_storable, drip, far_side, read_message
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from support import PATIENCE, TOKEN, Deployment, until
+from support import PATIENCE
 
 from bridge.delivery import deadline
 from bridge.delivery.wecom import Client
@@ -212,17 +211,3 @@ def test_whatever_bytes_are_answered_the_call_ends_and_can_be_stored(answer: byt
         outcome = send(f"http://{place}", timeout=5.0)
     check_storable(outcome)
     assert outcome.reason != "internal_error"
-
-
-def test_other_bots_go_on_and_the_bridge_ends_in_order_while_a_far_side_drips(
-    sandbox: tuple[Sandbox, str], deploy: Callable[..., Deployment]
-) -> None:
-    box, api = sandbox
-    box.fault("key-of-dev", "drip_head", always=True)
-    bridge = deploy(api).start()
-    bridge.post('{"type": "feedback"}', "/dev,default")
-    until(lambda: len(box.messages("key-of-default")) == 1)
-    assert bridge.stop() == 0
-    log = bridge.log.read_text()
-    assert "bot dev: read_timeout" in log
-    assert TOKEN not in log
