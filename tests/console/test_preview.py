@@ -15,6 +15,8 @@ from support import ROOT
 
 from bridge.console.lint import lint, lint_message
 from bridge.console.preview import MAX_SOURCE, examples
+from bridge.messages import child
+from bridge.messages.child import ChildError
 from bridge.messages.environment import BridgeEnvironment
 from bridge.messages.renderer import Renderer
 from bridge.model import Event, Message, Target
@@ -205,6 +207,34 @@ def test_a_broken_or_costly_template_is_told_and_ends(
     assert any(complaint in text for text in findings(page)), findings(page)
 
 
+@pytest.mark.parametrize(
+    "source",
+    ["\n" * 65_000, "![" * 32_000, "{{ 1" + " < 1" * 16_000 + " }}", "[" * 65_000, "|" * 65_000,
+     "{% set x = [" + "0," * 20_000 + "] * 9999 %}", "{{ a }}" * 9_000, "*a " * 20_000,
+     "".join(f"{{{{x{n}}}}}" for n in range(6_000)), " \n" * 32_000, "{" * 65_000,
+     "{% if x %}" * 6_500, "{{ 9 ** 10 ** 9 }}", "{{ '%99999d' % 1 }}",
+     "{% set n = namespace(x='a') %}{% for i in range(40) %}{% set n.x = [n.x, n.x] %}{% endfor %}"
+     "{{ n.x|upper }}"],
+)  # fmt: skip
+def test_no_draft_takes_this_process_s_time(console: Console, source: str) -> None:
+    preview(console, "warm")
+    began = time.process_time()
+    preview(console, source)
+    assert time.process_time() - began < 1  # generous: it only sends the draft and shows the result
+    assert "fine 1" in preview(console, "fine {{ 1 }}")
+
+
+def test_a_draft_without_a_child_process_is_not_shown(
+    console: Console, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run(*args: object, **options: object) -> None:
+        raise ChildError("no process")
+
+    monkeypatch.setattr(child, "run", run)
+    page = preview(console, "{{ title }}")
+    assert "There is no message to show" in page and "error: no process" in findings(page)
+
+
 def test_a_hostile_template_stays_text(console: Console) -> None:
     page = console.post(
         "/templates/preview", "/bots", file=FILE, event="crashlog",
@@ -329,6 +359,19 @@ def test_what_had_to_be_cut_is_said(console: Console) -> None:
     page = preview(console, "{{ title }} {{ notes }}", event=str(number))
     assert "note: long values were shortened so that the message fits" in findings(page)
     assert 'svg class="meter full"' in page
+
+
+@pytest.mark.parametrize("msgtype", ["markdown", "markdown_v2", "text"])
+@pytest.mark.parametrize(
+    "unit",
+    ["\n", "![", "[", "[a](", "![](", "|", "| ", "`", "*a", "**", "-", "- a\n", " ", " \n", "#",
+     "<font", "{{ x }}", "{{ a }}\n", "\t|", "1", "1. ", "_", "{# #}\n", "```\n", "---\n"],
+)  # fmt: skip
+def test_the_linter_s_time_is_linear_in_the_text(unit: str, msgtype: str) -> None:
+    source = unit * (MAX_SOURCE // len(unit))
+    began = time.process_time()
+    complaints(source, msgtype)
+    assert time.process_time() - began < 4  # generous: quadratic would be minutes
 
 
 def test_complaints_have_an_end() -> None:
