@@ -28,10 +28,6 @@ class TooCostlyError(TemplateRuntimeError):
     """A template took more time, or made more text, than any message needs."""
 
 
-class _Time(threading.local):
-    deadline = float("inf")  # s of the thread's CPU time
-
-
 class LimitedEnvironment(ImmutableSandboxedEnvironment):
     """Jinja2's sandbox with bounds on time and size; each thread has a deadline of its own."""
 
@@ -39,21 +35,21 @@ class LimitedEnvironment(ImmutableSandboxedEnvironment):
 
     def __init__(self, loader: BaseLoader, **options: Any) -> None:
         super().__init__(loader=loader, **options)
-        self._time = _Time()
+        self._local = threading.local()  # its `deadline` is in s of the thread's CPU time
         del self.globals["lipsum"]
 
     @contextmanager
     def limited(self) -> Iterator[None]:
         """Give the renderings inside MAX_SECONDS of this thread's CPU time."""
-        self._time.deadline = time.thread_time() + MAX_SECONDS
+        self._local.deadline = time.thread_time() + MAX_SECONDS
         try:
             yield
         finally:
-            self._time.deadline = float("inf")
+            del self._local.deadline
 
     def tick(self) -> str:
         """Check the time; every template, turn of a loop and call does."""
-        if time.thread_time() > self._time.deadline:
+        if time.thread_time() > getattr(self._local, "deadline", float("inf")):
             raise TooCostlyError(f"takes more than {MAX_SECONDS:.0f} s of CPU")
         return ""
 

@@ -37,19 +37,19 @@ _child: subprocess.Popen[bytes] | None = None
 
 
 class ChildError(Exception):
-    """The child process cannot be started."""
+    """The child process cannot be started, or has not answered in time."""
 
 
 def run(work: Callable[..., Any], *args: Any, linger: float = _LINGER) -> Any:
     """Return `work(*args)`, which has to be JSON, from the child; `linger` keeps it for a next job.
 
-    Raises TooCostlyError where a limit stopped it, ChildError where there is no child.
+    Raises TooCostlyError where a limit stopped it, ChildError where no child can do it in time.
     """
     job = pickle.dumps((linger, work, args))
     with _lock:
         answer = _ask(job) or _ask(job)  # twice: it may just have ended by itself
-    if answer is None:
-        raise ChildError("the process that tries templates ended")
+    if not answer:
+        raise ChildError("the process that tries templates does not answer")
     if "problem" in answer:
         raise TooCostlyError(answer["problem"])
     return answer["result"]
@@ -64,11 +64,10 @@ def _ask(job: bytes) -> dict[str, Any] | None:
         _write(_child.stdin.fileno(), job)
         answer: dict[str, Any] = json.loads(_read(_child.stdout.fileno(), 2 * _MAX_WAIT))
         return answer
-    except TimeoutError:
+    except OSError as error:
         _end()
-        return {"problem": "takes too long"}
-    except OSError:
-        _end()
+        if isinstance(error, TimeoutError):
+            raise ChildError("the process that tries templates is too slow") from None
         return None
 
 
@@ -170,14 +169,15 @@ def serve() -> None:
     except (OSError, ValueError):
         unlimited.append("memory")
     _write(1, json.dumps(unlimited).encode())
-    until = time.monotonic() + _LINGER
-    while select.select([0], [], [], max(0.0, until - time.monotonic()))[0]:
+    until, patience = 0.0, _MAX_WAIT
+    while select.select([0], [], [], patience)[0]:
         try:
             linger, work, args = pickle.loads(_read(0, _MAX_WAIT))
         except OSError:
             return
         _write(1, _fork(work, args))
         until = max(until, time.monotonic() + linger)
+        patience = max(0.0, until - time.monotonic())
 
 
 def _fork(work: Callable[..., Any], args: tuple[Any, ...]) -> bytes:
@@ -194,6 +194,8 @@ def _fork(work: Callable[..., Any], args: tuple[Any, ...]) -> bytes:
     os.close(writing)
     try:
         return _read(reading, _MAX_WAIT)
+    except TimeoutError:
+        return b"{}"  # a busy machine: nothing is known of the job
     except OSError:
         return to_json({"problem": "takes too much CPU time or memory"}).encode()
     finally:

@@ -46,7 +46,7 @@ class BridgeEnvironment(LimitedEnvironment):
         super().__init__(
             loader,
             autoescape=True,  # keeps markup apart from text; how text is escaped is ours
-            finalize=_finalize,
+            finalize=_printed,
             undefined=ChainableUndefined,
             trim_blocks=True,
             lstrip_blocks=True,
@@ -130,7 +130,7 @@ def _as_text(value: Any) -> Any:
 
 
 @pass_eval_context  # also keeps Jinja2 from HTML-escaping constants when it compiles
-def _finalize(context: nodes.EvalContext, value: Any) -> Markup:
+def _printed(context: nodes.EvalContext, value: Any) -> Markup:
     """Defuse what a `{{ }}` gives, before Jinja2 HTML-escapes whatever is not Markup."""
     environment = context.environment
     assert isinstance(environment, BridgeEnvironment)
@@ -167,15 +167,9 @@ def _filtered(node: nodes.Expr, name: str) -> nodes.Filter:
 
 
 @pass_environment
-def _printed(env: BridgeEnvironment, value: Any) -> Markup:
-    """Return what `{{ value }}` would print."""
-    return env.defused(None if isinstance(value, Undefined) else value)
-
-
-@pass_environment
 def _escape(env: BridgeEnvironment, value: Any) -> str:
     """Return text as it would be printed, but for JSON, where it is encoded later."""
-    return _untouched(value) if env.is_json else _printed(env, value)
+    return _untouched(value) if env.is_json else env.defused(_untouched(value))
 
 
 @pass_environment
@@ -275,12 +269,8 @@ def _link(env: BridgeEnvironment, value: Any, url: Any) -> str:
 
 
 def _untouched(value: Any) -> str:
-    """Return what a filter of markup gives in JSON, where there is no markup: the value."""
-    return "" if isinstance(value, Undefined) else str(readable(value))
-
-
-def _string(value: Any) -> str:
-    return value if isinstance(value, Markup) else _untouched(value)
+    """Return a value as text, which all filters of markup give in JSON, where there is none."""
+    return "" if isinstance(value, Undefined) else readable(value)
 
 
 def qrcode_address(value: Any) -> str:
@@ -303,7 +293,7 @@ _FILTERS: Mapping[str, Callable[..., Any]] = {
     "tojson": _tojson,
     "format": _format,
     "join": _join,
-    "string": _string,
+    "string": _untouched,
     # The next are put in by `_Ours`.
     "concat": _concat,
     "printed": _printed,

@@ -27,29 +27,27 @@ _NEWLINES = re.compile("\r\n?|[\x85\u2028\u2029]")
 _ADDRESS = re.compile(r"https?://(?!\S*~~)[\w.~:/?#@!$&'+,=%-]*[\w/=&#%+-]", re.ASCII)
 # A `_` that is not inside a word may begin or end emphasis.
 _EMPHASIS = re.compile(r"(?<!_)(?:(?<![^\W_])_++|_++(?![^\W_]))")
-# Each pair: what a zero-width space goes behind, and what it goes before. `\Z` stands for what
-# the template or the next value may add.
+# Below, `\Z` stands for what the template or the next value may add.
 _ENTITY = r"&(?=#|[A-Za-z]{1,30};|[A-Za-z]{0,30}\Z)"
-_TEXT = (re.compile(r"<(?=@|\Z)"), re.compile(r"(?!)"))
-_V1 = (
-    re.compile(rf"<(?=[@/!?A-Za-z]|\Z)|\](?=\(|\Z)|\*(?=\*|\Z)|{_ENTITY}"),
-    re.compile(r"\A(?=[*@(;])|^(?=[^\S\n]*[#>])", re.MULTILINE),
-)
-_V2 = (
-    re.compile(
-        rf"<(?=[@/!?A-Za-z]|\Z)|\](?=[(\[:]|\Z)|{_ENTITY}|!(?=\[|\Z)|~(?=~)"
-        rf"|\\(?=[!-/:-@\[-`{{-~\n]|\Z)|{_EMPHASIS.pattern}"
+# For each dialect: what a zero-width space goes behind, what it goes before, and the twins of signs
+# that a lone one makes live whatever stands beside it.
+_DEFUSED = {
+    Dialect.TEXT: (re.compile(r"<(?=@|\Z)"), re.compile(r"(?!)"), {}),
+    Dialect.MARKDOWN: (
+        re.compile(rf"<(?=[@/!?A-Za-z]|\Z)|\](?=\(|\Z)|\*(?=\*|\Z)|{_ENTITY}"),
+        re.compile(r"\A(?=[*@(;])|^(?=[^\S\n]*[#>])", re.MULTILINE),
+        {ord("`"): "｀"},
     ),
-    re.compile(
-        rf"^(?=[^\w\n]|[0-9]{{1,9}}[.)](?:[^\S\n]|$))|(?={_EMPHASIS.pattern})", re.MULTILINE
+    Dialect.MARKDOWN_V2: (
+        re.compile(
+            rf"<(?=[@/!?A-Za-z]|\Z)|\](?=[(\[:]|\Z)|{_ENTITY}|!(?=\[|\Z)|~(?=~)"
+            rf"|\\(?=[!-/:-@\[-`{{-~\n]|\Z)|{_EMPHASIS.pattern}"
+        ),
+        re.compile(
+            rf"^(?=[^\w\n]|[0-9]{{1,9}}[.)](?:[^\S\n]|$))|(?={_EMPHASIS.pattern})", re.MULTILINE
+        ),
+        {ord("`"): "｀", ord("*"): "＊", ord("|"): "｜"},
     ),
-)
-_DEFUSED = {Dialect.TEXT: _TEXT, Dialect.MARKDOWN: _V1, Dialect.MARKDOWN_V2: _V2}
-# A lone backtick or asterisk opens a span whatever stands beside it.
-_TWINS = {
-    Dialect.TEXT: {},
-    Dialect.MARKDOWN: {ord("`"): "｀"},
-    Dialect.MARKDOWN_V2: {ord("`"): "｀", ord("*"): "＊", ord("|"): "｜"},
 }
 
 
@@ -71,8 +69,8 @@ def defuse(text: str, msgtype: str) -> str:
     is_v2 = dialect is Dialect.MARKDOWN_V2
     if _ADDRESS.fullmatch(text):
         return _EMPHASIS.sub(lambda run: _SOFT_UNDERSCORE * len(run[0]), text) if is_v2 else text
-    behind, before = _DEFUSED[dialect]
-    text = plain(text).translate(_TWINS[dialect])
+    behind, before, twins = _DEFUSED[dialect]
+    text = plain(text).translate(twins)
     text = before.sub(ZWSP, behind.sub(rf"\g<0>{ZWSP}", text))
     return text.replace("\n", SOFT_BREAK) if is_v2 else text
 

@@ -48,23 +48,15 @@ _NEWS_VALUE = MAX_OUTPUT // 64  # bytes; the texts of an article are cut when it
 # Rendered once when a file is read, so that a template's mistakes show before an event does.
 _TRIAL_PAYLOADS: tuple[dict[str, object], ...] = (
     {
-        "action": "应用更新",
-        "title": "OooPlay",
-        "link": "https://www.pgyer.com/oooplay",
-        "message": "您的应用OooPlay有了新的版本(2.4)更新。",
-        "type": "updateVersion",
-        "os_version": "2.4",
-        "build_version": "139",
-        "created": "2015-10-09 11:25:16",
-        "updated": "2015-10-09 11:25:16",
-        "timestamp": 1444361118,
-        "appsize": "2238036",
-        "device_type": "iOS",
-        "appQRCodeURL": "https://www.pgyer.com/app/qrcode/oooplay",
+        "action": "应用更新", "title": "OooPlay", "link": "https://www.pgyer.com/oooplay",
+        "message": "您的应用OooPlay有了新的版本(2.4)更新。", "type": "updateVersion",
+        "os_version": "2.4", "build_version": "139", "created": "2015-10-09 11:25:16",
+        "updated": "2015-10-09 11:25:16", "timestamp": 1444361118, "appsize": "2238036",
+        "device_type": "iOS", "appQRCodeURL": "https://www.pgyer.com/app/qrcode/oooplay",
         "notes": "修复\n崩溃",
     },
     {"link": "https://www.pgyer.com/oooplay", "title": "OooPlay"},
-)
+)  # fmt: skip
 
 
 class BlankError(ValueError):
@@ -197,7 +189,7 @@ def try_files(sources: Mapping[str, str], files: Sequence[str], timezone: tzinfo
         try:
             with environment.limited():  # Jinja2 works out constants while it compiles
                 template = environment.get_template(file)
-            _try(file.removesuffix(f".{environment.msgtype}.j2"), template)
+            _try_one(file.removesuffix(f".{environment.msgtype}.j2"), template)
         except Exception as error:  # anything may come out of a user's template
             problems[file] = describe(file, error)
     return problems
@@ -225,7 +217,7 @@ def render_draft(
     return {"msgtype": message.msgtype, "body": message.body, "was_cut": was_cut}
 
 
-def _try(stem: str, template: Template) -> None:
+def _try_one(stem: str, template: Template) -> None:
     events = [Event(stem, payload, 0.0) for payload in _TRIAL_PAYLOADS]
     target = Target("default")
     if stem == "digest":

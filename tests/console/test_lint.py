@@ -1,6 +1,7 @@
 """The linter of templates."""
 
 import re
+import time
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -94,3 +95,16 @@ def test_a_message_without_its_link_or_with_a_cut_is_found() -> None:
 
 def test_the_number_of_findings_is_limited() -> None:
     assert len(complaints("- a\n" * 500)) == 20
+
+
+@pytest.mark.parametrize("msgtype", ["markdown", "markdown_v2", "text"])
+@pytest.mark.parametrize(
+    "unit",
+    ["\n", "![", "[", "[a](", "![](", "|", "| ", "`", "*a", "**", "-", "- a\n", " ", " \n", "#",
+     "<font", "{{ x }}", "{{ a }}\n", "\t|", "1", "1. ", "_", "{# #}\n", "```\n", "---\n"],
+)  # fmt: skip
+def test_the_linter_s_time_is_linear_in_the_text(unit: str, msgtype: str) -> None:
+    source = unit * (65_536 // len(unit))
+    began = time.process_time()
+    complaints(source, msgtype)
+    assert time.process_time() - began < 4  # generous: quadratic would be minutes

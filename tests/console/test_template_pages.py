@@ -12,6 +12,8 @@ from console_client import Console, serve
 from support import ROOT
 
 from bridge.console.template_pages import MAX_SOURCE
+from bridge.messages import child
+from bridge.messages.child import ChildError
 from bridge.messages.renderer import Renderer
 from bridge.model import Event, Target
 from bridge.samples import examples
@@ -193,6 +195,34 @@ def test_a_broken_or_costly_template_is_reported_in_time(
     assert time.monotonic() - began < 8
     assert "There is no message to show" in page
     assert any(complaint in text for text in findings(page)), findings(page)
+
+
+@pytest.mark.parametrize(
+    "source",
+    ["\n" * 65_000, "![" * 32_000, "{{ 1" + " < 1" * 16_000 + " }}", "[" * 65_000, "|" * 65_000,
+     "{% set x = [" + "0," * 20_000 + "] * 9999 %}", "{{ a }}" * 9_000, "*a " * 20_000,
+     "".join(f"{{{{x{n}}}}}" for n in range(6_000)), " \n" * 32_000, "{" * 65_000,
+     "{% if x %}" * 6_500, "{{ 9 ** 10 ** 9 }}", "{{ '%99999d' % 1 }}",
+     "{% set n = namespace(x='a') %}{% for i in range(40) %}{% set n.x = [n.x, n.x] %}{% endfor %}"
+     "{{ n.x|upper }}"],
+)  # fmt: skip
+def test_no_draft_takes_this_process_s_time(console: Console, source: str) -> None:
+    preview(console, "warm")
+    began = time.process_time()
+    preview(console, source)
+    assert time.process_time() - began < 1  # generous: it only sends the draft and shows the result
+    assert "fine 1" in preview(console, "fine {{ 1 }}")
+
+
+def test_a_draft_without_a_child_process_is_not_shown(
+    console: Console, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run(*args: object, **options: object) -> None:
+        raise ChildError("no process")
+
+    monkeypatch.setattr(child, "run", run)
+    page = preview(console, "{{ title }}")
+    assert "There is no message to show" in page and "error: no process" in findings(page)
 
 
 def test_a_hostile_template_stays_text(console: Console) -> None:

@@ -5,8 +5,6 @@ database are under the machine's control; everything else is the bridge's own co
 thread, so a failing run is repeated exactly.
 """
 
-import re
-import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
