@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -12,6 +11,7 @@ from functools import cache
 from pathlib import Path
 
 import requests
+from postgres import free_port
 
 from bridge.model import Event
 from bridge.storage.database import Database
@@ -42,13 +42,6 @@ def until(
     while not condition():
         assert time.monotonic() < deadline, f"waited {patience:.0f} s in vain until {what}"
         time.sleep(0.01)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 class Deployment:
