@@ -59,6 +59,13 @@ class Server:
         """End the server; `immediate` is as if the machine had died."""
         self._run("pg_ctl", "-D", str(self._folder / "data"), "-m", how, "-w", "stop")
 
+    def signal(self, number: int) -> None:
+        """Send a signal to every process of the server."""
+        main = int((self._folder / "data" / "postmaster.pid").read_text().split()[0])
+        children = Path(f"/proc/{main}/task/{main}/children").read_text().split()
+        for pid in (main, *map(int, children)):
+            os.kill(pid, number)
+
     def create(self, name: str, template: str = "template1") -> str:
         """Make a database, an empty one or a copy of another, and return its URL."""
         where = ("-h", "127.0.0.1", "-p", str(self.port), "-U", "bridge")

@@ -56,9 +56,9 @@ class Deployment:
         self.folder = folder
         self.process: subprocess.Popen[bytes] | None = None
 
-    def start(self, *, wait: bool = True) -> "Deployment":
+    def start(self, *options: str, wait: bool = True) -> "Deployment":
         command = [sys.executable, "-m", "gunicorn", "--config", str(ROOT / "gunicorn.conf.py")]
-        command += ["--bind", f"127.0.0.1:{self.port}"]
+        command += ["--bind", f"127.0.0.1:{self.port}", *options]
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 command,
