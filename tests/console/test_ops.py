@@ -1,0 +1,65 @@
+"""What a platform asks: health checks and metrics, in this process."""
+
+from collections.abc import Iterator
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+from support import TOKEN
+
+from bridge import create_app
+from bridge.errors import StorageError
+
+HOOK = f"/pgyer/{TOKEN}"
+PASSWORD = "a-password-of-ours"
+
+
+@pytest.fixture
+def app(environ: dict[str, str]) -> Iterator[Flask]:
+    app = create_app({**environ, "BRIDGE_ADMIN_PASSWORD": PASSWORD})
+    yield app
+    app.extensions["bridge"].close()
+
+
+@pytest.fixture
+def client(app: Flask) -> FlaskClient:
+    return app.test_client()
+
+
+def test_readyz_lists_all_that_is_wrong(
+    client: FlaskClient, app: Flask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bridge = app.extensions["bridge"]
+    idle = client.get("/readyz")
+    assert idle.status_code == 503
+    assert ["dispatcher" in problem for problem in idle.get_json()["problems"]] == [True]
+    bridge.dispatcher.start()
+    assert client.get("/readyz").get_json()["status"] == "ready"
+
+    def broken() -> None:
+        raise StorageError("disk full")
+
+    monkeypatch.setattr(bridge.queries, "health", broken)
+    assert client.get("/readyz").get_json()["problems"] == ["database: disk full"]
+    assert client.get("/healthz").status_code == 200
+
+
+def test_a_delivery_that_waits_too_long_shows_in_readyz(
+    client: FlaskClient, app: Flask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bridge = app.extensions["bridge"]
+    client.post(HOOK, data=b'{"type": "feedback"}')
+    real = bridge.queries.health()
+    assert real.pending == 1
+    monkeypatch.setattr(
+        bridge.queries, "health", lambda: type(real)(1, real.oldest - 601, {"dev": "why"})
+    )
+    problems = client.get("/readyz").get_json()["problems"]
+    assert problems[0].startswith("the oldest of 1 pending deliveries waits for 60")
+    assert problems[1] == "bot dev is stopped: why"
+
+
+def test_a_web_process_that_does_not_dispatch_is_ready_without(environ: dict[str, str]) -> None:
+    app = create_app({**environ, "BRIDGE_DISPATCH": "off"})
+    assert app.test_client().get("/readyz").get_json()["problems"] == []
+    app.extensions["bridge"].close()
