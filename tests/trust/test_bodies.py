@@ -23,7 +23,7 @@ DECODED, POSTED, SENT = scaled(50_000, 5_000_000), scaled(500, 50_000), scaled(1
 SEED = 31
 
 _BITS = (
-    *(b'{ } [ ] " \' : , \\ \n \r = & % + # // /* */ ; -- NaN null true 1e999 0x -0'.split(b" ")),
+    *(b"{ } [ ] \" ' : , \\ \n \r = & % + # // /* */ ; -- NaN null true 1e999 0x -0".split(b" ")),
     *(b"\0", b" ", b"\xff", b"\xfe\xff", b"\xff\xfe", b"\xef\xbb\xbf", b"\x1f\x8b", b"%7B", b"%FF"),
     *(b'"type"', b"type=", b"payload=", b'\\"', b"\\ud83d", b"\\u0000", "\u202e应".encode()),
     *(b"--xXbOuNdArYXx", b"\r\n\r\n", b"9" * 400, b"[" * 200, b'{"a":' * 120, b"<@all>"),

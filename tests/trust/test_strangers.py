@@ -63,9 +63,7 @@ def test_a_guessed_password_is_soon_refused_unheard(
     dice, statuses = random.Random(SEED), Counter[int]()
     print(f"seed {SEED}")
     for _ in range(GUESSES):
-        answer = requests.get(
-            f"{bridge.url}/metrics", auth=("", near(dice, PASSWORD)), timeout=20
-        )
+        answer = requests.get(f"{bridge.url}/metrics", auth=("", near(dice, PASSWORD)), timeout=20)
         statuses[answer.status_code] += 1
     assert statuses.keys() == {401, 429}
     assert statuses[401] <= 5 + GUESSES // 50, "five a minute for one address"
