@@ -5,8 +5,6 @@ database are under the machine's control; everything else is the bridge's own co
 thread, so a failing run is repeated exactly.
 """
 
-import re
-import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -409,7 +407,7 @@ class OutboxMachine(RuleBasedStateMachine):
             self.processes[number].flights.remove(flight)
         # WeCom has it, and no answer of WeCom's is on record.
         if self.count_attempts() == recorded or answer == "lost" or flight.stale:
-            for key in (self.seen - before).keys():
+            for key in self.seen - before:
                 self.excused[key[0]] += 1
 
     def count_attempts(self) -> int:
@@ -473,9 +471,8 @@ class OutboxMachine(RuleBasedStateMachine):
             assert not first or title in text, f"{title} is not in {text}"
             self.seen[delivery.id, delivery.messages_sent] += 1
             plain = delivery.target.not_before == 0 and delivery.id not in self.by_hand
-            if first and plain and not flight.stale:
-                if self.seen[delivery.id, 0] == 1:
-                    self.order[flight.attempt.bot].append(delivery.id)
+            if first and plain and not flight.stale and self.seen[delivery.id, 0] == 1:
+                self.order[flight.attempt.bot].append(delivery.id)
 
     @rule(
         number=which,

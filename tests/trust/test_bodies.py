@@ -1,4 +1,4 @@
-"""Mutated bodies: each is an event, or refused with its bytes kept; never an error of the server."""
+"""Mutated bodies: each is an event, or refused with its bytes kept; never a server error."""
 
 import json
 import random

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 from support import Deployment
 from trust.load import Figure, settle
@@ -17,8 +18,8 @@ GROWTH = 24 << 20  # bytes; allocators keep some, whatever the number of events
 
 def memory(bridge: Deployment) -> int:
     """Return the resident bytes of the bridge's worker."""
-    with open(f"/proc/{processes(bridge)[1]}/status", encoding="ascii") as status:
-        [line] = [line for line in status if line.startswith("VmRSS:")]
+    status = Path(f"/proc/{processes(bridge)[1]}/status").read_text()
+    [line] = [line for line in status.splitlines() if line.startswith("VmRSS:")]
     return int(line.split()[1]) * 1024
 
 
@@ -42,8 +43,7 @@ def post(bridge: Deployment, numbers: range) -> None:
 def test_memory_does_not_grow_with_events(
     sandbox: tuple[Sandbox, str], deploy: Callable[..., Deployment], figure: Figure
 ) -> None:
-    box, api = sandbox
-    bridge = deploy(api, BRIDGE_RATE="1000000", LOG_LEVEL="WARNING").start()
+    bridge = deploy(sandbox[1], BRIDGE_RATE="1000000", LOG_LEVEL="WARNING").start()
     post(bridge, range(WARM))
     before = memory(bridge)
     post(bridge, range(WARM, WARM + EVENTS))
