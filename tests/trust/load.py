@@ -1,5 +1,6 @@
 """Events that are posted to a running bridge, and what its groups have got of them."""
 
+import itertools
 import json
 import re
 import threading
@@ -93,7 +94,7 @@ def check(load: Load, box: Sandbox, excuses: int, keys: tuple[str, ...] = (DEFAU
         lost = set(load.acknowledged) - set(seen)
         assert not lost, f"{len(lost)} of {len(load.acknowledged)} are lost: {sorted(lost)[:9]}"
         first = [load.acknowledged[t] for t in dict.fromkeys(seen) if t in load.acknowledged]
-        late = [pair for pair in zip(first, first[1:], strict=False) if pair[0] > pair[1]]
+        late = [pair for pair in itertools.pairwise(first) if pair[0] > pair[1]]
         assert not late, f"out of order: {late[:9]}"
         more = len(seen) - len(set(seen))
         assert more <= excuses, f"{more} came twice, {excuses} had no answer"

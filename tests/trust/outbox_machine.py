@@ -407,7 +407,7 @@ class OutboxMachine(RuleBasedStateMachine):
             self.processes[number].flights.remove(flight)
         # WeCom has it, and no answer of WeCom's is on record.
         if self.count_attempts() == recorded or answer == "lost" or flight.stale:
-            for key in (self.seen - before).keys():
+            for key in self.seen - before:
                 self.excused[key[0]] += 1
 
     def count_attempts(self) -> int:
@@ -471,9 +471,8 @@ class OutboxMachine(RuleBasedStateMachine):
             assert not first or title in text, f"{title} is not in {text}"
             self.seen[delivery.id, delivery.messages_sent] += 1
             plain = delivery.target.not_before == 0 and delivery.id not in self.by_hand
-            if first and plain and not flight.stale:
-                if self.seen[delivery.id, 0] == 1:
-                    self.order[flight.attempt.bot].append(delivery.id)
+            if first and plain and not flight.stale and self.seen[delivery.id, 0] == 1:
+                self.order[flight.attempt.bot].append(delivery.id)
 
     @rule(
         number=which,

@@ -1,6 +1,6 @@
-"""WeCom misbehaves in every way, is away for hours, and the clock jumps: all by an injected clock.
+"""WeCom misbehaves in every way, is away for hours, and the clock jumps: by an injected clock.
 
-Outbox, renderer, sender and HTTP client are the bridge's own; the sandbox answers by the same clock.
+Outbox, renderer, sender and HTTP client are the bridge's own; the sandbox has the same clock.
 """
 
 import logging

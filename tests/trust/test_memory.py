@@ -1,0 +1,53 @@
+"""Many events, all of them different, leave the process as large as it was."""
+
+import json
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from support import Deployment
+from trust.load import Figure, settle
+from trust.scale import scaled
+from trust.test_database_trouble import processes
+
+from bridge.sandbox import Sandbox
+
+WARM, EVENTS = scaled(500, 5_000), scaled(1_000, 100_000)
+GROWTH = 24 << 20  # bytes; allocators keep some, whatever the number of events
+
+
+def memory(bridge: Deployment) -> int:
+    """Return the resident bytes of the bridge's worker."""
+    status = Path(f"/proc/{processes(bridge)[1]}/status").read_text()
+    [line] = [line for line in status.splitlines() if line.startswith("VmRSS:")]
+    return int(line.split()[1]) * 1024
+
+
+def post(bridge: Deployment, numbers: range) -> None:
+    """Post events with a type, title and keys that no other event has."""
+
+    def one(number: int) -> int:
+        body = {
+            "type": f"type{number}",
+            "title": f"App {number}",
+            f"key{number}": "x" * 500,
+            "notes": f"{number} " * 200,
+        }
+        return bridge.post(json.dumps(body)).status_code
+
+    with ThreadPoolExecutor(4) as pool:
+        assert set(pool.map(one, numbers)) == {200}
+    settle(bridge, 600.0)
+
+
+def test_memory_does_not_grow_with_events(
+    sandbox: tuple[Sandbox, str], deploy: Callable[..., Deployment], figure: Figure
+) -> None:
+    bridge = deploy(sandbox[1], BRIDGE_RATE="1000000", LOG_LEVEL="WARNING").start()
+    post(bridge, range(WARM))
+    before = memory(bridge)
+    post(bridge, range(WARM, WARM + EVENTS))
+    after = memory(bridge)
+    assert bridge.stop() == 0
+    assert after - before < GROWTH
+    figure(f"memory: {before >> 20} MiB, after {EVENTS:,} more events {after >> 20} MiB")
