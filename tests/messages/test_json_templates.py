@@ -16,7 +16,7 @@ from support import ROOT
 from bridge.messages.markdown import ZWSP, plain, shorten, size
 from bridge.messages.renderer import Renderer
 from bridge.model import FIELDS, Event, Message, Target, is_web_address
-from bridge.msgtypes import TEXT_LIMITS
+from bridge.msgtypes import MSGTYPES, TEXT_LIMITS
 from bridge.receiving.decoding import decode
 from bridge.samples import samples
 from bridge.sandbox.rules import judge
@@ -152,7 +152,7 @@ def test_any_text_in_any_field_makes_a_message_that_fits_and_calls_nobody(
     assert main.msgtype == template.split(".")[1]
     assert accepted(main)
     assert size(text) <= TEXT_LIMITS[main.msgtype]
-    called = mentioned and main.msgtype != "markdown_v2"
+    called = mentioned and MSGTYPES[main.msgtype].inline_mentions
     assert text.count("<@") == text.count("<@li>") == called
     if main.msgtype == "markdown":
         assert text.count("<font") == len(_FONT.findall(text)) == text.count("</font>")

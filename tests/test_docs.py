@@ -1,0 +1,265 @@
+"""What the documents name exists: files, links, commands, targets, variables, metrics."""
+
+import re
+import shlex
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+from environments import NEEDED
+from support import ROOT, environment
+
+from bridge import create_app
+from bridge.cli import commands
+from bridge.settings import load
+
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *ROOT.glob("bench/*.md")])
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+PASSWORD = "a-password-of-ours"
+
+# Files that users make.
+EXAMPLES = {"routes.toml", "crashlog.text.j2"}
+FILE = re.compile(r"[\w.*-][\w./*-]*\.(?:css|html|j2|js|json|lua|md|mo|po|py|sql|toml|txt|yml)")
+FOLDER = re.compile(r"\.?[a-z_]+(?:/[\w.-]+)*/")
+
+
+def text_of(document: Path) -> str:
+    return document.read_text(encoding="utf-8")
+
+
+def blocks(text: str) -> list[str]:
+    """Return what stands between fences, without the fences."""
+    return re.findall(r"^```\w*\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+
+
+def prose(text: str) -> str:
+    return re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
+
+
+def spans(text: str) -> list[str]:
+    """Return the code spans of a text; a table writes `|` in one as `\\|`."""
+    return [span.replace("\\|", "|") for span in re.findall(r"`([^`\n]+)`", prose(text))]
+
+
+def section(title: str) -> str:
+    """Return a section of the README by its heading."""
+    found = re.search(rf"^## {title}\n(.*?)(?=^## |\Z)", README, re.MULTILINE | re.DOTALL)
+    assert found, title
+    return found[1]
+
+
+def rows(text: str) -> list[list[str]]:
+    """Return the cells of all tables, without heads and rules."""
+    lines = [line for line in text.splitlines() if line.startswith("|")]
+    lines = [line for line, after in pairwise([*lines, ""]) if not after.startswith("|--")]
+    cells = [re.split(r"(?<!\\)\|", line)[1:-1] for line in lines if not line.startswith("|--")]
+    return [[cell.strip() for cell in row] for row in cells]
+
+
+def anchors(document: Path) -> set[str]:
+    """Return the anchors of a document's headings, as GitHub makes them."""
+    heads = re.findall(r"^#+ (.+)$", prose(text_of(document)), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", head.lower()).strip().replace(" ", "-") for head in heads}
+
+
+def exists(name: str) -> bool:
+    """Return whether a file is there, from one of the roots that documents use; `*` is any name."""
+    return any(next((ROOT / root).glob(name), None) for root in ("", "bridge", "templates"))
+
+
+def names(document: Path) -> set[str]:
+    """Return the files and folders that a document's code spans name."""
+    return {
+        span for span in spans(text_of(document)) if FILE.fullmatch(span) or FOLDER.fullmatch(span)
+    }
+
+
+# Files and links
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_every_file_that_is_named_exists(document: Path) -> None:
+    missing = [name for name in names(document) - EXAMPLES if not exists(name)]
+    assert not missing
+
+
+def test_every_exception_is_needed() -> None:
+    named = {name for document in DOCUMENTS for name in names(document)}
+    assert named >= EXAMPLES
+    assert not [name for name in EXAMPLES if exists(name)]
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_every_link_leads_somewhere(document: Path) -> None:
+    for target in re.findall(
+        r"\]\(([^)\s]+)\)", re.sub(r"`[^`\n]*`", "", prose(text_of(document)))
+    ):
+        if target.startswith(("http://", "https://")):
+            continue
+        path, _, anchor = target.partition("#")
+        leads_to = (document.parent / path).resolve() if path else document
+        assert leads_to.is_relative_to(ROOT) and leads_to.exists(), target
+        assert not anchor or anchor in anchors(leads_to), target
+
+
+def test_every_package_and_module_has_a_place_in_the_table() -> None:
+    named = {span for row in rows(section("Development")) for span in spans(row[0])}
+    bridge = ROOT / "bridge"
+    packages = {f"{path.parent.name}/" for path in bridge.glob("*/__init__.py")}
+    modules = {path.name for path in bridge.glob("*.py") if not path.name.startswith("__")}
+    assert named == packages | modules
+
+
+def test_every_test_that_is_named_exists() -> None:
+    """A test that CONTRIBUTING names is in a file that the same line names."""
+    for line in text_of(ROOT / "CONTRIBUTING.md").splitlines():
+        files = [span for span in spans(line) if re.fullmatch(r"tests/\S+\.py", span)]
+        tests = "".join(text_of(ROOT / file) for file in files)
+        for name in (span for span in spans(line) if re.fullmatch(r"test_\w+", span)):
+            assert f"def {name}(" in tests, name
+
+
+def test_every_name_in_a_recipe_is_in_a_file_of_its_line() -> None:
+    """`_POLICY`, `Settings.secrets` and the like: where CONTRIBUTING says they are."""
+    for line in text_of(ROOT / "CONTRIBUTING.md").splitlines():
+        if not re.match(r"\d\. ", line):
+            continue
+        files = [span for span in spans(line) if (ROOT / span).is_file()]
+        sources = "".join(text_of(ROOT / file) for file in files)
+        for span in set(spans(line)) - set(files):
+            if re.fullmatch(r"_?[A-Z]\w*(\.\w+)?", span):
+                assert all(part in sources for part in span.split(".")), line
+
+
+# Commands
+
+
+def leaves(group: click.Group, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    for name, command in group.commands.items():
+        if isinstance(command, click.Group):
+            yield from leaves(command, (*path, name))
+        else:
+            yield (*path, name)
+
+
+def check_use(line: str) -> tuple[str, ...]:
+    """Check a use of the command, such as `retry --bot NAME`; return the command's path."""
+    command: click.Command = commands
+    path: list[str] = []
+    for word in shlex.split(line, comments=True):
+        if isinstance(command, click.Group) and not word.startswith("-"):
+            assert word in command.commands, line
+            command = command.commands[word]
+            path.append(word)
+        elif word.startswith("-") and word != "-":
+            known = {o for p in command.params for o in [*p.opts, *p.secondary_opts]}
+            assert word.partition("=")[0] in known | {"-h", "--help"}, line
+    return tuple(path)
+
+
+def uses(text: str) -> list[str]:
+    """Return what follows `bridge` or `python -m bridge` in code, up to the end of the line."""
+    code = [*spans(text), *(line for block in blocks(text) for line in block.splitlines())]
+    found = (re.search(r"(?:^|[\s/])bridge ([a-z][^|;&]*)", line) for line in code)
+    return [use[1] for use in found if use]
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_every_command_that_is_named_exists(document: Path) -> None:
+    for use in uses(text_of(document)):
+        check_use(use)
+
+
+def test_the_table_of_commands_has_them_all_and_only_options_that_they_have() -> None:
+    documented = set()
+    for first, meaning in rows(section("Command")):
+        paths = {check_use(use) for use in spans(first)}
+        documented |= paths
+        for span in spans(meaning):
+            if span.startswith("-") and span != "-":
+                for path in paths:
+                    check_use(f"{shlex.join(path)} {span}")
+            elif span.split()[0] in commands.commands:
+                check_use(span)
+    assert documented == set(leaves(commands))
+
+
+def test_a_command_or_an_option_that_is_not_there_is_found() -> None:
+    for wrong in ("chek", "db downgrade", "retry --bots dev", "--jsn"):
+        with pytest.raises(AssertionError):
+            check_use(wrong)
+    assert check_use("db upgrade") == ("db", "upgrade")
+    assert uses("`bridge retry ID`\n```sh\n.venv/bin/bridge url  # why\n```") == [
+        "retry ID",
+        "url  # why",
+    ]
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_every_target_of_make_exists(document: Path) -> None:
+    targets = re.findall(r"^([a-z]+):", text_of(ROOT / "Makefile"), re.MULTILINE)
+    code = [*spans(text_of(document)), *blocks(text_of(document))]
+    named = [name for part in code for name in re.findall(r"^make ([a-z]+)", part, re.MULTILINE)]
+    assert set(named) <= set(targets)
+
+
+# Variables
+
+
+class Asked(dict[str, str]):
+    """An environment that notes which variables are read."""
+
+    def __init__(self) -> None:
+        super().__init__(NEEDED)
+        self.names: set[str] = set()
+
+    def get(self, name: str, default: Any = None) -> Any:
+        self.names.add(name)
+        return super().get(name, default)
+
+
+def variables() -> dict[str, str]:
+    """Return the variables of the README's table with the cell of their default."""
+    return {spans(row[0])[0]: row[2] for row in rows(section("Variables"))}
+
+
+def test_the_table_of_variables_is_what_the_settings_read() -> None:
+    load(asked := Asked())
+    documented = set(variables()) - {"WECOM_BOT_KEY_<NAME>"}
+    assert documented == {name for name in asked.names if not name.endswith("_FILE")}
+
+
+def test_the_variables_that_may_come_from_a_file_are_listed() -> None:
+    load(asked := Asked())
+    [listed] = re.findall(r"^- (.*) may come from a file", section("Variables"), re.MULTILINE)
+    from_files = {name.removesuffix("_FILE") for name in asked.names if name.endswith("_FILE")}
+    assert set(spans(listed)) == from_files | {"WECOM_BOT_KEY_<NAME>"}
+
+
+@pytest.mark.parametrize("name", variables())
+def test_every_variable_of_the_table_is_known_and_checked(name: str) -> None:
+    name = name.replace("<NAME>", "DEV")
+    _, problems = load({**NEEDED, name: "x y"})
+    assert any(problem.startswith(name) for problem in problems)
+    assert not any("is not a variable" in problem for problem in problems)
+
+
+def test_every_default_of_the_table_is_the_one_that_is_used() -> None:
+    cells = variables().items()
+    defaults = {name: cell.strip("`") for name, cell in cells if re.fullmatch("`[^`]+`", cell)}
+    assert len(defaults) >= 10
+    assert load({**NEEDED, **defaults}) == load(NEEDED)
+
+
+# Metrics
+
+
+def test_the_table_of_metrics_is_what_prometheus_gets(tmp_path: Path) -> None:
+    app = create_app(environment(tmp_path, BRIDGE_ADMIN_PASSWORD=PASSWORD))
+    answer = app.test_client().get("/metrics", auth=("", PASSWORD))
+    served = set(re.findall(r"^# TYPE (bridge_\w+)", answer.text, re.MULTILINE))
+    documented = {span for row in rows(section("Metrics")) for span in spans(row[0])}
+    assert {name for name in served if not name.endswith("_created")} == documented
