@@ -49,20 +49,22 @@ class Dispatcher:
         self._limit = SenderLimit(outbox, most)
         self._sender = Sender(outbox, renderer, client, bots, clock, self._stopping.wait)
         self._pool = ThreadPoolExecutor(most, "sender")
-        self._thread = threading.Thread(target=self._run, name="dispatcher", daemon=True)
-        self._listener = threading.Thread(target=self._listen, name="listener", daemon=True)
+        self._threads: list[threading.Thread] = []  # a fork would spoil them, started or not
         self._tidied_at = self._pruned_at = float("-inf")  # monotonic s, epoch s
 
     @property
     def alive(self) -> bool:
         """Tell whether the loop runs."""
-        return self._thread.is_alive()
+        return any(thread.name == "dispatcher" and thread.is_alive() for thread in self._threads)
 
     def start(self) -> None:
         """Begin to dispatch; to be called after a fork, never at import."""
-        self._thread.start()
+        loops = {"dispatcher": self._run}
         if self._outbox.database.is_postgres:
-            self._listener.start()
+            loops["listener"] = self._listen
+        for name, loop in loops.items():
+            self._threads.append(threading.Thread(target=loop, name=name, daemon=True))
+            self._threads[-1].start()
 
     def stop_soon(self) -> None:
         """Claim nothing more; safe in a signal handler."""
@@ -72,9 +74,8 @@ class Dispatcher:
     def stop(self) -> None:
         """Claim nothing more, and wait until the calls under way are recorded."""
         self.stop_soon()
-        for thread in (self._thread, self._listener):
-            if thread.is_alive():
-                thread.join()
+        for thread in self._threads:
+            thread.join()
         self._pool.shutdown(wait=True)
 
     def run_once(self) -> bool:

@@ -14,6 +14,11 @@ HOOK = f"/pgyer/{TOKEN}"
 PASSWORD = "a-password-of-ours"
 
 
+@pytest.fixture(autouse=True)
+def _dispatching() -> None:
+    """Here it counts whether the dispatcher runs."""
+
+
 @pytest.fixture
 def app(environ: dict[str, str]) -> Iterator[Flask]:
     app = create_app({**environ, "BRIDGE_ADMIN_PASSWORD": PASSWORD})
@@ -63,3 +68,25 @@ def test_a_web_process_that_does_not_dispatch_is_ready_without(environ: dict[str
     app = create_app({**environ, "BRIDGE_DISPATCH": "off"})
     assert app.test_client().get("/readyz").get_json()["problems"] == []
     app.extensions["bridge"].close()
+
+
+def test_a_database_that_can_only_be_read_is_not_ready_and_not_up(
+    client: FlaskClient, app: Flask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bridge = app.extensions["bridge"]
+    bridge.dispatcher.start()
+
+    def up() -> str:
+        text = client.get("/metrics", auth=("", PASSWORD)).get_data(as_text=True)
+        [line] = [line for line in text.splitlines() if line.startswith("bridge_database_up ")]
+        return line.removeprefix("bridge_database_up ")
+
+    assert client.get("/readyz").status_code == 200 and up() == "1.0"
+
+    def cannot_write() -> None:
+        raise StorageError("disk full")
+
+    monkeypatch.setattr(bridge.outbox, "check", cannot_write)
+    answer = client.get("/readyz")
+    assert (answer.status_code, answer.get_json()["problems"]) == (503, ["database: disk full"])
+    assert up() == "0.0"
