@@ -134,6 +134,14 @@ def test_every_name_in_a_recipe_is_in_a_file_of_its_line() -> None:
                 assert all(part in sources for part in span.split(".")), line
 
 
+def test_the_path_of_an_event_can_be_read_in_an_hour() -> None:
+    """The README promises it: at 50 lines a minute, blank ones included."""
+    steps = re.findall(r"^\d+\. (.*)", section("Development"), re.MULTILINE)
+    files = {span for step in steps for span in spans(step) if FILE.fullmatch(span)}
+    assert len(files) >= 10
+    assert sum(len(text_of(ROOT / "bridge" / file).splitlines()) for file in files) <= 3000
+
+
 # Commands
 
 
