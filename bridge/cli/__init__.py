@@ -3,24 +3,11 @@
 import io
 import logging
 import sys
+from importlib import import_module
 from typing import Any
 
 import click
 
-from bridge.cli import (
-    check,
-    db,
-    demo,
-    events,
-    preview,
-    retry,
-    routes,
-    sandbox,
-    send,
-    show,
-    url,
-    worker,
-)
 from bridge.errors import SettingsError, StorageError
 
 
@@ -46,16 +33,15 @@ def commands() -> None:
 
     退出码 Exit codes: 0 正常 fine, 1 有发现 found something, 2 用法不对 wrong use.
     """
-    # The commands print what they find; log lines between would repeat it.
-    logging.getLogger("bridge").addHandler(_QUIET)
 
 
-_QUIET = logging.NullHandler()
-for _command in (
-    check.check, url.url, preview.preview, send.send, events.events, show.show, retry.retry,
-    routes.routes, sandbox.sandbox, demo.demo, worker.worker, db.db,
+# The commands print what they find; log lines between would repeat it.
+logging.getLogger("bridge").addHandler(logging.NullHandler())
+for _name in (
+    "check", "db", "demo", "events", "preview", "retry", "routes", "sandbox", "send", "show", "url",
+    "worker",
 ):  # fmt: skip
-    commands.add_command(_command)
+    commands.add_command(getattr(import_module(f"bridge.cli.{_name}"), _name))
 
 
 def main() -> None:

@@ -126,7 +126,7 @@ def _database(bridge: Bridge) -> Iterator[Finding]:
         yield Finding(
             False, about, text, "服务在运行吗 · does the bridge run? See its log, /readyz"
         )
-    if parked := len(bridge.queries.delivery_ids("parked", now - DAY)):
+    if parked := bridge.queries.unsent_counts(now - DAY).get("parked"):
         text = f"一天内有 {parked} 条发送失败 · {parked} parked within a day"
         yield Finding(False, about, text, "bridge events --state parked --since 1d")
 

@@ -6,10 +6,9 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
 
 import click
 
@@ -22,8 +21,6 @@ from bridge.samples import samples
 from bridge.settings import Settings
 from bridge.storage.queries import DeliveryLine, EventLine, Queries, Wanted
 from bridge.wiring import Bridge, create_bridge
-
-F = TypeVar("F", bound=Callable[..., Any] | click.Command)
 
 EVENT_ID = click.IntRange(1, 2**63 - 1)  # larger numbers cannot be in a database
 PAGE = 200  # events that one query returns
@@ -40,22 +37,15 @@ def seconds(ctx: click.Context, param: click.Parameter, value: str | None) -> fl
     return float(found[1]) * _UNITS[found[2]]
 
 
-def since_option(command: F) -> F:
-    """Add `--since` to a command: how many seconds ago, None where it is not given."""
-    text = "最近这么久收到的，如 90s 2h 7d · Received within this time, e.g. 90s, 2h, 7d."
-    return click.option("--since", metavar="TIME", callback=seconds, help=text)(command)
-
-
-def json_option(command: F) -> F:
-    """Add `--json` to a command, as `as_json`."""
-    flag = click.option("--json", "as_json", is_flag=True, help="给脚本用 · For scripts.")
-    return flag(command)
-
-
-def bots_option(command: F) -> F:
-    """Add `--bot`, as often as there are bots, to a command, as `bots`."""
-    text = "给这些机器人，不按路由 · To these bots, as if the URL named them."
-    return click.option("--bot", "bots", metavar="BOT", multiple=True, help=text)(command)
+json_option = click.option("--json", "as_json", is_flag=True, help="给脚本用 · For scripts.")
+since_option = click.option(
+    "--since", metavar="TIME", callback=seconds,
+    help="最近这么久收到的，如 90s 2h 7d · Received within this time, e.g. 90s, 2h, 7d.",
+)  # fmt: skip
+bots_option = click.option(
+    "--bot", "bots", metavar="BOT", multiple=True,
+    help="给这些机器人，不按路由 · To these bots, as if the URL named them.",
+)  # fmt: skip
 
 
 @contextmanager
@@ -106,10 +96,8 @@ def bot_names(given: Sequence[str], known: Collection[str]) -> list[str]:
     names = list(dict.fromkeys(filter(None, parts)))
     for name in names:
         if name not in known:
-            problem = (
-                f"没有机器人 · there is no bot {name!r}; there are: {', '.join(sorted(known))}"
-            )
-            raise click.UsageError(problem)
+            there_are = ", ".join(sorted(known))
+            raise click.UsageError(f"没有机器人 · there is no bot {name!r}; there are: {there_are}")
     return names
 
 
@@ -123,7 +111,6 @@ def stop_signals() -> threading.Event:
 
 def wait_for_stop(stopping: threading.Event) -> None:
     """Wait until a signal has set the event."""
-    click.echo("Ctrl-C 结束 to stop")
     # Not by `wait`: a signal handler must not take the lock that this thread may hold there.
     while not stopping.is_set():
         time.sleep(0.1)
@@ -144,8 +131,8 @@ def stored_event(bridge: Bridge, event_id: int) -> Event:
     """Return a stored event; without it, the command ends with exit code 1."""
     if event := bridge.queries.event(event_id):
         return event
-    problem = f"没有事件 · there is no event {event_id} ({database_name(bridge.settings)})"
-    raise click.ClickException(Terminal(bridge.settings.secrets).clean(problem))
+    database = database_name(bridge.settings)
+    raise click.ClickException(f"没有事件 · there is no event {event_id} ({database})")
 
 
 def version_of(fields: Mapping[str, str]) -> str:

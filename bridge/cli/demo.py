@@ -54,6 +54,7 @@ def demo(once: bool) -> None:
                 click.echo(f"再发一条 Post another event:\n  {_CURL.format(url=hook)}\n")
                 arrived = _post_samples(hook, box, stopping)
                 if not once:
+                    click.echo("Ctrl-C 结束 to stop")
                     wait_for_stop(stopping)
             elif not stopping.is_set():
                 click.echo("桥没有启动，原因见上 · the bridge did not start, see above", err=True)

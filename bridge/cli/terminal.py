@@ -3,8 +3,8 @@
 import re
 import sys
 import unicodedata
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from datetime import datetime, tzinfo
 from typing import Any, TypeVar
 
@@ -109,11 +109,6 @@ def attributes(row: object, names: Sequence[str], zone: tzinfo) -> dict[str, Any
     return {n: iso(value, zone) if n.endswith("_at") else value for n, value in found.items()}
 
 
-@contextmanager
-def progress(items: Sequence[T], label: str) -> Iterator[Iterator[T]]:
-    """Yield the items, with a progress bar on standard error if that is a terminal."""
-    if not sys.stderr.isatty():
-        yield iter(items)
-        return
-    with click.progressbar(items, label=label, file=sys.stderr) as bar:
-        yield iter(bar)
+def progress(items: Sequence[T], label: str) -> AbstractContextManager[Iterable[T]]:
+    """Return the items with a progress bar on standard error, hidden unless that is a terminal."""
+    return click.progressbar(items, label=label, file=sys.stderr, hidden=not sys.stderr.isatty())

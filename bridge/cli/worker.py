@@ -2,7 +2,6 @@
 
 import logging.config
 import os
-import signal
 import socket
 import threading
 
@@ -11,6 +10,7 @@ from werkzeug.serving import make_server
 
 from bridge import configure, logs
 from bridge.app import create_ops_app
+from bridge.cli.common import stop_signals, wait_for_stop
 from bridge.errors import SchemaError, StorageError
 from bridge.wiring import Bridge, create_bridge
 
@@ -26,15 +26,13 @@ def worker() -> None:
     settings, routes = configure(os.environ)
     logging.config.dictConfig(logs.config(settings))
     bridge = create_bridge(settings, routes)
-    stopping = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stopping.set())
+    stopping = stop_signals()
     try:
         _open(bridge)
         if "PORT" in os.environ:
             _serve_ops(bridge)
         bridge.dispatcher.start()
-        stopping.wait()
+        wait_for_stop(stopping)
     finally:
         bridge.close()
 

@@ -157,12 +157,6 @@ class Queries:
             calls += connection.execute(SQL["attempts_under_way"], {**ids, "lease": LEASE})
         return [_with_attempts(line, calls) for line in lines]
 
-    def delivery_ids(self, state: str, since: float, bot: str = "") -> list[int]:
-        """Return the deliveries in a state that were made since a moment, oldest first."""
-        values = {"since": since, "state": state, "bot": bot}
-        with self._database.read() as connection:
-            return [row["id"] for row in connection.execute(SQL["delivery_ids"], values)]
-
     def unsent_counts(self, since: float) -> dict[str, int]:
         """Return how many deliveries of the events since a moment are parked, how many expired.
 

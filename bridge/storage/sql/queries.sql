@@ -173,12 +173,6 @@ SELECT lease_delivery_id AS delivery_id, 0 AS id, lease_until - :lease AS starte
 FROM bots JOIN deliveries ON deliveries.id = lease_delivery_id
 WHERE lease != '' AND lease_delivery_id IN :deliveries AND state = 'pending';
 
--- name: delivery_ids
--- Deliveries in a state, of events since a moment, of one bot or (:bot is '') of any.
-SELECT deliveries.id FROM deliveries JOIN events ON events.id = event_id
-WHERE received_at >= :since AND state = :state AND (:bot = '' OR bot = :bot)
-ORDER BY deliveries.id;
-
 -- name: unsent_counts
 -- How many deliveries of events since a moment are parked, how many expired; what was marked as
 -- done by hand does not count.
