@@ -4,7 +4,8 @@ BIN := .venv/bin
 ARGS ?=
 WORKERS ?= 4
 
-.PHONY: help demo test bench golden pictures translations browser pooler check format requirements
+.PHONY: help demo test soak mutants bench golden pictures translations browser pooler check format \
+	requirements
 
 help:  ## Say what there is
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort
@@ -14,6 +15,12 @@ demo: .venv/run  ## Sandbox, bridge and sample events until Ctrl-C; ARGS=--once 
 
 test: .venv/dev  ## Run all tests; ARGS="-k word" for some
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
+
+soak: .venv/dev  ## Run the trust suite in its long form (hours), and print its figures
+	SOAK=1 $(BIN)/python -m pytest --no-cov -n 2 --dist loadfile --durations=0 tests/trust $(ARGS)
+
+mutants: .venv/dev  ## Change the code that decides, one place at a time: do tests notice? (an hour)
+	$(BIN)/python .ci/mutants.py $(ARGS)
 
 bench: .venv/dev  ## Measure beside a bare Flask endpoint, and write bench/RESULTS.md
 	$(BIN)/python bench/run.py $(ARGS)
@@ -42,13 +49,14 @@ pooler:  ## Install PgBouncer for its tests by apt-get, where it is missing and 
 translations: .venv/dev  ## Gather the console's texts, to be translated in its .po, and compile it
 	$(BIN)/python .ci/translations.py
 
-check: .venv/dev  ## Lint, format, types, imports, requirements, translations
+check: .venv/dev  ## Lint, format, types, imports, requirements, translations, known weaknesses
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python .ci/requirements.py
 	$(BIN)/python .ci/translations.py --check
+	$(BIN)/python .ci/audit.py
 
 format: .venv/dev  ## Format the code
 	$(BIN)/ruff check --fix .

@@ -87,7 +87,13 @@ class FusedDriver:
     """A driver's connection, or its cursor, whose statements burn the fuse."""
 
     def __init__(self, driver: Any, fuse: Fuse) -> None:
-        self._driver, self._fuse = driver, fuse
+        vars(self).update(_driver=driver, _fuse=fuse)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._driver, name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        setattr(self._driver, name, value)
 
     def execute(self, text: str, *values: Any) -> Any:
         return self._run(text, lambda: self._driver.execute(text, *values))
@@ -98,10 +104,9 @@ class FusedDriver:
     def cursor(self) -> "FusedDriver":
         return FusedDriver(self._driver.cursor(), self._fuse)
 
-    def close(self) -> None:
-        self._driver.close()
-
     def _run(self, text: str, work: Callable[[], Any]) -> Any:
+        if text.startswith("PRAGMA"):  # nothing that could fail
+            return work()
         after = self._fuse.burn(text == "COMMIT")
         result = work()
         after()

@@ -1,0 +1,75 @@
+"""What becomes of several matching rules, and quiet hours to the minute."""
+
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from bridge.model import Event, Route, Target
+from bridge.receiving.routing import compared, parse, quiet_end, targets
+
+ZONE = ZoneInfo("Asia/Shanghai")
+
+
+def at(clock: str, day: int = 10) -> float:
+    return datetime.fromisoformat(f"2026-03-{day}T{clock}:00").replace(tzinfo=ZONE).timestamp()
+
+
+def test_a_bot_that_several_rules_name_gets_what_all_of_them_want() -> None:
+    first = Route(1, ("dev",), mention=("a", "b"), attach=("log",), continues=True)
+    second = Route(2, ("dev", "ops"), mention=("b", "c"), template="t", attach=("log", "qrcode"))
+    event = Event("updateVersion", {}, at("12:00"))
+    assert targets(event, [first, second], ZONE) == [
+        Target("dev", ("a", "b", "c"), "t", ("log", "qrcode")),
+        Target("ops", ("b", "c"), "t", ("log", "qrcode")),
+    ]
+
+
+def test_it_is_delayed_only_if_every_rule_that_names_it_is_quiet() -> None:
+    night = (22 * 60, 8 * 60)
+    late = (22 * 60, 9 * 60)
+    event = Event("updateVersion", {}, at("23:00"))
+
+    def delayed_until(*quiet: tuple[int, int] | None) -> float:
+        routes = [Route(n, ("dev",), quiet=hours, continues=True) for n, hours in enumerate(quiet)]
+        [target] = targets(event, routes, ZONE)
+        return target.not_before
+
+    assert delayed_until(night, None) == 0.0
+    assert delayed_until(None, night) == 0.0
+    assert delayed_until(night, late) == delayed_until(late, night) == at("08:00", 11)
+
+
+@pytest.mark.parametrize(
+    ("quiet", "now", "until"),
+    [
+        ((22 * 60, 8 * 60), ("21:59", 10), None),
+        ((22 * 60, 8 * 60), ("22:00", 10), ("08:00", 11)),
+        ((22 * 60, 8 * 60), ("07:59", 10), ("08:00", 10)),
+        ((22 * 60, 8 * 60), ("08:00", 10), None),
+        ((12 * 60 + 30, 13 * 60 + 45), ("12:29", 10), None),
+        ((12 * 60 + 30, 13 * 60 + 45), ("12:30", 10), ("13:45", 10)),
+        ((12 * 60 + 30, 13 * 60 + 45), ("13:45", 10), None),
+    ],
+)
+def test_quiet_hours_begin_and_end_to_the_minute(
+    quiet: tuple[int, int], now: tuple[str, int], until: tuple[str, int] | None
+) -> None:
+    assert quiet_end(quiet, at(*now), ZONE) == (at(*until) if until else 0.0)
+
+
+def test_a_rule_s_quiet_hours_are_minutes_of_the_day() -> None:
+    [route], problems = parse('[[route]]\nquiet = "22:15-08:05"', "routes.toml", {"default"})
+    assert (route.quiet, problems) == ((22 * 60 + 15, 8 * 60 + 5), [])
+
+
+def test_only_a_type_is_compared_both_as_sent_and_by_its_name() -> None:
+    event = Event("updateVersion", {"type": "新版本", "title": "App", "action": "应用更新"}, 0.0)
+    assert compared(event, "type") == ("updateVersion", "新版本")
+    assert compared(event, "app") == ("App",)
+    assert compared(event, "action") == ("应用更新",)
+
+
+def test_a_misspelt_key_is_answered_with_the_nearest_one() -> None:
+    _, [problem] = parse('[[route]]\nmentoin = "x"', "routes.toml", {"default"})
+    assert problem == ("routes.toml:1 (rule 1): unknown key 'mentoin', did you mean 'mention'?")
