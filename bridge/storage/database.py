@@ -31,8 +31,8 @@ class Database:
     """SQLite or PostgreSQL; `prepare` runs right after the schema has been brought up to date.
 
     It returns lines for the log, which are written once its transaction is committed.
-    `wakeup` is set when deliveries may have become due: by this process, or over PostgreSQL's
-    NOTIFY by another one.
+    `writer` is what `write` uses. `wakeup` is set when deliveries may have become due: by this
+    process, or over PostgreSQL's NOTIFY by another one.
     """
 
     def __init__(self, url: str, prepare: Job[Sequence[str]] = lambda connection: ()) -> None:
@@ -43,14 +43,14 @@ class Database:
         self._prepare = prepare
         self._prepared = False
         self._closed = False
-        self._writer = Writer(self._connect_to_write, self._can_write, self._driver_error)
+        self.writer = Writer(self._connect_to_write, self._is_alive, self._driver_error)
         self._readers: deque[Connection] = deque()
         self._clock_ahead = time.time() - time.monotonic()
 
     def open(self, wait: float = WAIT) -> None:
         """Bring the schema up to date and write something; see `Outbox.open`."""
-        self._writer.write_batch(_run_each, [schema.write_trial], wait)
-        self._writer.disconnect()
+        self.write(schema.write_trial, wait)
+        self.writer.disconnect()
         self._close_readers()
 
     def check(self) -> None:
@@ -58,24 +58,19 @@ class Database:
 
         By the last transaction, and where there was none for a while by one for the purpose.
         """
-        if time.monotonic() - self._writer.ended_at > TRIAL_EVERY:
-            self._writer.write_batch(_run_each, [schema.write_trial], TRIAL_WAIT)
-        elif self._writer.last_error:
-            raise StorageError(self._writer.last_error)
+        if time.monotonic() - self.writer.ended_at > TRIAL_EVERY:
+            self.write(schema.write_trial, TRIAL_WAIT)
+        elif self.writer.last_error:
+            raise StorageError(self.writer.last_error)
 
-    def write(self, job: Job[T]) -> T:
+    def write(self, job: Job[T], wait: float = WAIT) -> T:
         """Run a job in a transaction; see `Writer.write_batch`. Raises StorageError."""
-        [result] = self._writer.write_batch(_run_each, [job])
+        [result] = self.writer.write_batch(_run_each, [job], wait)
         return result
 
     def write_batch(self, batch: Batch[S, T], items: Sequence[S]) -> Sequence[T]:
         """Write items together with those of other callers; see `Writer.write_batch`."""
-        return self._writer.write_batch(batch, items)
-
-    @property
-    def queued(self) -> int:
-        """Return how many writes wait for the one that is being committed."""
-        return self._writer.queued
+        return self.writer.write_batch(batch, items)
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -83,7 +78,7 @@ class Database:
         deadline = time.monotonic() + ANSWER
         connection = self._idle_reader()
         if not connection and not self._prepared:
-            self.write(lambda connection: None)
+            self.write(lambda connection: None, ANSWER)
         try:
             connection = connection or Connection(self._url)
             try:
@@ -126,7 +121,7 @@ class Database:
     def close(self) -> None:
         """Finish the writes under way, and close every connection."""
         self._closed = True
-        self._writer.close()
+        self.writer.close()
         self._close_readers()
 
     def _connect_to_write(self) -> Connection:
@@ -147,20 +142,15 @@ class Database:
         self._is_alive(connection)
         return connection
 
-    def _can_write(self, connection: Connection) -> bool:
-        # SQLite's files are looked at after each commit, which is what counts.
-        unneeded = self._prepared and not self.is_postgres
-        return unneeded or self._is_alive(connection)
-
     def _is_alive(self, connection: Connection) -> bool:
         """Tell whether a connection can be used for a transaction; note the database's clock."""
-        if connection.is_alive():
+        is_alive = connection.is_alive()
+        if is_alive:
             self._clock_ahead = connection.clock_ahead
-            return True
-        if self._prepared and not self.is_postgres:
+        elif self._prepared and not self.is_postgres:
             log.error("%s; what is at its place now is used", MOVED)
             self._prepared = False
-        return False
+        return is_alive
 
     def _idle_reader(self) -> Connection | None:
         with suppress(IndexError):

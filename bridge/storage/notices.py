@@ -25,68 +25,57 @@ class Expired:
     events: list[int]
 
 
-def is_overdue(connection: Connection, now: float) -> bool:
-    """Tell whether `expire` has anything to do."""
-    return bool(connection.execute(SQL["overdue"], {"now": now, "before": now - HOURLY}))
+class Notices:
+    """Adds notices for the bots `known` here; like all deliveries they expire after `max_age` s."""
 
+    def __init__(self, max_age: float, known: Collection[str]) -> None:
+        self._max_age = max_age
+        self._known = known
 
-def expire(
-    connection: Connection, now: float, max_age: float, known: Collection[str]
-) -> tuple[list[Expired], list[str]]:
-    """Settle what is too old, and add notices about it, at most one an hour for each bot.
+    def is_overdue(self, connection: Connection, now: float) -> bool:
+        """Tell whether `expire` has anything to do."""
+        return bool(connection.execute(SQL["overdue"], {"now": now, "before": now - HOURLY}))
 
-    Returns what has expired, and the bots about which there is no bot to send a notice to.
-    """
-    events: dict[str, list[int]] = {}
-    for row in connection.execute(SQL["expire"], {"now": now}):
-        events.setdefault(row["bot"], []).append(row["event_id"])
-    for name, ids in events.items():
-        [own] = connection.execute(SQL["own_notices"], {"ids": ids})
-        values = {"name": name, "more": len(ids) - own["count"]}
-        connection.execute(SQL["count_expired"], values)
-    unheard = []
-    for row in connection.execute(SQL["due_expiry_notices"], {"before": now - HOURLY}):
-        update_bot(connection, row["name"], expired_count=0, expiry_notice_at=now)
-        facts = {"count": row["expired_count"], "hours": round(max_age / 3600, 1)}
-        if not _add_notice(connection, now, max_age, known, EXPIRED, row["name"], facts):
-            unheard.append(row["name"])
-    return [Expired(name, ids) for name, ids in events.items()], unheard
+    def expire(self, connection: Connection, now: float) -> tuple[list[Expired], list[str]]:
+        """Settle what is too old, and add notices about it, at most one an hour for each bot.
 
+        Returns what has expired, and the bots about which there is no bot to send a notice to.
+        """
+        events: dict[str, list[int]] = {}
+        for row in connection.execute(SQL["expire"], {"now": now}):
+            events.setdefault(row["bot"], []).append(row["event_id"])
+        for name, ids in events.items():
+            [own] = connection.execute(SQL["own_notices"], {"ids": ids})
+            values = {"name": name, "more": len(ids) - own["count"]}
+            connection.execute(SQL["count_expired"], values)
+        unheard = []
+        for row in connection.execute(SQL["due_expiry_notices"], {"before": now - HOURLY}):
+            update_bot(connection, row["name"], expired_count=0, expiry_notice_at=now)
+            facts = {"count": row["expired_count"], "hours": round(self._max_age / 3600, 1)}
+            if not self._add(connection, now, EXPIRED, row["name"], facts):
+                unheard.append(row["name"])
+        return [Expired(name, ids) for name, ids in events.items()], unheard
 
-def add_stop_notice(
-    connection: Connection,
-    bot: Row,
-    outcome: Outcome,
-    now: float,
-    max_age: float,
-    known: Collection[str],
-) -> bool:
-    """Add a notice that a bot is stopped, at most once an hour; `bot` is its row from before.
+    def add_stop(self, connection: Connection, bot: Row, outcome: Outcome, now: float) -> bool:
+        """Add a notice that a bot is stopped, at most once an hour; `bot` is its row from before.
 
-    Returns False where there is no bot to send it to.
-    """
-    if now - bot["stop_notice_at"] < HOURLY:
+        Returns False where there is no bot to send it to.
+        """
+        if now - bot["stop_notice_at"] < HOURLY:
+            return True
+        update_bot(connection, bot["name"], stop_notice_at=now)
+        facts = {"reason": outcome.reason, "detail": outcome.detail}
+        return self._add(connection, now, STOPPED, bot["name"], facts)
+
+    def _add(
+        self, connection: Connection, now: float, kind: str, about: str, facts: dict[str, Any]
+    ) -> bool:
+        """Add an event about a bot: for itself if it works, else for `default`, else for any."""
+        stopped = {row["name"] for row in connection.execute(SQL["stopped_bots"])}
+        order = [about, "default", *sorted(self._known)]
+        working = [name for name in order if name in self._known and name not in stopped]
+        if not working:
+            return False
+        row = event_row(Event(kind, {"bot": about, **facts}, now))
+        add_event(connection, now, self._max_age, row, [Target(working[0])])
         return True
-    update_bot(connection, bot["name"], stop_notice_at=now)
-    facts = {"reason": outcome.reason, "detail": outcome.detail}
-    return _add_notice(connection, now, max_age, known, STOPPED, bot["name"], facts)
-
-
-def _add_notice(
-    connection: Connection,
-    now: float,
-    max_age: float,
-    known: Collection[str],
-    kind: str,
-    about: str,
-    facts: dict[str, Any],
-) -> bool:
-    """Add an event about one bot: for itself if it works, else for `default`, else any other."""
-    stopped = {row["name"] for row in connection.execute(SQL["stopped_bots"])}
-    order = [about, "default", *sorted(known)]
-    working = [name for name in order if name in known and name not in stopped]
-    if not working:
-        return False
-    event = Event(kind, {"bot": about, **facts}, now)
-    add_event(connection, now, max_age, event_row(event), [Target(working[0])])
-    return True

@@ -13,9 +13,10 @@ from typing import Any
 
 from bridge import metrics
 from bridge.model import Attempt, Bot, Delivery, Event, Outcome, Target
-from bridge.storage import claims, notices, results
+from bridge.storage import claims, results
 from bridge.storage.database import Database
 from bridge.storage.driver import Connection
+from bridge.storage.notices import Notices
 from bridge.storage.results import Recorded, Result
 from bridge.storage.statements import SQL
 from bridge.storage.tables import add_deliveries, event_row, new_ids, resume_bot
@@ -61,6 +62,7 @@ class Outbox:
         self._max_age = max_age
         self._dedupe = dedupe
         self._jitter = jitter
+        self._notices = Notices(max_age, known)
         self.database = Database(url, self._enter_bots)
         self._clock = clock or self.database.time
         self.accepted_at = float("-inf")  # monotonic s: when events last arrived
@@ -135,10 +137,9 @@ class Outbox:
         """Settle what is too old, with notices about it; raises StorageError."""
         now = self._clock()
         with self.database.read() as connection:
-            if not notices.is_overdue(connection, now):
+            if not self._notices.is_overdue(connection, now):
                 return
-        expire = partial(notices.expire, now=now, max_age=self._max_age, known=self._known)
-        expired, unheard = self.database.write(expire)
+        expired, unheard = self.database.write(partial(self._notices.expire, now=now))
         self.database.wakeup.set()
         for bot, events in ((one.bot, one.events) for one in expired):
             metrics.DELIVERIES.labels(bot, "expired").inc(len(events))
@@ -216,12 +217,6 @@ class Outbox:
         now = self._clock()
         recorded = results.record(connection, batch, now, self._jitter)
         return [
-            (
-                one,
-                one.stop is None
-                or notices.add_stop_notice(
-                    connection, one.stop, result.outcome, now, self._max_age, self._known
-                ),
-            )
+            (one, not one.stop or self._notices.add_stop(connection, one.stop, result.outcome, now))
             for one, result in zip(recorded, batch, strict=True)
         ]

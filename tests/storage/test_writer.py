@@ -40,7 +40,7 @@ def test_a_write_that_fails_does_not_harm_those_committed_with_it(
         first = pool.submit(database.write, block)
         assert blocked.wait(30)
         together = [pool.submit(database.write, job) for job in (insert_event, broken)]
-        until(lambda: database.queued == 2)
+        until(lambda: database.writer.queued == 2)
         go.set()
         first.result()
         together[0].result()
@@ -69,9 +69,9 @@ def test_what_waits_for_a_thread_that_ends_all_of_a_sudden_is_not_taken_for_writ
         first = pool.submit(database.write, block)
         assert blocked.wait(30)
         two = [pool.submit(database.write, end)]
-        until(lambda: database.queued == 1)
+        until(lambda: database.writer.queued == 1)
         two.append(pool.submit(database.write, lambda connection: None))
-        until(lambda: database.queued == 2)
+        until(lambda: database.writer.queued == 2)
         go.set()
         first.result()
         with pytest.raises(SystemExit):

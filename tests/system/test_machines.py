@@ -235,4 +235,4 @@ def test_a_worker_waits_for_a_database_that_is_away() -> None:
         assert process.wait(60) == 0
     assert "the database cannot be used yet" in said[0]
     assert "dispatching for default" in said[1]
-    assert "; next try in 2 s" in said[2] or "not woken by others for 2 s" in said[2]
+    assert "; next try in 2 s" in said[2] or "not notified by others for 2 s" in said[2]
