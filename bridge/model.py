@@ -12,21 +12,9 @@ from urllib.parse import urlsplit
 
 # Every key that Pgyer is known to send. `os_version` is the app's version, not an OS's.
 FIELDS = [
-    "action",
-    "title",
-    "link",
-    "message",
-    "type",
-    "os_version",
-    "build_version",
-    "created",
-    "updated",
-    "timestamp",
-    "appsize",
-    "device_type",
-    "appQRCodeURL",
-    "notes",
-]
+    "action", "title", "link", "message", "type", "os_version", "build_version", "created",
+    "updated", "timestamp", "appsize", "device_type", "appQRCodeURL", "notes",
+]  # fmt: skip
 
 LATE = 600.0  # seconds after which a pending delivery is reported as a problem
 
