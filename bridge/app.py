@@ -3,11 +3,12 @@
 import logging
 import os
 import re
-from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
 from flask import Flask, Response
 from flask.json.provider import DefaultJSONProvider
+from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 
 from bridge import configure
@@ -19,9 +20,6 @@ from bridge.model import to_json
 from bridge.receiving.decoding import MAX_BODY
 from bridge.receiving.receiver import create_receiver
 from bridge.wiring import Bridge, create_bridge
-
-if TYPE_CHECKING:
-    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 log = logging.getLogger(__name__)
 
@@ -35,9 +33,7 @@ def create_app(environ: Mapping[str, str] | None = None) -> Flask:
     bridge = create_bridge(*configure(os.environ if environ is None else environ))
     throttle = Throttle()
     app = create_ops_app(bridge, throttle, dispatches=bridge.settings.dispatch)
-    app.register_blueprint(
-        create_receiver(bridge.settings, bridge.intake, bridge.wrong_tokens, bridge.clock)
-    )
+    app.register_blueprint(create_receiver(bridge.settings, bridge.intake, bridge.clock))
     app.add_url_rule("/", "home", lambda: _home(bridge))
     if password := bridge.settings.admin_password:
         from bridge.console.blueprint import add_console  # 4 MiB that others need not load
@@ -56,11 +52,8 @@ def create_app(environ: Mapping[str, str] | None = None) -> Flask:
 
 def create_ops_app(bridge: Bridge, throttle: Throttle | None = None, *, dispatches: bool) -> Flask:
     """Return an app of `/healthz`, `/readyz` and `/metrics` alone, which is all a worker serves."""
-    app = Flask("bridge", static_folder=None)
+    app = _App("bridge", static_folder=None)
     app.config.update(MAX_CONTENT_LENGTH=MAX_BODY, PROVIDE_AUTOMATIC_OPTIONS=False)
-    app.json = _Json(app)
-    # Werkzeug would redirect a doubled slash, and a POST does not follow.
-    app.wsgi_app = _MergeSlashes(app.wsgi_app)  # type: ignore[method-assign]
     app.extensions["bridge"] = bridge
     app.register_error_handler(HTTPException, _as_json)
     app.register_blueprint(create_ops(bridge, throttle or Throttle(), dispatches=dispatches))
@@ -95,18 +88,17 @@ def _log_warnings(bridge: Bridge) -> None:
             )
 
 
-def _as_json(error: HTTPException) -> Response:
+def _as_json(error: HTTPException) -> ResponseReturnValue:
     """Answer an error with an object, as all else."""
     text = error.description
     if error.code == 404 and text == NotFound.description:
         text = "not found"
     if error.code == 413:
         text = f"the body is over {MAX_BODY} bytes"
-    body = f"{to_json({'error': text})}\n"
-    response = Response(body, error.code or 500, mimetype="application/json")
+    headers = {}
     if isinstance(error, MethodNotAllowed) and error.valid_methods:
-        response.headers["Allow"] = ", ".join(sorted(error.valid_methods))
-    return response
+        headers["Allow"] = ", ".join(sorted(error.valid_methods))
+    return {"error": text}, error.code or 500, headers
 
 
 class _Json(DefaultJSONProvider):
@@ -116,14 +108,11 @@ class _Json(DefaultJSONProvider):
         return to_json(obj)
 
 
-class _MergeSlashes:
-    """Takes `//pgyer/…` as `/pgyer/…`."""
+class _App(Flask):
+    """Takes `//pgyer/…` as `/pgyer/…`: Werkzeug would redirect, and a POST does not follow."""
 
-    def __init__(self, app: "WSGIApplication") -> None:
-        self._app = app
+    json_provider_class = _Json
 
-    def __call__(
-        self, environ: "WSGIEnvironment", start_response: "StartResponse"
-    ) -> Iterable[bytes]:
+    def wsgi_app(self, environ: Any, start_response: Any) -> Any:
         environ["PATH_INFO"] = re.sub("//+", "/", environ.get("PATH_INFO", ""))
-        return self._app(environ, start_response)
+        return super().wsgi_app(environ, start_response)

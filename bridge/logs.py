@@ -74,33 +74,20 @@ def config(settings: Settings) -> dict[str, Any]:
     """Return a configuration for `logging.config.dictConfig`, gunicorn's own loggers included."""
     # The bridge logs each event itself; gunicorn's line for each request is for debugging.
     requests_shown = "INFO" if settings.log_level == "DEBUG" else "WARNING"
-    formatter = {
-        "()": RedactingFormatter,
-        "secrets": settings.secrets,
-        "style": settings.log_format,
-    }
     return {
         "version": 1,
         "disable_existing_loggers": False,
-        "formatters": {"redacting": formatter},
-        "handlers": {
-            "stderr": {
-                "class": "logging.StreamHandler",
-                "stream": "ext://sys.stderr",
-                "formatter": "redacting",
+        "formatters": {
+            "redacting": {
+                "()": RedactingFormatter,
+                "secrets": settings.secrets,
+                "style": settings.log_format,
             }
         },
+        "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "redacting"}},
         "root": {"level": settings.log_level, "handlers": ["stderr"]},
         "loggers": {
-            "gunicorn.error": {
-                "level": settings.log_level,
-                "handlers": ["stderr"],
-                "propagate": False,
-            },
-            "gunicorn.access": {
-                "level": requests_shown,
-                "handlers": ["stderr"],
-                "propagate": False,
-            },
+            "gunicorn.error": {"level": settings.log_level, "propagate": True},
+            "gunicorn.access": {"level": requests_shown, "propagate": True},
         },
     }

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
@@ -12,21 +12,9 @@ from urllib.parse import urlsplit
 
 # Every key that Pgyer is known to send. `os_version` is the app's version, not an OS's.
 FIELDS = [
-    "action",
-    "title",
-    "link",
-    "message",
-    "type",
-    "os_version",
-    "build_version",
-    "created",
-    "updated",
-    "timestamp",
-    "appsize",
-    "device_type",
-    "appQRCodeURL",
-    "notes",
-]
+    "action", "title", "link", "message", "type", "os_version", "build_version", "created",
+    "updated", "timestamp", "appsize", "device_type", "appQRCodeURL", "notes",
+]  # fmt: skip
 
 LATE = 600.0  # seconds after which a pending delivery is reported as a problem
 
@@ -34,13 +22,11 @@ LATE = 600.0  # seconds after which a pending delivery is reported as a problem
 _NOTHING = {"null", "undefined", "None", "NULL"}
 
 
+@dataclass(frozen=True, repr=False)
 class Secret:
     """A string that cannot print itself; `reveal()` gives it to the one place that needs it."""
 
-    __slots__ = ("_value",)
-
-    def __init__(self, value: str) -> None:
-        self._value = value
+    _value: str
 
     def reveal(self) -> str:
         """Return the secret itself: never to be logged, stored or answered."""
@@ -51,12 +37,6 @@ class Secret:
 
     def __repr__(self) -> str:
         return "Secret('***')"
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Secret) and other._value == self._value
-
-    def __hash__(self) -> int:
-        return hash(self._value)
 
 
 @dataclass(frozen=True)
@@ -91,13 +71,11 @@ def as_text(value: Any) -> str:
     return str(value)
 
 
-def to_json(
-    value: Any, *, indent: int | None = None, default: Callable[[Any], str] | None = None
-) -> str:
-    """Return a value as JSON, with Chinese as it is; `default` is for what JSON does not know."""
-    if indent is None and default is None:
+def to_json(value: Any, **options: Any) -> str:
+    """Return a value as JSON, with Chinese as it is; `options` are those of `json.dumps`."""
+    if not options:
         return _encode(value)
-    return json.dumps(value, ensure_ascii=False, indent=indent, default=default)
+    return json.dumps(value, ensure_ascii=False, **options)
 
 
 def is_web_address(value: Any) -> bool:

@@ -11,6 +11,8 @@ from collections.abc import Callable
 from urllib.parse import SplitResult, parse_qs, parse_qsl, quote, unquote, urlsplit
 from zoneinfo import ZoneInfo
 
+from bridge.model import Secret
+
 WECOM = "https://qyapi.weixin.qq.com"
 _SEND = "/cgi-bin/webhook/send"
 _WEBHOOK = f"{WECOM}{_SEND}?key=…"
@@ -27,7 +29,7 @@ _PLACEHOLDER = re.compile(
 
 
 def webhook(value: str, api: str) -> str:
-    """Return a bot's webhook URL; a bare key gets `api` before it."""
+    """Return a bot's webhook URL; a bare key gets `api` before it; '' stays ''."""
     if len(re.findall("https?://", value)) > 1:
         raise ValueError(f"has more than one address: {_ONE_ROBOT}")
     if re.search(r"[\s,;|，；、]", value):
@@ -36,33 +38,28 @@ def webhook(value: str, api: str) -> str:
             f"without quotes or blanks; {_ONE_ROBOT}"
         )
     key, parts = value, None
-    if not _KEY.fullmatch(value) or "weixin.qq.com" in value:
-        key, parts = _key_in(value)
+    if value and (not _KEY.fullmatch(value) or "weixin.qq.com" in value):
+        try:
+            parts = _address(value)
+            [key] = parse_qs(parts.query)["key"]
+        except (ValueError, KeyError):
+            raise ValueError(
+                f"is neither a bare key nor a webhook URL such as {_WEBHOOK}; its host and port "
+                "must be right, too"
+            ) from None
+        if not _KEY.fullmatch(key):
+            raise ValueError(
+                f"has a key with wrong characters: copy {_WEBHOOK} again as WeCom shows it"
+            )
     if _PLACEHOLDER.fullmatch(key):
         raise ValueError(
             "is a placeholder: write the key of your robot, or its webhook URL as WeCom shows it"
         )
     if not parts:
-        return f"{api}{_SEND}?key={key}"
+        return f"{api}{_SEND}?key={key}" if key else ""
     if parts.hostname == urlsplit(WECOM).hostname and parts.path != _SEND:
         raise ValueError(f"is an address of WeCom, but not of a webhook: it must be {_WEBHOOK}")
     return value
-
-
-def _key_in(value: str) -> tuple[str, SplitResult]:
-    try:
-        parts = _address(value)
-        [key] = parse_qs(parts.query)["key"]
-    except (ValueError, KeyError):
-        raise ValueError(
-            f"is neither a bare key nor a webhook URL such as {_WEBHOOK}; its host and port must "
-            "be right, too"
-        ) from None
-    if not _KEY.fullmatch(key):
-        raise ValueError(
-            f"has a key with wrong characters: copy {_WEBHOOK} again as WeCom shows it"
-        )
-    return key, parts
 
 
 def _address(value: str) -> SplitResult:
@@ -114,29 +111,36 @@ def public_url(value: str) -> str:
     return value.rstrip("/")
 
 
-def token(value: str) -> str:
-    """Return one secret part of the receiver's URL."""
+def tokens(value: str) -> tuple[Secret, ...]:
+    """Return the secret parts of the receiver's URL that are valid, none for ''."""
+    given = [token.strip() for token in value.split(",") if token.strip()]
+    if len(given) > 2:
+        raise ValueError("has more than two tokens: the old and the new one")
+    return tuple(map(_token, given))
+
+
+def _token(value: str) -> Secret:
     if not re.fullmatch(r"[A-Za-z0-9._~-]+", value):
         raise ValueError("is a part of a URL: only letters, digits and . _ ~ -")
     if not re.search(r"[A-Za-z0-9]", value):
         raise ValueError("needs letters or digits: choose a long random word")
-    return _no_placeholder(value)
+    return _chosen(value)
 
 
-def password(value: str) -> str:
-    """Return the admin password; '' stays ''."""
+def password(value: str) -> Secret | None:
+    """Return the admin password, None for ''."""
     if value and len(value) < 8:
         raise ValueError("is too short: use at least 8 characters, better 16")
-    return _no_placeholder(value) if value else ""
+    return _chosen(value) if value else None
 
 
-def _no_placeholder(value: str) -> str:
+def _chosen(value: str) -> Secret:
     if _PLACEHOLDER.fullmatch(value):
         raise ValueError("is a placeholder: choose a random word, e.g. by: openssl rand -hex 16")
-    return value
+    return Secret(value)
 
 
-def database_url(value: str) -> str:
+def database_url(value: str) -> Secret:
     """Return the URL of an SQLite file, or of PostgreSQL as libpq reads it."""
     scheme, _, rest = value.partition("://")
     if scheme == "sqlite":
@@ -145,7 +149,7 @@ def database_url(value: str) -> str:
                 "must name a file, without options: "
                 "sqlite:///bridge.db (or sqlite:////data/bridge.db)"
             )
-        return value
+        return Secret(value)
     if scheme not in ("postgres", "postgresql"):
         raise ValueError("must begin with sqlite:///, postgres:// or postgresql://")
     if not importlib.util.find_spec("psycopg"):
@@ -163,7 +167,7 @@ def database_url(value: str) -> str:
         raise ValueError("must be like postgres://user:password@host:5432/name, its port a number")
     if parts.query:
         _check_parameters(parts.query)
-    return value
+    return Secret(value)
 
 
 def _check_parameters(query: str) -> None:
@@ -226,12 +230,13 @@ def number(allow_zero: bool = False) -> Callable[[str], float]:
     return parse
 
 
-def one_of(*choices: str, fold: Callable[[str], str]) -> Callable[[str], str]:
-    """Return a reader of one of these words, whose case `fold` evens out."""
+def one_of(*choices: str) -> Callable[[str], str]:
+    """Return a reader of one of these words, in whatever case it is written."""
+    words = {word.lower(): word for word in choices}
 
     def parse(value: str) -> str:
-        if fold(value) not in choices:
+        if value.lower() not in words:
             raise ValueError(f"must be one of {', '.join(choices)}")
-        return fold(value)
+        return words[value.lower()]
 
     return parse

@@ -4,6 +4,7 @@ import difflib
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -15,23 +16,12 @@ from bridge.model import Bot, Secret
 T = TypeVar("T")
 
 _SECRETS = ("WECOM_BOT_KEY", "BRIDGE_TOKEN", "BRIDGE_ADMIN_PASSWORD", "DATABASE_URL")
-_PLAIN = [
-    "WECOM_API_URL",
-    "BRIDGE_TEMPLATES",
-    "BRIDGE_ROUTES",
-    "BRIDGE_TIMEZONE",
-    "BRIDGE_RATE",
-    "BRIDGE_DEDUPE_SECONDS",
-    "BRIDGE_MAX_AGE_HOURS",
-    "BRIDGE_RETENTION_DAYS",
-    "BRIDGE_PUBLIC_URL",
-    "BRIDGE_DISPATCH",
-]
-_PLATFORM = ["PORT", "WEB_CONCURRENCY", "LOG_LEVEL", "LOG_FORMAT"]  # names without our prefixes
-_KNOWN = {*_PLAIN, *_SECRETS, *(f"{name}_FILE" for name in _SECRETS)}
 _PREFIXES = ("BRIDGE_", "WECOM_", "PGYER_")
 _BOT_PREFIX = "WECOM_BOT_KEY_"
 _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+_NO_BOT = "paste the key or the webhook URL of a WeCom group robot"
+_NO_TOKEN = "choose a long random word, e.g. by: openssl rand -hex 16"
+_ROUTES = Path("routes.toml")
 
 
 @dataclass(frozen=True)
@@ -102,17 +92,20 @@ def _redacted(secret: str, *places: str) -> set[str]:
 
 
 class _Environment:
-    """Reads variables, and collects what is wrong with them in `problems`."""
+    """Reads variables: `known` are the names of all, `problems` is what is wrong with them."""
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         self.environ = environ
+        self.known: set[str] = set()
         self.problems: list[str] = []
 
     def text(self, name: str) -> str:
         """Return a variable's trimmed value, '' if unset; a secret may come as `<NAME>_FILE`."""
         value = self.environ.get(name, "").strip()
+        self.known.add(name)
         if not self.is_secret(name):
             return value
+        self.known.add(f"{name}_FILE")
         path = self.environ.get(f"{name}_FILE", "").strip()
         if not path:
             return value
@@ -133,22 +126,33 @@ class _Environment:
     def is_secret(name: str) -> bool:
         return name in _SECRETS or name.startswith(_BOT_PREFIX)
 
-    def parsed(self, name: str, default: str, parse: Callable[[str], T]) -> T:
-        """Return a variable read by `parse`, whose ValueError says what to write instead."""
+    def parsed(self, name: str, default: str, parse: Callable[[str], T], hint: str = "") -> T:
+        """Return a variable read by `parse`, whose ValueError says what to write instead.
+
+        `hint` says what to write into a variable that must be set.
+        """
+        before = len(self.problems)
         value = self.text(name) or default
         try:
-            return parse(value)
+            found = parse(value)
         except ValueError as error:
             # A URL with a secret may have been pasted into the wrong variable.
             hidden = self.is_secret(name) or re.search("key=|/pgyer/|@", value)
             shown = "" if hidden else f" is {value!r}, but"
             self.problems.append(f"{name}{shown} {error}")
-            return parse(default)
-
-    def missing(self, name: str, hint: str) -> None:
-        """Record that a required variable is not set, unless its file already is a problem."""
-        if not any(problem.startswith(f"{name}_FILE") for problem in self.problems):
+            found = parse(default)
+        if hint and not found and len(self.problems) == before:
             self.problems.append(f"{name} is not set: {hint}")
+        return found
+
+    def path(self, name: str, kind: str, is_there: Callable[[Path], bool]) -> Path | None:
+        """Return the path of a file or folder, None where it is not set or not there."""
+        given = self.text(name)
+        if given and is_there(Path(given)):
+            return Path(given)
+        if given:
+            self.problems.append(f"{name}: there is no {kind} {given!r}")
+        return None
 
 
 def load(environ: Mapping[str, str]) -> tuple[Settings, list[str]]:
@@ -159,36 +163,34 @@ def load(environ: Mapping[str, str]) -> tuple[Settings, list[str]]:
     read = _Environment(environ)
     settings = Settings(
         bots=_bots(read),
-        tokens=_tokens(read),
-        admin_password=_optional(read.parsed("BRIDGE_ADMIN_PASSWORD", "", values.password)),
-        database_url=Secret(
-            read.parsed("DATABASE_URL", "sqlite:///bridge.db", values.database_url)
-        ),
-        templates=_templates(read),
-        routes=_routes(read),
+        tokens=read.parsed("BRIDGE_TOKEN", "", values.tokens, _NO_TOKEN),
+        admin_password=read.parsed("BRIDGE_ADMIN_PASSWORD", "", values.password),
+        database_url=read.parsed("DATABASE_URL", "sqlite:///bridge.db", values.database_url),
+        templates=read.path("BRIDGE_TEMPLATES", "folder", Path.is_dir) or default_templates(),
+        routes=read.path("BRIDGE_ROUTES", "file", Path.is_file)
+        or (_ROUTES if _ROUTES.exists() else None),
         timezone=read.parsed("BRIDGE_TIMEZONE", "Asia/Shanghai", values.timezone),
         rate=read.parsed("BRIDGE_RATE", "18", values.whole(1)),
         dedupe=read.parsed("BRIDGE_DEDUPE_SECONDS", "600", values.number(allow_zero=True)),
         max_age=read.parsed("BRIDGE_MAX_AGE_HOURS", "24", values.number()) * 3600,
         retention=read.parsed("BRIDGE_RETENTION_DAYS", "30", values.number()) * 86400,
         public_url=read.parsed("BRIDGE_PUBLIC_URL", "", values.public_url),
-        dispatch=read.parsed("BRIDGE_DISPATCH", "on", values.one_of("on", "off", fold=str.lower))
-        == "on",
+        dispatch=read.parsed("BRIDGE_DISPATCH", "on", values.one_of("on", "off")) == "on",
         port=read.parsed("PORT", "8000", values.whole(0, 65535)),
         workers=read.parsed("WEB_CONCURRENCY", "1", values.whole(1)),
-        log_level=read.parsed("LOG_LEVEL", "INFO", values.one_of(*_LEVELS, fold=str.upper)),
-        log_format=read.parsed("LOG_FORMAT", "text", values.one_of("text", "json", fold=str.lower)),
+        log_level=read.parsed("LOG_LEVEL", "INFO", values.one_of(*_LEVELS)),
+        log_format=read.parsed("LOG_FORMAT", "text", values.one_of("text", "json")),
     )
-    return settings, [*read.problems, *_unknown(environ)]
+    return settings, [*read.problems, *_unknown(read)]
 
 
-def _unknown(environ: Mapping[str, str]) -> list[str]:
+def _unknown(read: _Environment) -> list[str]:
     # Compared without the prefix: BRIDGE_PORT means PORT, BRIDGE_BOT_KEY means WECOM_BOT_KEY.
-    by_tail = {name.partition("_")[2]: name for name in _KNOWN if name.startswith(_PREFIXES)}
-    by_tail |= {name: name for name in (*_PLATFORM, *_KNOWN)}
+    by_tail = {name.partition("_")[2]: name for name in read.known if name.startswith(_PREFIXES)}
+    by_tail |= {name: name for name in read.known}
     problems = []
-    for name in sorted(environ):
-        if not name.startswith(_PREFIXES) or name in _KNOWN or name.startswith(_BOT_PREFIX):
+    for name in sorted(read.environ.keys() - read.known):
+        if not name.startswith(_PREFIXES) or name.startswith(_BOT_PREFIX):
             continue
         close = difflib.get_close_matches(name.partition("_")[2], by_tail, 1)
         hint = f"did you mean {by_tail[close[0]]}?" if close else "see the table in the README"
@@ -211,45 +213,13 @@ def _bots(read: _Environment) -> dict[str, Bot]:
         elif named.setdefault(name, variable) != variable:
             hint = "keep one of them" if name != "default" else "the default bot is WECOM_BOT_KEY"
             read.problems.append(f"{named[name]} and {variable} name the same bot: {hint}")
+    # Also a bot with a broken key has a name, so that it is not a problem of routes, too.
     bots = {}
     for name, variable in named.items():
-        value = read.text(variable)
-        if not value:
-            if name == "default":
-                read.missing(variable, "paste the key or the webhook URL of a WeCom group robot")
-            continue
-        bots[name] = Bot(name, Secret(""))  # so that a broken key is not a problem of routes, too
-        try:
-            bots[name] = Bot(name, Secret(values.webhook(value, api)))
-        except ValueError as error:
-            read.problems.append(f"{variable} {error}")
+        hint = _NO_BOT if name == "default" else ""
+        webhook = read.parsed(variable, "", partial(values.webhook, api=api), hint)
+        bots[name] = Bot(name, Secret(webhook))
     return bots
-
-
-def _tokens(read: _Environment) -> tuple[Secret, ...]:
-    given = [token.strip() for token in read.text("BRIDGE_TOKEN").split(",") if token.strip()]
-    if not given:
-        read.missing("BRIDGE_TOKEN", "choose a long random word, e.g. by: openssl rand -hex 16")
-    if len(given) > 2:
-        read.problems.append("BRIDGE_TOKEN has more than two tokens: the old and the new one")
-    try:
-        return tuple(Secret(values.token(token)) for token in given)
-    except ValueError as error:
-        read.problems.append(f"BRIDGE_TOKEN {error}")
-        return ()
-
-
-def _optional(value: str) -> Secret | None:
-    return Secret(value) if value else None
-
-
-def _templates(read: _Environment) -> Path:
-    given = read.text("BRIDGE_TEMPLATES")
-    if not given:
-        return default_templates()
-    if not Path(given).is_dir():
-        read.problems.append(f"BRIDGE_TEMPLATES: there is no folder {given!r}")
-    return Path(given)
 
 
 def default_templates() -> Path:
@@ -257,13 +227,3 @@ def default_templates() -> Path:
     package = Path(__file__).parent
     places = (Path("templates"), package / "default_templates", package.parent / "templates")
     return next((place for place in places if place.is_dir()), places[0])
-
-
-def _routes(read: _Environment) -> Path | None:
-    given = read.text("BRIDGE_ROUTES")
-    if not given:
-        return Path("routes.toml") if Path("routes.toml").exists() else None
-    if not Path(given).is_file():
-        read.problems.append(f"BRIDGE_ROUTES: there is no file {given!r}")
-        return None
-    return Path(given)

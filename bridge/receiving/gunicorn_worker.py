@@ -15,7 +15,7 @@ from functools import partial
 from typing import Any
 
 from gunicorn import http
-from gunicorn.workers.gthread import STOP_KEEPALIVE_LINGER, TConn, ThreadWorker
+from gunicorn.workers.gthread import TConn, ThreadWorker
 
 REQUEST = 15.0  # seconds for a request, from the connection or its first byte to its last
 BLOCKED = 10.0  # seconds for which a thread waits for a socket that takes or gives nothing
@@ -26,6 +26,7 @@ READ = 1 << 16  # bytes at once
 _LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*(\d{1,18})[ \t]*\r\n", re.IGNORECASE)
 _CHUNKED = re.compile(rb"\r\ntransfer-encoding:[^\r\n]*chunked[ \t]*\r\n", re.IGNORECASE)
 _EXPECTS = re.compile(rb"\r\nexpect:[ \t]*100-continue[ \t]*\r\n", re.IGNORECASE)
+_CHUNK_SIZE = re.compile(rb"[ \t]*([0-9A-Fa-f]{1,8})[ \t]*(;[^\r\n]*)?\r\n")
 _ANSWER = "HTTP/1.1 {}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 
 
@@ -41,7 +42,6 @@ class Incoming:
         self._body_at = 0  # where the body begins, 0 before the head has ended
         self._body_end: int | None = None  # where it ends; None: in chunks
         self._chunk_at = 0  # where the next chunk begins
-        self._asked_for_body: Callable[[], None] | None = None
 
     def is_whole(self, answer_continue: Callable[[], None]) -> bool:
         """Tell whether the request is complete, or as much of it as shows that it is too large.
@@ -70,20 +70,18 @@ class Incoming:
 
     def _has_last_chunk(self) -> bool:
         """Go from chunk to chunk as far as they have arrived (RFC 9112, 7.1)."""
-        while (line_end := self.data.find(b"\r\n", self._chunk_at)) >= 0:
-            size = bytes(self.data[self._chunk_at : line_end]).split(b";")[0].strip()
-            if not re.fullmatch(rb"[0-9A-Fa-f]{1,8}", size):
-                raise RefusedError("400 Bad Request")
-            if not int(size, 16):
+        while size := _CHUNK_SIZE.match(self.data, self._chunk_at):
+            end = size.end() + int(size[1], 16)
+            if end == size.end():
                 # The empty line that ends the trailers, of which there are mostly none.
-                return self.data.find(b"\r\n\r\n", line_end) >= 0
-            end = line_end + 2 + int(size, 16)
+                return self.data.find(b"\r\n\r\n", end - 2) >= 0
             if len(self.data) < end + 2:
                 return False
             if self.data[end : end + 2] != b"\r\n":
                 raise RefusedError("400 Bad Request")
             self._chunk_at = end + 2
-        if len(self.data) - self._chunk_at > 1024:
+        rest = self.data[self._chunk_at :]
+        if len(rest) > 1024 or b"\r\n" in rest:
             raise RefusedError("400 Bad Request")
         return False
 
@@ -129,21 +127,13 @@ class BufferingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no an
             self.poller.unregister(conn.sock)
             self.keepalived_conns.remove(conn)
             self._await(conn)
-            self._incoming[conn].data += rest
-            self._check(conn)
+            self._take(conn, rest)
 
-    def run(self) -> None:
-        """Serve; a stop does not wait for requests that have not arrived."""
-        super().run()
-        for conn in [*self._incoming]:
-            conn.close()
-
-    def set_accept_enabled(self, enabled: bool) -> None:
-        """Accept no more at a stop, and drop what has not arrived."""
-        super().set_accept_enabled(enabled)
-        if not self.alive:
-            for conn in [*self._incoming]:
-                conn.timeout = min(conn.timeout, time.monotonic() + STOP_KEEPALIVE_LINGER)
+    def _cap_keepalive(self, deadline: float) -> None:
+        """At a stop, drop by this time what has not arrived."""
+        super()._cap_keepalive(deadline)
+        for conn in self._incoming:
+            conn.timeout = min(conn.timeout, deadline)
 
     def _await(self, conn: TConn) -> None:
         conn.sock.setblocking(False)
@@ -158,14 +148,15 @@ class BufferingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no an
             return
         except OSError:
             data = b""
-        if not data:
+        if data:
+            self._take(conn, data)
+        else:
             self._refuse(conn, "")
-            return
-        self._incoming[conn].data += data
-        self._check(conn)
 
-    def _check(self, conn: TConn) -> None:
+    def _take(self, conn: TConn, data: bytes) -> None:
+        """Add what has arrived; a thread answers the request as soon as it is whole."""
         incoming = self._incoming[conn]
+        incoming.data += data
         try:
             if not incoming.is_whole(partial(self._say, conn, "HTTP/1.1 100 Continue\r\n\r\n")):
                 return

@@ -63,26 +63,21 @@ class Intake:
         A body that cannot be decoded is stored as it came. When this returns, nothing of it can
         be lost. Raises TooLargeError, StorageError.
         """
-        events, error = _decoded(body, now, content_type, content_encoding)
+        error = ""
+        try:
+            events = decoding.decode(body, now, content_type, content_encoding)
+        except TooLargeError:
+            raise
+        except UndecodableError as problem:
+            error = str(problem)
+        except Exception:  # a bug must not cost an event
+            log.exception("a bug in decoding; the body is kept as it came")
+            error = "a bug in the bridge"
+        if error:
+            events = [decoding.undecodable(body, now, error)]
         if not events:
             return Receipt()
         routed = [(e, routing.targets(e, self._routes, self._zone, bots)) for e in events]
         accepted = self._outbox.accept(routed, bots)
         pairs = zip(routed, accepted, strict=True)
         return Receipt([(event, targets, result) for (event, targets), result in pairs], error)
-
-
-def _decoded(
-    body: bytes, now: float, content_type: str, content_encoding: str
-) -> tuple[list[Event], str]:
-    """Return the events in a body; where there are none, one that keeps the bytes, and why."""
-    try:
-        return decoding.decode(body, now, content_type, content_encoding), ""
-    except UndecodableError as problem:
-        error = str(problem)
-    except TooLargeError:
-        raise
-    except Exception:  # a bug must not cost an event
-        log.exception("a bug in decoding; the body is kept as it came")
-        error = "a bug in the bridge"
-    return [decoding.undecodable(body, now, error)], error

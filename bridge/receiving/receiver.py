@@ -3,7 +3,7 @@
 import hmac
 import logging
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection
 
 from flask import Blueprint, Response, request
 from flask.typing import ResponseReturnValue
@@ -11,12 +11,10 @@ from werkzeug.exceptions import NotFound, RequestEntityTooLarge
 
 from bridge import metrics
 from bridge.errors import StorageError, TooLargeError
-from bridge.model import Event, Target, to_json
 from bridge.receiving.event_types import KNOWN_TYPES
 from bridge.receiving.intake import Intake, Receipt
 from bridge.receiving.wrong_requests import WrongRequests
 from bridge.settings import Settings
-from bridge.storage.outbox import Accepted
 
 log = logging.getLogger(__name__)
 
@@ -24,27 +22,29 @@ _GREETING = (
     "蒲公英 → 企业微信：地址可用。请在蒲公英的 Webhook 设置里填入本页地址，类型选「其他指定URL」。"
     " Ready: paste this address into Pgyer.\n"
 )
-
-
+_WRONG_TOKEN = (
+    "a request with a wrong token is refused. If it was Pgyer's, its event is lost: "
+    "paste the address anew, as `bridge url` shows it"
+)
 _TURNED = (
     "a GET that should have been a POST: a redirect (http to https, or another host name) has "
     "turned it, and its event is lost. Paste the address into Pgyer that needs no redirect"
 )
 
 
-def create_receiver(
-    settings: Settings, intake: Intake, wrong_tokens: WrongRequests, clock: Callable[[], float]
-) -> Blueprint:
+def create_receiver(settings: Settings, intake: Intake, clock: Callable[[], float]) -> Blueprint:
     """Return `/pgyer/<token>` and `/pgyer/<token>/<bot>[,<bot>]`; `clock` gives epoch seconds."""
     receiver = Blueprint("receiver", __name__, url_prefix="/pgyer")
     tokens = [token.reveal().encode() for token in settings.tokens]
+    wrong_tokens = WrongRequests("token", _WRONG_TOKEN)
     turned = WrongRequests("redirected", _TURNED)
 
     @receiver.get("/<token>", defaults={"bots": ""}, strict_slashes=False)
     @receiver.get("/<token>/<bots>", strict_slashes=False)
     def greet(token: str, bots: str) -> ResponseReturnValue:
         check(token, bots)
-        if request.method == "GET" and _looks_like_a_webhook():
+        is_webhook = request.is_json or "pgyer" in request.user_agent.string.lower()
+        if request.method == "GET" and is_webhook:
             turned.note(_address())
         return Response(_GREETING, mimetype="text/plain")
 
@@ -53,30 +53,20 @@ def create_receiver(
     def receive(token: str, bots: str) -> ResponseReturnValue:
         began, now = time.perf_counter(), clock()
         named = check(token, bots)
-        body = request.get_data(cache=False)
-        headers = request.headers
+        body, headers = request.get_data(cache=False), request.headers
+        content = headers.get("Content-Type", ""), headers.get("Content-Encoding", "")
         try:
-            receipt = intake.take(
-                body,
-                now,
-                named,
-                headers.get("Content-Type", ""),
-                headers.get("Content-Encoding", ""),
-            )
+            receipt = intake.take(body, now, named, *content)
         except TooLargeError:
             raise RequestEntityTooLarge from None
-        seconds = time.perf_counter() - began
-        _count(receipt, seconds)
-        for event, targets, accepted in receipt.stored:
-            _log(event, targets, accepted, 1000 * seconds)
-        return _json(receipt.answer(), 400 if receipt.error else 200)
+        _report(receipt, time.perf_counter() - began)
+        return receipt.answer(), 400 if receipt.error else 200
 
     @receiver.errorhandler(StorageError)
     def not_stored(error: StorageError) -> ResponseReturnValue:
         log.error("not accepted: %s; answered 503, so that the sender tries again", error)
-        response = _json({"error": "nothing was stored, please send it again"}, 503)
-        response.headers["Retry-After"] = "5"
-        return response
+        body = {"error": "nothing was stored, please send it again"}
+        return body, 503, {"Retry-After": "5"}
 
     def check(token: str, bots: str) -> list[str]:
         """Check a URL's token and return the bots it names; 404 for an unknown one of either."""
@@ -102,42 +92,31 @@ def _address() -> str:
     return request.access_route[-1] if request.access_route else ""
 
 
-def _looks_like_a_webhook() -> bool:
-    return request.is_json or "pgyer" in request.user_agent.string.lower()
-
-
-def _json(body: object, status: int) -> Response:
-    return Response(f"{to_json(body)}\n", status, mimetype="application/json")
-
-
-def _count(receipt: Receipt, seconds: float) -> None:
+def _report(receipt: Receipt, seconds: float) -> None:
+    """Count and log what became of each event of a body."""
     metrics.ACKNOWLEDGE.observe(seconds)
     if not receipt.stored:
         metrics.events("other", "ping").inc()
-    for event, _, accepted in receipt.stored:
+    for event, targets, accepted in receipt.stored:
+        level, outcome, what = logging.INFO, "accepted", "accepted for"
+        if event.error:
+            level, outcome = logging.WARNING, "undecodable"
+            what = (
+                f"cannot be decoded ({event.error}), {len(event.raw)} bytes beginning "
+                f"{event.payload['begins']!r}; it is kept, with a notice to"
+            )
+        elif accepted.duplicate:
+            outcome, what = "duplicate", "is a duplicate, its bots:"
         # Types come from outside, and each new one would be another series for ever.
-        kind = event.type if event.type in KNOWN_TYPES else "other"
-        outcome = "duplicate" if accepted.duplicate else "accepted"
-        metrics.events(kind, "undecodable" if event.error else outcome).inc()
-
-
-def _log(event: Event, targets: Sequence[Target], accepted: Accepted, ms: float) -> None:
-    """Log what became of one event."""
-    if not event.error and not log.isEnabledFor(logging.INFO):
-        return
-    what = "is a duplicate, its bots:" if accepted.duplicate else "accepted for"
-    if event.error:
-        what = (
-            f"cannot be decoded ({event.error}), {len(event.raw)} bytes beginning "
-            f"{event.payload['begins']!r}; it is kept, with a notice to"
+        metrics.events(event.type if event.type in KNOWN_TYPES else "other", outcome).inc()
+        ms = 1000 * seconds
+        log.log(
+            level,
+            "event %s (%s) %s %s in %.0f ms",
+            accepted.event,
+            event.type or "no type",
+            what,
+            ", ".join(target.bot for target in targets) or "nobody",
+            ms,
+            extra={"facts": {"event": accepted.event, "type": event.type, "ms": round(ms, 1)}},
         )
-    log.log(
-        logging.WARNING if event.error else logging.INFO,
-        "event %s (%s) %s %s in %.0f ms",
-        accepted.event,
-        event.type or "no type",
-        what,
-        ", ".join(target.bot for target in targets) or "nobody",
-        ms,
-        extra={"facts": {"event": accepted.event, "type": event.type, "ms": round(ms, 1)}},
-    )

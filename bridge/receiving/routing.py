@@ -24,7 +24,8 @@ CONDITIONS = {
     "action": "action",
 }
 _KEYS = (*CONDITIONS, "bots", "mention", "template", "attach", "quiet", "continue")
-ATTACHMENTS = ("qrcode", "log")
+_ATTACHMENTS = ("qrcode", "log")
+_TIME = r"\s*([01]?\d|2[0-3]):([0-5]\d)\s*"
 _TO_DEFAULT = Route(rule=0, bots=("default",))
 
 
@@ -73,6 +74,10 @@ class _RuleReader:
         template = self.value("template", str, "text", "")
         if template and not re.fullmatch(r"[\w.-]+", template):
             self._problem(f"template must be a name such as crashlog-short, not {template!r}")
+        attach = self.words("attach", empty=True) if "attach" in self.table else None
+        for name in attach or ():
+            if name not in _ATTACHMENTS:
+                self._problem(f"attach knows {' and '.join(_ATTACHMENTS)}, not {name!r}")
         conditions = {key: self.words(key) for key in CONDITIONS if key in self.table}
         if "type" in conditions:
             conditions["type"] = self.each("type", conditions["type"], read_type)
@@ -82,37 +87,23 @@ class _RuleReader:
             conditions=conditions,
             mention=self.each("mention", self.words("mention", empty=True), read_mentions),
             template=template.removesuffix(".j2"),
-            attach=self.attachments(),
+            attach=attach,
             quiet=self.hours(),
             continues=self.value("continue", bool, "true or false", False),
         )
 
-    def attachments(self) -> tuple[str, ...] | None:
-        """Return the rule's attachments, None where the event's type decides."""
-        if "attach" not in self.table:
-            return None
-        names = self.words("attach", empty=True)
-        for name in names:
-            if name not in ATTACHMENTS:
-                self._problem(f"attach knows {' and '.join(ATTACHMENTS)}, not {name!r}")
-        return names
-
     def hours(self) -> tuple[int, int] | None:
         """Return a rule's quiet hours as minutes of the day, None where it has none."""
         value = self.value("quiet", str, "a text", "")
-        if "quiet" not in self.table:
-            return None
-        found = re.fullmatch(
-            r"\s*([01]?\d|2[0-3]):([0-5]\d)\s*-\s*([01]?\d|2[0-3]):([0-5]\d)\s*", value
-        )
-        if not found:
+        if found := re.fullmatch(f"{_TIME}-{_TIME}", value):
+            hours = [int(part) for part in found.groups()]
+            begin, end = hours[0] * 60 + hours[1], hours[2] * 60 + hours[3]
+            if begin == end:
+                self._problem("quiet begins when it ends: to mute for good, write bots = []")
+            return begin, end
+        if "quiet" in self.table:
             self._problem(f"quiet must be two times such as 22:00-08:00, not {value!r}")
-            return None
-        hours = [int(part) for part in found.groups()]
-        begin, end = hours[0] * 60 + hours[1], hours[2] * 60 + hours[3]
-        if begin == end:
-            self._problem("quiet begins when it ends: to mute for good, write bots = []")
-        return begin, end
+        return None
 
     def words(self, key: str, empty: bool = False) -> tuple[str, ...]:
         """Return a text or a list of texts as a tuple."""
@@ -206,9 +197,8 @@ def quiet_end(quiet: tuple[int, int] | None, now: float, zone: tzinfo) -> float:
     inside = begin <= minute < end if begin < end else minute >= begin or minute < end
     if not inside:
         return 0.0
-    day = moment.date() + timedelta(days=1 if begin > end and minute >= begin else 0)
-    ends = datetime(day.year, day.month, day.day, end // 60, end % 60, tzinfo=zone)
-    return ends.timestamp()
+    ends = moment.replace(hour=end // 60, minute=end % 60, second=0, microsecond=0, fold=0)
+    return (ends if ends > moment else ends + timedelta(days=1)).timestamp()
 
 
 def matching(event: Event, routes: Sequence[Route]) -> list[Route]:

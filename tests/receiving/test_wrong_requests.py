@@ -44,7 +44,6 @@ def test_the_first_is_logged_at_once_and_then_one_line_a_minute_counts_the_other
     assert len(caplog.records) == 2
     line = "from 10.0.0.2; 5 such requests since the last line (6 since 2027-01-15T08:00:00Z)"
     assert line in caplog.text
-    assert (wrong.seen.count, wrong.seen.last_at, wrong.seen.last_from) == (6, clock(), "10.0.0.2")
 
 
 def test_a_clock_that_goes_back_does_not_silence_it(
@@ -59,7 +58,7 @@ def test_a_clock_that_goes_back_does_not_silence_it(
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
 def test_a_wrong_token_is_a_warning_and_counted_and_the_token_is_not_shown(
-    client: FlaskClient, app: Flask, caplog: pytest.LogCaptureFixture, method: str
+    client: FlaskClient, caplog: pytest.LogCaptureFixture, method: str
 ) -> None:
     before = counted("token")
     headers = {"X-Forwarded-For": "8.8.8.8, 203.0.113.9"}
@@ -71,7 +70,6 @@ def test_a_wrong_token_is_a_warning_and_counted_and_the_token_is_not_shown(
     assert record.levelname == "WARNING"
     assert "wrong token" in caplog.text and "203.0.113.9" in caplog.text
     assert "an-old-token" not in caplog.text
-    assert app.extensions["bridge"].wrong_tokens.seen.count == 1
 
 
 def test_an_address_cannot_write_lines_into_the_log(
