@@ -92,9 +92,7 @@ def test_a_locked_sqlite_is_a_503_in_time(
     twice = check(load, box, load.statuses[503])
     assert longest < WAIT
     assert bridge.stop() == 0
-    figure(
-        f"SQLite locked {LOCKS} times: 503 after {longest:.1f} s at most, 0 lost, {twice} twice"
-    )
+    figure(f"SQLite locked {LOCKS} times: 503 after {longest:.1f} s at most, 0 lost, {twice} twice")
 
 
 def test_a_table_lock_of_postgresql_is_a_503_in_time(
@@ -164,6 +162,4 @@ def test_restarts_of_postgresql_cost_nothing_that_was_acknowledged(
     twice = check(load, box, RESTARTS)
     assert load.statuses.keys() <= {200, 503}
     assert bridge.stop() == 0
-    figure(
-        f"PostgreSQL restarted {RESTARTS} times: {dict(load.statuses)}, 0 lost, {twice} twice"
-    )
+    figure(f"PostgreSQL restarted {RESTARTS} times: {dict(load.statuses)}, 0 lost, {twice} twice")
