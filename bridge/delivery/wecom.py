@@ -21,7 +21,7 @@ import urllib3
 from requests import exceptions
 from requests.utils import should_bypass_proxies
 
-from bridge.delivery.deadline import Adapter, deadline
+from bridge.delivery.deadline import Adapter, begin_call, time_left
 from bridge.model import Bot, Message, Outcome, Verdict
 
 CONNECT_TIMEOUT = 3.0  # seconds
@@ -95,16 +95,15 @@ class Client:
     def _post(self, url: str, request: requests.PreparedRequest) -> Outcome:
         # By the adapter itself: of what a session adds (cookies, redirects) WeCom has none.
         adapter, timeout = self._session.get_adapter(url), (CONNECT_TIMEOUT, READ_TIMEOUT)
-        with deadline(self._timeout) as call:
-            try:
-                with adapter.send(request, timeout=timeout, **self._surroundings(url)) as response:
-                    reply = _read(response)
-                retry_after = response.headers.get("Retry-After")
-                outcome = classify(response.status_code, reply, retry_after)
-            except Exception as error:  # whatever an answer makes a library raise
-                outcome = transport_failure(error)
-        # What was read may end in the middle, and the error says only that the socket is shut.
-        return _LATE if call.is_cut and outcome.reason != "connect_timeout" else outcome
+        begin_call(self._timeout)
+        try:
+            with adapter.send(request, timeout=timeout, **self._surroundings(url)) as response:
+                reply = _read(response)
+            return classify(response.status_code, reply, response.headers.get("Retry-After"))
+        except Exception as error:  # whatever an answer makes a library raise
+            outcome = transport_failure(error)
+        # At the deadline the library may say no more than that the connection broke.
+        return _LATE if time_left() <= 0 and outcome.reason != "connect_timeout" else outcome
 
     def _look_around(self, url: str) -> Mapping[str, Any]:
         """Return the proxies and certificates that the environment asks for."""
