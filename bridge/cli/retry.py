@@ -6,8 +6,8 @@ import click
 
 from bridge.cli.common import (
     EVENT_ID,
-    bot_names,
     delivery_state,
+    known_bot,
     matching_events,
     open_bridge,
     since_option,
@@ -48,7 +48,7 @@ def retry(
         problem = "ID、--since、--all 只能选一种 · choose one of: IDs, --since, --all"
         raise click.UsageError(problem)
     with open_bridge() as (bridge, terminal):
-        bot = "".join(bot_names([bot], bridge.settings.bots)[:1])
+        bot = known_bot(bot, bridge.settings.bots)
         if ids or since or everything:
             states = (state,) if state else RETRIED
             begin = bridge.outbox.database.time() - since if since else 0.0
