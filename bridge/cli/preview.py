@@ -10,16 +10,7 @@ from typing import Any
 
 import click
 
-from bridge.cli.common import (
-    EVENT_ID,
-    decode_body,
-    event_title,
-    json_option,
-    known_bot,
-    open_bridge,
-    read_body,
-    stored_event,
-)
+from bridge.cli import common
 from bridge.cli.terminal import Terminal, visible
 from bridge.messages.markdown import size
 from bridge.messages.renderer import Renderer
@@ -37,13 +28,14 @@ _Shown = tuple[str, list[tuple[dict[str, Any], str]]]
 @click.command()
 @click.argument("subject", metavar="[TYPE|FILE]", default="")
 @click.option(
-    "--event", "event_id", metavar="ID", type=EVENT_ID, help="用收到过的事件 · Of a stored event."
-)
+    "--event", "event_id", metavar="ID", type=common.EVENT_ID,
+    help="用收到过的事件 · Of a stored event.",
+)  # fmt: skip
 @click.option("--payload", metavar="FILE", help="用文件里的，或 - · Of a payload, or -.")
 @click.option(
     "--bot", metavar="BOT", default="", help="按它的规则：提醒、模板、附件 · By this bot's route."
 )
-@json_option
+@common.json_option
 def preview(
     subject: str, event_id: int | None, payload: str | None, bot: str, as_json: bool
 ) -> None:
@@ -57,16 +49,16 @@ def preview(
     if not (subject or event_id or payload):
         raise click.UsageError("要看什么 · of what? A type, a template, --event or --payload")
     draft = Path(subject) if subject.endswith(".j2") and Path(subject).is_file() else None
-    with open_bridge() as (bridge, terminal), _renderer(bridge, draft) as renderer:
-        bot = known_bot(bot, bridge.settings.bots)
+    with common.open_bridge() as (bridge, terminal), _renderer(bridge, draft) as renderer:
+        bot = common.known_bot(bot, bridge.settings.bots)
         if draft:
             template = draft.name.removesuffix(".j2")
         else:
             template = _template(renderer, subject, bool(event_id or payload))
         if event_id:
-            events = [stored_event(bridge, event_id)]
+            events = [common.stored_event(bridge, event_id)]
         elif payload:
-            events = decode_body(read_body(payload))
+            events = common.decode_body(common.read_body(payload))
         else:
             events = _samples((template or subject).split(".")[0])
         shown = _rendered(bridge, renderer, events, template, bot)
@@ -92,7 +84,7 @@ def _renderer(bridge: Bridge, draft: Path | None) -> Iterator[Renderer]:
         for name, source in bridge.renderer.files.items():
             Path(folder, name).write_text(source, encoding="utf-8")
         for path in (*draft.parent.glob("_*.j2"), draft):
-            Path(folder, path.name).write_bytes(read_body(str(path)))
+            Path(folder, path.name).write_bytes(common.read_body(str(path)))
         yield Renderer(Path(folder), bridge.settings.timezone, bridge.settings.public_url)
 
 
@@ -128,7 +120,7 @@ def _rendered(
         stored = replace(event, id=event.id or 1)  # as if it were stored
         messages, cut = renderer.preview(stored, _target(bridge, event, template, bot))
         described = [_described(message, cut and not n) for n, message in enumerate(messages)]
-        found.append((event_title(event), described))
+        found.append((common.event_title(event), described))
     return found
 
 
