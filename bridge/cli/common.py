@@ -90,15 +90,19 @@ def read_body(name: str) -> bytes:
     return body
 
 
+def known_bot(given: str, known: Collection[str]) -> str:
+    """Return the bot that an option names, '' for none; an unknown one is wrong use."""
+    name = given.strip().lower()
+    if name and name not in known:
+        there_are = ", ".join(sorted(known))
+        raise click.UsageError(f"没有机器人 · there is no bot {name!r}; there are: {there_are}")
+    return name
+
+
 def bot_names(given: Sequence[str], known: Collection[str]) -> list[str]:
-    """Return the bots that options name, `a,b` being two; an unknown one is wrong use."""
-    parts = (part.strip().lower() for option in given for part in option.split(","))
-    names = list(dict.fromkeys(filter(None, parts)))
-    for name in names:
-        if name not in known:
-            there_are = ", ".join(sorted(known))
-            raise click.UsageError(f"没有机器人 · there is no bot {name!r}; there are: {there_are}")
-    return names
+    """Return the bots that options name, `a,b` being two."""
+    names = (known_bot(name, known) for name in ",".join(given).split(","))
+    return list(dict.fromkeys(filter(None, names)))
 
 
 def stop_signals() -> threading.Event:

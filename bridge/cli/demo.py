@@ -7,7 +7,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from threading import Event
 
@@ -42,7 +43,9 @@ def demo(once: bool) -> None:
     box = Sandbox({"demo-default": "产品群 · default", "demo-dev": "开发群 · dev"})
     with serve(box) as sandbox_url, tempfile.TemporaryDirectory() as folder:
         Path(folder, "routes.toml").write_text(_ROUTES, encoding="utf-8")
-        port, token = _free_port(), secrets.token_hex(12)
+        with socket.create_server(("127.0.0.1", 0)) as probe:
+            port = probe.getsockname()[1]
+        token = secrets.token_hex(12)
         bridge_url = f"http://127.0.0.1:{port}"
         hook = f"{bridge_url}/pgyer/{token}"
         bridge = _start(folder, port, token, sandbox_url)
@@ -62,13 +65,6 @@ def demo(once: bool) -> None:
             bridge.terminate()
             bridge.wait()
     sys.exit(0 if arrived or (stopping.is_set() and not once) else 1)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def _start(folder: str, port: int, token: str, sandbox_url: str) -> subprocess.Popen[bytes]:
@@ -92,35 +88,34 @@ def _start(folder: str, port: int, token: str, sandbox_url: str) -> subprocess.P
 
 
 def _serves(url: str, bridge: subprocess.Popen[bytes], stopping: Event) -> bool:
-    def answers() -> bool:
-        try:
-            return bridge.poll() is not None or requests.get(f"{url}/healthz", timeout=5).ok
-        except requests.RequestException:
+    """Wait for the bridge; return whether it answers."""
+    for _ in _moments(stopping):
+        if bridge.poll() is not None:
             return False
-
-    return _wait(answers, stopping) and bridge.poll() is None
+        with suppress(requests.RequestException):
+            if requests.get(f"{url}/healthz", timeout=5).ok:
+                return True
+    return False
 
 
 def _post_samples(url: str, box: Sandbox, stopping: Event) -> bool:
     """Post every sample and wait for it in the sandbox; return whether all arrived."""
     bodies = samples()
-    arrived = all(_post(url, name, body, box, stopping) for name, body in bodies.items())
-    if arrived:
-        click.echo(f"全部 {len(bodies)} 条示例已到达 · all {len(bodies)} samples have arrived")
-    return arrived
+    for name, body in bodies.items():
+        before = len(box.messages())
+        answer = requests.post(url, data=body, timeout=10).json()
+        arrived = any(len(box.messages()) > before for _ in _moments(stopping))
+        mark, state = ("✓", "arrived") if arrived else ("✗", "has not arrived")
+        click.echo(f"{mark} {name}: event {answer.get('event')} → {answer.get('bots')} {state}")
+        if not arrived:
+            return False
+    click.echo(f"全部 {len(bodies)} 条示例已到达 · all {len(bodies)} samples have arrived")
+    return True
 
 
-def _post(url: str, name: str, body: bytes, box: Sandbox, stopping: Event) -> bool:
-    before = len(box.messages())
-    answer = requests.post(url, data=body, timeout=10).json()
-    arrived = _wait(lambda: len(box.messages()) > before, stopping)
-    mark, state = ("✓", "arrived") if arrived else ("✗", "has not arrived")
-    click.echo(f"{mark} {name}: event {answer.get('event')} → {answer.get('bots')} {state}")
-    return arrived
-
-
-def _wait(condition: Callable[[], bool], stopping: Event) -> bool:
+def _moments(stopping: Event) -> Iterator[None]:
+    """Yield now and again until a signal comes or PATIENCE is over."""
     deadline = time.monotonic() + PATIENCE
-    while not (holds := condition()) and not stopping.is_set() and time.monotonic() < deadline:
+    while not stopping.is_set() and time.monotonic() < deadline:
+        yield
         time.sleep(0.02)
-    return holds

@@ -5,15 +5,7 @@ from itertools import islice
 
 import click
 
-from bridge.cli.common import (
-    database_name,
-    delivery_state,
-    json_option,
-    matching_events,
-    open_bridge,
-    since_option,
-    version_of,
-)
+from bridge.cli import common
 from bridge.cli.terminal import attributes, fit, local_time
 from bridge.storage.queries import EventLine, Wanted
 from bridge.wording import STATES
@@ -21,38 +13,31 @@ from bridge.wording import STATES
 
 @click.command()
 @click.option("--state", type=click.Choice([*STATES]), help="有这种投递的 · With such a delivery.")
-@since_option
-@click.option("--type", "kind", default="", help="事件类型 · The event's type, e.g. crashlog.")
+@common.since_option
+@click.option("--type", default="", help="事件类型 · The event's type, e.g. crashlog.")
 @click.option("--app", default="", help="应用名含有 · What the app's name contains.")
 @click.option("--bot", metavar="BOT", default="", help="发给这个机器人的 · Sent to this bot.")
 @click.option("--text", default="", help="标题、版本、说明含有 · What title or notes contain.")
 @click.option(
     "--limit", metavar="N", type=click.IntRange(1, 100_000), default=20, show_default=True
 )
-@json_option
+@common.json_option
 def events(
-    state: str | None,
-    since: float | None,
-    kind: str,
-    app: str,
-    bot: str,
-    text: str,
-    limit: int,
-    as_json: bool,
+    state: str | None, since: float | None, bot: str, limit: int, as_json: bool, **texts: str
 ) -> None:
     """收到的事件，最新的在最后 · The events that came in, the newest last."""
-    with open_bridge() as (bridge, terminal):
+    with common.open_bridge() as (bridge, terminal):
         begin = bridge.outbox.database.time() - since if since else 0.0
-        wanted = Wanted(app, kind, bot.lower(), state or "", text, begin)
+        wanted = Wanted(**texts, bot=bot.lower(), state=state or "", since=begin)
         zone = bridge.settings.timezone
-        found = list(islice(matching_events(bridge.queries, wanted), limit))[::-1]
+        found = list(islice(common.matching_events(bridge.queries, wanted), limit))[::-1]
         if as_json:
             terminal.json([_as_json(line, zone) for line in found])
         elif found:
             terminal.table([_row(line, zone) for line in found])
         else:
-            text = f"没有这样的事件 · no such events ({database_name(bridge.settings)})"
-            terminal.say(text, err=True)
+            database = common.database_name(bridge.settings)
+            terminal.say(f"没有这样的事件 · no such events ({database})", err=True)
 
 
 def _row(line: EventLine, zone: tzinfo) -> list[str]:
@@ -61,8 +46,8 @@ def _row(line: EventLine, zone: tzinfo) -> list[str]:
         local_time(line.received_at, zone),
         fit(line.type or "-", 20),
         fit(line.fields["title"] or line.error or "-", 28),
-        fit(version_of(line.fields) or "-", 24),
-        ", ".join(map(delivery_state, line.deliveries)) or "-",
+        fit(common.version_of(line.fields) or "-", 24),
+        ", ".join(map(common.delivery_state, line.deliveries)) or "-",
     ]
 
 

@@ -5,15 +5,7 @@ from typing import Any
 
 import click
 
-from bridge.cli.common import (
-    bot_names,
-    bots_option,
-    decode_body,
-    event_title,
-    json_option,
-    open_bridge,
-    read_body,
-)
+from bridge.cli import common
 from bridge.cli.terminal import Terminal, attributes, local_time, one_line
 from bridge.model import Event, Route, Target
 from bridge.receiving.routing import compared, failing, targets
@@ -27,17 +19,17 @@ def routes() -> None:
 
 @routes.command()
 @click.argument("file")
-@bots_option
-@json_option
+@common.bots_option
+@common.json_option
 def test(file: str, bots: tuple[str, ...], as_json: bool) -> None:
     """一个事件会匹配哪些规则、发给谁、为什么 · Which bots would get an event, and why.
 
     FILE: 文件、- 或示例名 · a file, - or a sample's name, e.g. crashlog. 不会发出 · Sends nothing.
     """
-    body = read_body(file)
-    with open_bridge() as (bridge, terminal):
-        names = bot_names(bots, bridge.settings.bots)
-        events = decode_body(body)
+    body = common.read_body(file)
+    with common.open_bridge() as (bridge, terminal):
+        names = common.bot_names(bots, bridge.settings.bots)
+        events = common.decode_body(body)
         zone = bridge.settings.timezone
         found = [(event, targets(event, bridge.routes, zone, names)) for event in events]
         if as_json:
@@ -65,7 +57,7 @@ def _results(event: Event, rules: Sequence[Route]) -> Iterator[tuple[Route, str,
 
 
 def _explain(bridge: Bridge, terminal: Terminal, event: Event, chosen: Sequence[Target]) -> None:
-    terminal.say(f"事件 Event: {event_title(event)}")
+    terminal.say(f"事件 Event: {common.event_title(event)}")
     if not bridge.routes:
         terminal.say("  没有规则，都发给 default · no rules: everything goes to default")
     results = list(_results(event, bridge.routes))

@@ -7,7 +7,7 @@ from datetime import tzinfo
 
 import click
 
-from bridge.cli.common import EVENT_ID, delivery_state, json_option, open_bridge, stored_event
+from bridge.cli import common
 from bridge.cli.terminal import Terminal, attributes, iso, local_time, one_line, visible
 from bridge.model import Event, as_text
 from bridge.storage.queries import AttemptLine, DeliveryLine
@@ -17,15 +17,15 @@ _LONGEST = 2000  # characters of one field
 
 
 @click.command()
-@click.argument("event_id", metavar="ID", type=EVENT_ID)
+@click.argument("event_id", metavar="ID", type=common.EVENT_ID)
 @click.option("--raw", is_flag=True, help="只要收到的原文 · Only the bytes that came.")
-@json_option
+@common.json_option
 def show(event_id: int, raw: bool, as_json: bool) -> None:
     """一个事件和它的投递、尝试 · An event with its deliveries and attempts."""
     if raw and as_json:
         raise click.UsageError("--raw 和 --json 只能选一个 · choose one of --raw and --json")
-    with open_bridge() as (bridge, terminal):
-        event = stored_event(bridge, event_id)
+    with common.open_bridge() as (bridge, terminal):
+        event = common.stored_event(bridge, event_id)
         if raw:
             _show_raw(event.raw)
             return
@@ -64,7 +64,7 @@ def _show(
     if not deliveries:
         terminal.say("不发给任何人 · It is sent to nobody.")
     for line in deliveries:
-        terminal.say(f"→ {delivery_state(line)}  {_explained(line, zone)}".rstrip())
+        terminal.say(f"→ {common.delivery_state(line)}  {_explained(line, zone)}".rstrip())
         terminal.table([_attempt_row(attempt, zone) for attempt in line.attempts], "    ")
 
 

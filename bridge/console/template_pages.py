@@ -20,7 +20,7 @@ from bridge.messages.renderer import LINGER, DraftError
 from bridge.messages.template_files import describe, msgtype_of
 from bridge.model import Event, Target
 from bridge.msgtypes import MSGTYPES, TEXT_LIMITS
-from bridge.samples import examples
+from bridge.samples import example_for, examples
 from bridge.storage.queries import Wanted
 from bridge.wiring import Bridge
 
@@ -61,7 +61,7 @@ def add_template_pages(console: Blueprint, bridge: Bridge) -> None:
     @console.get("/templates/<file>")
     def template(file: str) -> ResponseReturnValue:
         source = known(file)
-        choice = asked() or usual(bridge, file)
+        choice = asked() or example_for(file).type
         g.shows_pictures = not msgtype_of(file) or MSGTYPES[msgtype_of(file)].shows_pictures
         return render_template(
             "console/template.html",
@@ -104,13 +104,6 @@ def add_template_pages(console: Blueprint, bridge: Bridge) -> None:
 
     def chosen(choice: str) -> Event:
         return examples().get(choice) or find_event(bridge, id_from(choice))
-
-
-def usual(bridge: Bridge, file: str) -> str:
-    """Return the example that a file is used for, `updateVersion` if there is none."""
-    using = (kind for kind, event in examples().items() if bridge.renderer.file_for(event) == file)
-    stem = file.partition(".")[0]
-    return stem if stem in examples() else next(using, "updateVersion")
 
 
 def files(bridge: Bridge) -> list[File]:

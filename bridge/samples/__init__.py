@@ -33,3 +33,12 @@ def examples() -> Mapping[str, Event]:
         for event in decode(body, _RECEIVED):
             found[event.type] = replace(event, id=1)
     return found
+
+
+def example_for(template: str) -> Event:
+    """Return an event to show a template with: for `crashlog-short` a crashlog.
+
+    Where the template's name says nothing it is a new version.
+    """
+    kinds = [kind for kind in examples() if template.lower().startswith(kind.lower())]
+    return examples()[max(kinds, key=len, default="updateVersion")]
