@@ -4,7 +4,7 @@ BIN := .venv/bin
 ARGS ?=
 WORKERS ?= 4
 
-.PHONY: help demo test soak mutants bench golden pictures translations browser pooler check format \
+.PHONY: help demo test soak mutants bench golden pictures translations browser databases check format \
 	requirements
 
 help:  ## Say what there is
@@ -39,12 +39,13 @@ browser:  ## Install what the browser tests need by apt-get, where it is missing
 	      chromium fonts-wqy-microhei fontconfig; \
 	  else echo "as root: apt-get install chromium fonts-wqy-microhei"; fi; fi
 
-pooler:  ## Install PgBouncer for its tests by apt-get, where it is missing and we are root
-	@if [ ! -x /usr/sbin/pgbouncer ]; then \
+databases:  ## Install PostgreSQL and PgBouncer for their tests, likewise
+	@if [ ! -x /usr/sbin/pgbouncer ] || ! ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1; then \
 	  if [ "$$(id -u)" = 0 ]; then \
 	    apt-get update -qq && \
-	    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends pgbouncer; \
-	  else echo "as root: apt-get install pgbouncer"; fi; fi
+	    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
+	      postgresql pgbouncer; \
+	  else echo "as root: apt-get install postgresql pgbouncer"; fi; fi
 
 translations: .venv/dev  ## Gather the console's texts, to be translated in its .po, and compile it
 	$(BIN)/python .ci/translations.py

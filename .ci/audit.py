@@ -41,7 +41,7 @@ def main() -> None:
         ids = ", ".join(v["id"] for v in package["vulns"])  # type: ignore[attr-defined]
         print(f"pip-audit: {package['name']} {package['version']}: {ids}")
     left = len(packages) - len(asked)
-    print(f"pip-audit: {len(asked)} packages checked, {left} not known, {len(weak)} with weaknesses")
+    print(f"pip-audit: {len(asked)} checked, {left} not known, {len(weak)} with weaknesses")
     sys.exit(bool(weak))
 
 

@@ -18,7 +18,13 @@ CHANGED = (
     "bridge.messages.markdown.*",
     *(
         f"bridge.delivery.wecom.x_{name}__mutmut_*"
-        for name in ("classify", "_without_errcode", "_seconds", "core_message", "transport_failure")
+        for name in (
+            "classify",
+            "_without_errcode",
+            "_seconds",
+            "core_message",
+            "transport_failure",
+        )
     ),
 )
 # mutmut's exit codes: failed tests, and those that did not end; 5 and 33 are "no test reaches it".
