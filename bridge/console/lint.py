@@ -20,9 +20,9 @@ from bridge.model import FIELDS, Event, Message
 _KNOWN = {*FIELDS, "payload", "event", "mention"}
 _KNOWN_DIGEST = {"total", "groups", "console", "mention"}
 _MAX_FINDINGS = 20
-_VALUE = "\ufffc"  # stands where a `{{ }}` will put a value
+_VALUE = "\ufffc"  # in the skeleton, in the place of each `{{ }}`
 
-# Possessive, and no construct holds its own opening: so each takes time linear in the text.
+# Possessive, and no construct contains its own opening: so each takes time linear in the text.
 _LISTS = (r"^[^\S\n]*+(?:[-+*]|\d++[.)])[^\S\n]++\S", N_("a list: WeCom shows its marks as typed"))
 _PICTURES = (
     r"!\[[^\[\]\n]*+\]\([^()\n]*+\)",
@@ -54,7 +54,7 @@ _USELESS_FILTERS = {"markdown_v2": {"color"}, "text": {"color", "quote"}}
 
 @dataclass(frozen=True)
 class Finding:
-    """Something to tell the template's author; `level` is error, warning or note, line 0 none."""
+    """What a template's author should know; `level` is error, warning or note, line 0 none."""
 
     level: str
     text: str
