@@ -18,9 +18,9 @@ from bridge.model import FIELDS, Event, Message
 _KNOWN = {*FIELDS, "payload", "event", "mention"}
 _KNOWN_DIGEST = {"total", "groups", "console", "mention"}
 _MAX_FINDINGS = 20
-_VALUE = "\ufffc"  # replaces each `{{ }}`
+_VALUE = "\ufffc"  # in the skeleton, in the place of each `{{ }}`
 
-# Possessive, and no construct holds its own opening: so each takes time linear in the text.
+# Possessive, and no construct contains its own opening: so each takes time linear in the text.
 _LISTS = (r"^[^\S\n]*+(?:[-+*]|\d++[.)])[^\S\n]++\S", N_("a list: WeCom shows its marks as typed"))
 _PICTURES = (
     r"!\[[^\[\]\n]*+\]\([^()\n]*+\)",

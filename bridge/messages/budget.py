@@ -128,7 +128,7 @@ def _tick() -> nodes.Call:
 
 
 def _length(value: Any) -> int:
-    """Return a number, or how many characters and entries a text or list holds."""
+    """Return a number, or how many characters and entries are in a text or list."""
     if isinstance(value, int):
         return abs(value)
     if isinstance(value, Mapping):

@@ -2,7 +2,7 @@
 
 It is started at its first use, after any fork, and ends with this process or after a while without
 jobs. It forks for each job, so that killing one harms nothing else. A job is a function of the
-bridge with its arguments, pickled; its result is JSON; each comes behind its length.
+bridge with its arguments, pickled; its answer is a line of JSON.
 """
 
 import atexit
@@ -37,13 +37,13 @@ _child: subprocess.Popen[bytes] | None = None
 
 
 class ChildError(Exception):
-    """The child process cannot be started, or has not answered in time."""
+    """The child process cannot be started, or a busy machine gave it no time."""
 
 
 def run(work: Callable[..., Any], *args: Any, linger: float = _LINGER) -> Any:
     """Return `work(*args)`, which has to be JSON, from the child; `linger` keeps it for a next job.
 
-    Raises TooCostlyError where a limit stopped it, ChildError where no child can do it in time.
+    Raises TooCostlyError where a limit stopped it, ChildError where no child can do it.
     """
     job = pickle.dumps((linger, work, args))
     with _lock:
@@ -55,98 +55,62 @@ def run(work: Callable[..., Any], *args: Any, linger: float = _LINGER) -> Any:
     return answer["result"]
 
 
-def _ask(job: bytes) -> dict[str, Any] | None:
-    """Return the child's answer, None where it ended."""
+def _ask(job: bytes) -> dict[str, Any]:
+    """Return the child's answer, an empty one where it ended or the job had no time."""
     global _child
     _child = _child or _start()
     assert _child.stdin and _child.stdout
     try:
-        _write(_child.stdin.fileno(), job)
-        answer: dict[str, Any] = json.loads(_read(_child.stdout.fileno(), 2 * _MAX_WAIT))
+        _child.stdin.write(job)
+        _child.stdin.flush()
+        answer: dict[str, Any] = json.loads(_child.stdout.readline())
         return answer
-    except OSError as error:
+    except (OSError, ValueError):
         _end()
-        if isinstance(error, TimeoutError):
-            raise ChildError("the process that tries templates is too slow") from None
-        return None
+        return {}
 
 
 def _start() -> subprocess.Popen[bytes]:
     environ = {name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ}
     environ["PYTHONPATH"] = os.pathsep.join(path or str(Path.cwd()) for path in sys.path)
     command = [sys.executable, "-P", "-c", f"from {__name__} import serve; serve()"]
-    child = None
+    pipe, nowhere = subprocess.PIPE, subprocess.DEVNULL
     try:
-        child = subprocess.Popen(
-            command,
-            bufsize=0,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env=environ,
-        )
-        assert child.stdout
-        unlimited = json.loads(_read(child.stdout.fileno(), 2 * _MAX_WAIT))
+        child = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=nowhere, env=environ)
     except OSError as error:
-        if child:
-            _stop(child)
         raise ChildError(f"the process that tries templates cannot be started: {error}") from None
-    if unlimited:
-        log.warning("this system sets no limit on %s of templates", " and ".join(unlimited))
+    assert child.stdout
+    for limit in child.stdout.readline().decode().split():
+        log.warning("this system sets no limit on the %s of templates that are tried", limit)
     return child
-
-
-def _stop(child: subprocess.Popen[bytes]) -> None:
-    assert child.stdin and child.stdout
-    child.kill()
-    child.stdin.close()
-    child.stdout.close()
-    child.wait()
 
 
 @atexit.register
 def _end() -> None:
     global _child
-    if _child:
-        _stop(_child)
-    _child = None
+    child, _child = _child, None
+    if child and child.stdin and child.stdout:
+        child.kill()
+        child.wait()
+        child.stdout.close()
+        with suppress(OSError):  # of what was not sent any more
+            child.stdin.close()
 
 
 def _forget() -> None:
-    """Leave a child to the process that started it, and close this one's ends of its pipes."""
+    """In a fork, leave the child to the process that started it."""
     global _child, _lock
     if _child and _child.stdin and _child.stdout:
-        _child.stdin.close()
-        _child.stdout.close()
-        _child.returncode = 0  # it is not ours to wait for
+        nowhere = os.open(os.devnull, os.O_RDWR)
+        for file in (_child.stdin, _child.stdout):  # not closed: another thread may hold its lock
+            os.dup2(nowhere, file.fileno())
+        os.close(nowhere)
+        _child.returncode = 0  # it is not this process's to wait for
     _child, _lock = None, threading.Lock()
 
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget)
-
-
-def _write(file: int, data: bytes) -> None:
-    left = memoryview(len(data).to_bytes(4) + data)
-    while left:
-        left = left[os.write(file, left) :]
-
-
-def _read(file: int, patience: float) -> bytes:
-    """Return what comes behind its length; raises OSError where it ends, TimeoutError if late."""
-    deadline = time.monotonic() + patience
-    poll = select.poll()
-    poll.register(file)
-    data, size = b"", 4
-    while len(data) < size:
-        if not poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
-            raise TimeoutError
-        piece = os.read(file, 1 << 20)
-        if not piece:
-            raise ConnectionError("it ended")
-        data += piece
-        size = 4 + int.from_bytes(data[:4]) if len(data) >= 4 else 4
-    return data[4:]
 
 
 # In the child
@@ -163,49 +127,52 @@ def serve() -> None:
     import bridge.messages.renderer  # noqa: F401  # once, not in each fork
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # of a terminal: it ends with its parent
-    unlimited = []
+    unlimited = b""
     try:
         resource.setrlimit(resource.RLIMIT_AS, (MAX_MEMORY, MAX_MEMORY))
     except (OSError, ValueError):
-        unlimited.append("memory")
-    _write(1, json.dumps(unlimited).encode())
+        unlimited = b"memory"
+    _answer(unlimited)
     until, patience = 0.0, _MAX_WAIT
     while select.select([0], [], [], patience)[0]:
         try:
-            linger, work, args = pickle.loads(_read(0, _MAX_WAIT))
-        except OSError:
+            linger, work, args = pickle.load(sys.stdin.buffer)
+        except EOFError:
             return
-        _write(1, _fork(work, args))
+        _answer(_fork(work, args))
         until = max(until, time.monotonic() + linger)
         patience = max(0.0, until - time.monotonic())
 
 
+def _answer(line: bytes) -> None:
+    sys.stdout.buffer.write(line + b"\n")
+    sys.stdout.buffer.flush()
+
+
 def _fork(work: Callable[..., Any], args: tuple[Any, ...]) -> bytes:
-    """Return the answer of a fork that does a job."""
+    """Return what a fork that does a job answers."""
     reading, writing = os.pipe()
     pid = os.fork()
     if not pid:
         try:
             for file in (0, 1, reading):
                 os.close(file)
-            _write(writing, _answer(work, args))
+            with open(writing, "wb") as pipe:  # noqa: PTH123
+                pipe.write(to_json(_done(work, args)).encode(errors="replace"))
         finally:
             os._exit(0)
     os.close(writing)
-    try:
-        return _read(reading, _MAX_WAIT)
-    except TimeoutError:
-        return b"{}"  # a busy machine: nothing is known of the job
-    except OSError:
-        return to_json({"problem": "takes too much CPU time or memory"}).encode()
-    finally:
-        os.close(reading)
-        with suppress(ProcessLookupError):
+    with open(reading, "rb") as pipe:  # noqa: PTH123
+        in_time = select.select([pipe], [], [], _MAX_WAIT)[0]
+        if not in_time:
             os.kill(pid, signal.SIGKILL)
-        os.waitpid(pid, 0)
+        answer = pipe.read()
+    os.waitpid(pid, 0)
+    killed = b'{"problem": "takes too much CPU time or memory"}' if in_time else b"{}"
+    return answer if answer.endswith(b"}") else killed
 
 
-def _answer(work: Callable[..., Any], args: tuple[Any, ...]) -> bytes:
+def _done(work: Callable[..., Any], args: tuple[Any, ...]) -> dict[str, Any]:
     import resource
 
     def stop(*_: object) -> None:
@@ -214,11 +181,13 @@ def _answer(work: Callable[..., Any], args: tuple[Any, ...]) -> bytes:
     signal.signal(signal.SIGXCPU, stop)
     resource.setrlimit(resource.RLIMIT_CPU, (MAX_CPU, MAX_CPU + 1))
     try:
-        return to_json({"result": work(*args)}).encode(errors="replace")
+        result = work(*args)
+        to_json(result)  # within the limits too
+        return {"result": result}
     except _CpuLimit:
         problem = f"takes more than {MAX_CPU} s of CPU"
     except MemoryError:
         problem = f"takes more than {MAX_MEMORY >> 20} MiB of memory"
     except Exception as error:
         problem = repr(error)
-    return to_json({"problem": problem}).encode(errors="replace")
+    return {"problem": problem}

@@ -17,7 +17,7 @@ from bridge.model import Message
 
 _Body = Mapping[str, Any]
 
-# Possessive throughout, and no construct may hold its own opening: so hostile text costs linear
+# Possessive throughout, and no construct contains its own opening: so hostile text costs linear
 # time, and constructs nest only as deep as there are kinds of them.
 _MARKDOWN = re.compile(
     r"\*\*(?P<bold>(?:(?!\*\*).)++)\*\*"
@@ -119,7 +119,7 @@ def _part(css: str, inner: str) -> str:
     return f'<div class="{css}">{inner}</div>' if inner else ""
 
 
-def _said(box: object, *path: str) -> str:
+def _escaped(box: object, *path: str) -> str:
     return escape(pick(box, *path))
 
 
@@ -166,19 +166,19 @@ def _cut(text: str, size: int) -> str:
 
 def _template_card(card: _Body) -> str:
     action = pick(card, "card_action", "url")
-    title, sub_title = _said(card, "main_title", "title"), _said(card, "sub_title_text")
-    quote = _part("title", _said(card, "quote_area", "title"))
-    quote += _part("desc", _said(card, "quote_area", "quote_text"))
+    title, sub_title = _escaped(card, "main_title", "title"), _escaped(card, "sub_title_text")
+    quote = _part("title", _escaped(card, "quote_area", "title"))
+    quote += _part("desc", _escaped(card, "quote_area", "quote_text"))
     rows = map(_card_row, items(card, "horizontal_content_list"))
     jumps = items(card, "jump_list")
-    buttons = (_link(pick(jump, "url"), _said(jump, "title")) for jump in jumps)
+    buttons = (_link(pick(jump, "url"), _escaped(jump, "title")) for jump in jumps)
     inside = (
-        _part("source", _said(card, "source", "desc")),
+        _part("source", _escaped(card, "source", "desc")),
         _picture(pick(card, "card_image", "url")),
         _part("title", _link(action, title)),
-        _part("desc", _said(card, "main_title", "desc")),
-        _part("emphasis", _said(card, "emphasis_content", "title")),
-        _part("desc", _said(card, "emphasis_content", "desc")),
+        _part("desc", _escaped(card, "main_title", "desc")),
+        _part("emphasis", _escaped(card, "emphasis_content", "title")),
+        _part("desc", _escaped(card, "emphasis_content", "desc")),
         _part("quote", quote),
         _part("desc", sub_title if title else _link(action, sub_title)),
         _part("rows", "".join(rows)),
@@ -188,8 +188,8 @@ def _template_card(card: _Body) -> str:
 
 
 def _card_row(row: object) -> str:
-    value = _link(pick(row, "url"), _said(row, "value"))
-    return _part("row", f"<span>{_said(row, 'keyname')}</span> <span>{value}</span>")
+    value = _link(pick(row, "url"), _escaped(row, "value"))
+    return _part("row", f"<span>{_escaped(row, 'keyname')}</span> <span>{value}</span>")
 
 
 def _image(body: _Body) -> str:
@@ -199,7 +199,7 @@ def _image(body: _Body) -> str:
 
 
 def _file(body: _Body) -> str:
-    return _part("file", _said(body, "filename") or "文件")
+    return _part("file", _escaped(body, "filename") or "文件")
 
 
 _KINDS: Mapping[str, Callable[[_Body], str]] = {
