@@ -1,11 +1,13 @@
 """One database for a whole process: its writer, its readers, its clock, and who is woken."""
 
 import logging
+import shutil
 import threading
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import TypeVar
 
 from bridge.errors import StorageError
@@ -23,6 +25,7 @@ ALIVE = 3.0  # seconds in which it must have answered whether it is there
 UPGRADE = 600.0  # the same for bringing the schema up to date
 TRIAL_EVERY = 5.0  # seconds for which the last transaction says whether one is possible
 TRIAL_WAIT = 5.0  # seconds that a health check waits for one
+MIN_FREE = 8 << 20  # bytes on SQLite's disk; an event of the largest size takes some 3 MiB
 IDLE_READERS = 4  # connections that are kept for the next reads
 CHANNEL = "bridge"  # of PostgreSQL's NOTIFY
 
@@ -52,6 +55,7 @@ class Database:
         self.write(schema.write_trial, wait)
         self.writer.disconnect()
         self._close_readers()
+        self._check_space()
 
     def check(self) -> None:
         """Raise StorageError unless something can be written.
@@ -62,6 +66,14 @@ class Database:
             self.write(schema.write_trial, TRIAL_WAIT)
         elif self.writer.last_error:
             raise StorageError(self.writer.last_error)
+        self._check_space()
+
+    def _check_space(self) -> None:
+        # A disk that fills up takes a small write now and then until it takes none.
+        folder = Path(self._url.removeprefix("sqlite:///")).parent
+        with suppress(OSError):
+            if not self.is_postgres and (free := shutil.disk_usage(folder).free) < MIN_FREE:
+                raise StorageError(f"the disk is full: {free // 1024} KiB are left")
 
     def write(self, job: Job[T], wait: float = WAIT) -> T:
         """Run a job in a transaction; see `Writer.write_batch`. Raises StorageError."""

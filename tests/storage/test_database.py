@@ -109,6 +109,21 @@ def test_health_is_what_the_last_write_saw_and_a_trial_when_there_was_none(
     database.close()
 
 
+def test_a_disk_with_next_to_nothing_left_is_no_good_health(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database = Database(f"sqlite:///{tmp_path}/x.db")
+    database.open()
+    database.check()
+    monkeypatch.setattr(databases, "MIN_FREE", 1 << 62)
+    with pytest.raises(StorageError, match="disk is full"):
+        database.check()
+    with pytest.raises(StorageError, match="disk is full"):
+        database.open()
+    assert database.write(insert_event) == 1  # while it can
+    database.close()
+
+
 def test_a_mistake_of_ours_is_not_the_databases_bad_health(database_url: str) -> None:
     database = Database(database_url)
     database.check()
