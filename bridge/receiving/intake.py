@@ -42,21 +42,16 @@ class Receipt:
         return {"status": "accepted", "event": results[0].event, "bots": self.bots, **several}
 
 
+@dataclass(frozen=True)
 class Intake:
     """Takes bodies in, by the routes; `zone` is that of their quiet hours."""
 
-    def __init__(self, outbox: Outbox, routes: Sequence[Route], zone: tzinfo) -> None:
-        self._outbox = outbox
-        self._routes = routes
-        self._zone = zone
+    outbox: Outbox
+    routes: Sequence[Route]
+    zone: tzinfo
 
     def take(
-        self,
-        body: bytes,
-        now: float,
-        bots: Sequence[str] = (),
-        content_type: str = "",
-        content_encoding: str = "",
+        self, body: bytes, now: float, bots: Sequence[str] = (), content_type: str = ""
     ) -> Receipt:
         """Store the events in a body, for the routes' bots or the ones named.
 
@@ -65,7 +60,7 @@ class Intake:
         """
         error = ""
         try:
-            events = decoding.decode(body, now, content_type, content_encoding)
+            events = decoding.decode(body, now, content_type)
         except TooLargeError:
             raise
         except UndecodableError as problem:
@@ -77,7 +72,7 @@ class Intake:
             events = [decoding.undecodable(body, now, error)]
         if not events:
             return Receipt()
-        routed = [(e, routing.targets(e, self._routes, self._zone, bots)) for e in events]
-        accepted = self._outbox.accept(routed, bots)
+        routed = [(e, routing.targets(e, self.routes, self.zone, bots)) for e in events]
+        accepted = self.outbox.accept(routed, bots)
         pairs = zip(routed, accepted, strict=True)
         return Receipt([(event, targets, result) for (event, targets), result in pairs], error)
