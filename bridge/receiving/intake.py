@@ -24,11 +24,6 @@ class Receipt:
     stored: Sequence[tuple[Event, Sequence[Target], Accepted]] = ()
     error: str = ""
 
-    @property
-    def bots(self) -> list[str]:
-        """The names of the bots that any of it goes to."""
-        return list(dict.fromkeys(t.bot for _, targets, _ in self.stored for t in targets))
-
     def answer(self) -> dict[str, Any]:
         """Return the answer to the sender, as an object for JSON."""
         if not self.stored:
@@ -39,7 +34,8 @@ class Receipt:
         several = {"events": [result.event for result in results]} if len(results) > 1 else {}
         if all(result.duplicate for result in results):
             return {"status": "duplicate", "event": results[0].event, **several}
-        return {"status": "accepted", "event": results[0].event, "bots": self.bots, **several}
+        bots = dict.fromkeys(target.bot for _, targets, _ in self.stored for target in targets)
+        return {"status": "accepted", "event": results[0].event, "bots": [*bots], **several}
 
 
 @dataclass(frozen=True)
