@@ -75,17 +75,15 @@ def _home(bridge: Bridge) -> Response:
 def _log_warnings(bridge: Bridge) -> None:
     settings = bridge.settings
     webhooks = [bot.webhook.reveal() for bot in settings.bots.values()]
-    for warning in [*settings.warnings, *proxy_problems(os.environ, webhooks)]:
+    warnings = [*settings.warnings, *proxy_problems(os.environ, webhooks)]
+    warnings += [
+        f"{settings.routes}, rule {route.rule}: there is no template {route.template!r} in "
+        f"{settings.templates}; the event's own is used"
+        for route in bridge.routes
+        if route.template and not bridge.renderer.knows(route.template)
+    ]
+    for warning in warnings:
         log.warning("%s", warning)
-    for route in bridge.routes:
-        if route.template and not bridge.renderer.knows(route.template):
-            log.warning(
-                "%s, rule %d: there is no template %r in %s; the event's own is used",
-                settings.routes,
-                route.rule,
-                route.template,
-                settings.templates,
-            )
 
 
 def _as_json(error: HTTPException) -> ResponseReturnValue:

@@ -27,15 +27,8 @@ class RedactingFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Return one line; a text line is followed by the traceback, if there is one."""
-        if self.as_json:
-            return self._as_json(record)
-        return redact(super().format(record), self.forms)
-
-    def formatMessage(self, record: logging.LogRecord) -> str:
-        """Return the line without line breaks: a sender cannot forge a log line with one."""
-        return re.sub(r"[\r\n]+", " ⏎ ", super().formatMessage(record))
-
-    def _as_json(self, record: logging.LogRecord) -> str:
+        if not self.as_json:
+            return redact(super().format(record), self.forms)
         line: dict[str, Any] = {
             "time": self.formatTime(record),
             "level": record.levelname,
@@ -52,15 +45,19 @@ class RedactingFormatter(logging.Formatter):
         }
         return to_json(shown)
 
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        """Return the line without line breaks: a sender cannot forge a log line with one."""
+        return re.sub(r"[\r\n]+", " ⏎ ", super().formatMessage(record))
+
 
 def forms(secrets: Sequence[str]) -> list[str]:
     """Return the secrets as they may appear in a text: plain, in a URL, in a repr."""
     found = {
         form
-        for secret in secrets
-        for form in (secret, repr(secret)[1:-1], quote(secret), quote(secret, safe=""))
+        for text in secrets
+        for form in (text, repr(text)[1:-1], quote(text), quote(text, safe=""), quote_plus(text))
     }
-    return sorted({*found, *map(quote_plus, secrets)}, key=len, reverse=True)
+    return sorted(found, key=len, reverse=True)
 
 
 def redact(text: str, forms: Sequence[str]) -> str:

@@ -24,11 +24,6 @@ class Receipt:
     stored: Sequence[tuple[Event, Sequence[Target], Accepted]] = ()
     error: str = ""
 
-    @property
-    def bots(self) -> list[str]:
-        """The names of the bots that any of it goes to."""
-        return list(dict.fromkeys(t.bot for _, targets, _ in self.stored for t in targets))
-
     def answer(self) -> dict[str, Any]:
         """Return the answer to the sender, as an object for JSON."""
         if not self.stored:
@@ -39,24 +34,20 @@ class Receipt:
         several = {"events": [result.event for result in results]} if len(results) > 1 else {}
         if all(result.duplicate for result in results):
             return {"status": "duplicate", "event": results[0].event, **several}
-        return {"status": "accepted", "event": results[0].event, "bots": self.bots, **several}
+        bots = dict.fromkeys(target.bot for _, targets, _ in self.stored for target in targets)
+        return {"status": "accepted", "event": results[0].event, "bots": [*bots], **several}
 
 
+@dataclass(frozen=True)
 class Intake:
     """Takes bodies in, by the routes; `zone` is that of their quiet hours."""
 
-    def __init__(self, outbox: Outbox, routes: Sequence[Route], zone: tzinfo) -> None:
-        self._outbox = outbox
-        self._routes = routes
-        self._zone = zone
+    outbox: Outbox
+    routes: Sequence[Route]
+    zone: tzinfo
 
     def take(
-        self,
-        body: bytes,
-        now: float,
-        bots: Sequence[str] = (),
-        content_type: str = "",
-        content_encoding: str = "",
+        self, body: bytes, now: float, bots: Sequence[str] = (), content_type: str = ""
     ) -> Receipt:
         """Store the events in a body, for the routes' bots or the ones named.
 
@@ -65,7 +56,7 @@ class Intake:
         """
         error = ""
         try:
-            events = decoding.decode(body, now, content_type, content_encoding)
+            events = decoding.decode(body, now, content_type)
         except TooLargeError:
             raise
         except UndecodableError as problem:
@@ -77,7 +68,7 @@ class Intake:
             events = [decoding.undecodable(body, now, error)]
         if not events:
             return Receipt()
-        routed = [(e, routing.targets(e, self._routes, self._zone, bots)) for e in events]
-        accepted = self._outbox.accept(routed, bots)
+        routed = [(e, routing.targets(e, self.routes, self.zone, bots)) for e in events]
+        accepted = self.outbox.accept(routed, bots)
         pairs = zip(routed, accepted, strict=True)
         return Receipt([(event, targets, result) for (event, targets), result in pairs], error)

@@ -3,7 +3,7 @@
 import hmac
 import logging
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 
 from flask import Blueprint, Response, request
 from flask.typing import ResponseReturnValue
@@ -53,10 +53,9 @@ def create_receiver(settings: Settings, intake: Intake, clock: Callable[[], floa
     def receive(token: str, bots: str) -> ResponseReturnValue:
         began, now = time.perf_counter(), clock()
         named = check(token, bots)
-        body, headers = request.get_data(cache=False), request.headers
-        content = headers.get("Content-Type", ""), headers.get("Content-Encoding", "")
+        body, content_type = request.get_data(cache=False), request.headers.get("Content-Type", "")
         try:
-            receipt = intake.take(body, now, named, *content)
+            receipt = intake.take(body, now, named, content_type)
         except TooLargeError:
             raise RequestEntityTooLarge from None
         _report(receipt, time.perf_counter() - began)
@@ -74,17 +73,14 @@ def create_receiver(settings: Settings, intake: Intake, clock: Callable[[], floa
         if not sum(hmac.compare_digest(token.encode(), known) for known in tokens):
             wrong_tokens.note(_address())
             raise NotFound
-        return _named_bots(bots, settings.bots)
+        names = (name.strip().lower() for name in bots.split(","))
+        named = list(dict.fromkeys(filter(None, names)))
+        if unknown := ", ".join(name for name in named if name not in settings.bots):
+            there_are = ", ".join(sorted(settings.bots))
+            raise NotFound(f"unknown bot {unknown}; there are: {there_are}")
+        return named
 
     return receiver
-
-
-def _named_bots(bots: str, known: Collection[str]) -> list[str]:
-    """Return the bots that a URL names, without repetitions; 404 for an unknown one."""
-    names = list(dict.fromkeys(name.strip().lower() for name in bots.split(",") if name.strip()))
-    if unknown := [name for name in names if name not in known]:
-        raise NotFound(f"unknown bot {', '.join(unknown)}; there are: {', '.join(sorted(known))}")
-    return names
 
 
 def _address() -> str:

@@ -66,7 +66,7 @@ class _RuleReader:
         """Return the rule as a Route; `bots` are the names that it may use."""
         for key in sorted(self.table.keys() - set(_KEYS)):
             self._problem(f"unknown key {key!r}{_hint(key, _KEYS)}")
-        names = tuple(name.lower() for name in self.words("bots", empty=True) or ())
+        names = tuple(map(str.lower, self.words("bots", empty=True)))
         for name in names:
             if name not in bots:
                 known = ", ".join(sorted(bots))
@@ -78,14 +78,15 @@ class _RuleReader:
         for name in attach or ():
             if name not in _ATTACHMENTS:
                 self._problem(f"attach knows {' and '.join(_ATTACHMENTS)}, not {name!r}")
-        conditions = {key: self.words(key) for key in CONDITIONS if key in self.table}
-        if "type" in conditions:
-            conditions["type"] = self.each("type", conditions["type"], read_type)
         return Route(
             rule=number,
             bots=names if "bots" in self.table else ("default",),
-            conditions=conditions,
-            mention=self.each("mention", self.words("mention", empty=True), read_mentions),
+            conditions={
+                key: self.words(key, read_type) if key == "type" else self.words(key)
+                for key in CONDITIONS
+                if key in self.table
+            },
+            mention=self.words("mention", read_mentions, empty=True),
             template=template.removesuffix(".j2"),
             attach=attach,
             quiet=self.hours(),
@@ -105,24 +106,26 @@ class _RuleReader:
             self._problem(f"quiet must be two times such as 22:00-08:00, not {value!r}")
         return None
 
-    def words(self, key: str, empty: bool = False) -> tuple[str, ...]:
-        """Return a text or a list of texts as a tuple."""
+    def words(
+        self,
+        key: str,
+        read: Callable[[str], Iterable[str]] = lambda word: [word],
+        empty: bool = False,
+    ) -> tuple[str, ...]:
+        """Return what `read` makes of a text or of each text in a list.
+
+        The ValueError of `read` says what is wrong with a word.
+        """
         value = self.table.get(key, [])
         words = value if isinstance(value, list) else [value]
         if key == "mention":  # a mobile number without quotes
             words = [str(word) if type(word) is int else word for word in words]
         good = all(isinstance(word, str) and word.strip() for word in words)
-        if not good or (not words and not empty and key in self.table):
+        if not good or not (words or empty):
             self._problem(f"{key} must be a text or a list of texts, not {value!r}")
             return ()
-        return tuple(word.strip() for word in words)
-
-    def each(
-        self, key: str, words: Iterable[str], read: Callable[[str], Iterable[str]]
-    ) -> tuple[str, ...]:
-        """Return what each word is read as; the ValueError of `read` says what is wrong with it."""
         found: list[str] = []
-        for word in words:
+        for word in map(str.strip, words):
             try:
                 found += read(word)
             except ValueError as error:
