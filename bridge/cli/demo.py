@@ -64,10 +64,8 @@ def demo(once: bool) -> None:
 
 
 def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return int(probe.getsockname()[1])
 
 
 def _start(folder: str, port: int, token: str, sandbox_url: str) -> subprocess.Popen[bytes]:
