@@ -110,10 +110,8 @@ class Dispatcher:
         self._renderer.load()
         while not self._stopping.is_set():
             self._wakeup.clear()
-            pause = 0.0
             try:
-                if not self.run_once():
-                    pause = AFTER_NOTHING
+                pause = 0.0 if self.run_once() else AFTER_NOTHING
             except StorageError as error:
                 log.error("the outbox cannot be used: %s; next try in %.0f s", error, TROUBLE)
                 pause = TROUBLE

@@ -4,6 +4,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 
 from bridge import metrics
 from bridge.delivery.wecom import Client
@@ -12,7 +13,7 @@ from bridge.messages.mentions import needs_list
 from bridge.messages.renderer import Renderer
 from bridge.model import Attempt, Bot, Delivery, Message, Outcome, Verdict
 from bridge.storage.outbox import Outbox
-from bridge.storage.results import Recorded
+from bridge.storage.results import Recorded, Result
 
 log = logging.getLogger(__name__)
 
@@ -61,24 +62,21 @@ class SenderLimit:
             self._calls.difference_update(calls)
 
 
+@dataclass(eq=False)
 class Sender:
-    """Makes attempts; one for a process, used by its sender threads."""
+    """Makes attempts; one for a process, used by its sender threads.
 
-    def __init__(
-        self,
-        outbox: Outbox,
-        renderer: Renderer,
-        client: Client,
-        bots: Mapping[str, Bot],
-        clock: Callable[[], float],
-        pause: Callable[[float], object],
-    ) -> None:
-        self._outbox = outbox
-        self._renderer = renderer
-        self._client = client
-        self._bots = bots
-        self._clock = clock
-        self._pause = pause  # as `time.sleep`, but a stop may end it
+    `clock` gives epoch seconds; `pause` is as `time.sleep`, but a stop may end it.
+    """
+
+    outbox: Outbox
+    renderer: Renderer
+    client: Client
+    bots: Mapping[str, Bot]
+    clock: Callable[[], float]
+    pause: Callable[[float], object]
+
+    def __post_init__(self) -> None:
         self._rendering = threading.Lock()  # as many as render at once would be no faster
 
     def send(self, attempt: Attempt, call: Call) -> None:
@@ -89,28 +87,26 @@ class Sender:
             with self._rendering:
                 message, deliveries, unfinished = self._message(attempt.deliveries)
             call.waits_since = time.monotonic()
-            outcome = self._client.send(self._bots[attempt.bot], message)
+            outcome = self.client.send(self.bots[attempt.bot], message)
         except Exception:
-            names = _events(attempt.deliveries)
-            log.exception("%s → bot %s: a bug in the bridge", names, attempt.bot)
+            log.exception("%s: a bug in the bridge", _subject(attempt.deliveries, attempt.bot))
             outcome = Outcome(Verdict.PARK, "internal_error", "see the bridge's log")
         call.waits_since = float("inf")
-        recorded = self._record(attempt, outcome, deliveries, unfinished)
-        if not recorded:
-            return
-        self._log(attempt, outcome, deliveries, recorded)
-        if not recorded.lease_lost:
-            self._count(attempt.bot, outcome, deliveries, unfinished)
+        result = Result(attempt, outcome, deliveries, unfinished)
+        if recorded := self._record(result):
+            self._log(result, recorded)
+            if not recorded.lease_lost:
+                self._count(result)
 
     def _message(
         self, deliveries: Sequence[Delivery]
     ) -> tuple[Message, Sequence[Delivery], Collection[int]]:
         """Return the next message, the deliveries that it carries, and those with more to send."""
         if len(deliveries) > 1:
-            message, carried = self._renderer.digest(deliveries)
+            message, carried = self.renderer.digest(deliveries)
             return message, carried, _mention_follow_ups(carried)
         [delivery] = deliveries
-        messages = self._renderer.messages(delivery.event, delivery.target)
+        messages = self.renderer.messages(delivery.event, delivery.target)
         # A template that was changed meanwhile may have fewer messages.
         number = min(delivery.messages_sent, len(messages) - 1)
         message, has_more = messages[number], number + 1 < len(messages)
@@ -118,79 +114,54 @@ class Sender:
             message = Message("file", {"media_id": delivery.media_id})
         return message, deliveries, [delivery.id] if has_more else ()
 
-    def _record(
-        self,
-        attempt: Attempt,
-        outcome: Outcome,
-        deliveries: Sequence[Delivery],
-        unfinished: Collection[int],
-    ) -> Recorded | None:
-        """Record an outcome, if need be after a pause; None where that failed every time."""
+    def _record(self, result: Result) -> Recorded | None:
+        """Record a result, if need be after a pause; None where that failed every time."""
+        attempt, outcome, deliveries = result.attempt, result.outcome, result.deliveries
         for left in reversed(range(RECORD_TRIES)):
             try:
-                return self._outbox.record(attempt, outcome, deliveries, unfinished)
+                return self.outbox.record(attempt, outcome, deliveries, result.unfinished)
             except Exception as error:  # bugs too: unrecorded it would be sent for ever
                 log.error(
-                    "%s → bot %s: %s, but it could not be recorded (%s); %s",
-                    _events(deliveries),
-                    attempt.bot,
+                    "%s: %s, but it could not be recorded (%s); %s",
+                    _subject(deliveries, attempt.bot),
                     outcome.reason,
                     error if isinstance(error, StorageError) else repr(error),
                     f"next try in {RECORD_PAUSE:.0f} s" if left else "it will be sent again",
                 )
                 if left:
-                    self._pause(RECORD_PAUSE)
+                    self.pause(RECORD_PAUSE)
         return None
 
-    def _count(
-        self,
-        bot: str,
-        outcome: Outcome,
-        deliveries: Sequence[Delivery],
-        unfinished: Collection[int],
-    ) -> None:
+    def _count(self, result: Result) -> None:
+        bot, outcome = result.attempt.bot, result.outcome
         errcode = "" if outcome.errcode is None else str(outcome.errcode)
         metrics.ATTEMPTS.labels(bot, errcode, outcome.reason).inc()
         if outcome.verdict not in (Verdict.SENT, Verdict.PARK) or outcome.media_id:
             return
-        for delivery in deliveries:
+        for delivery in result.deliveries:
             # Refused at its first message it is parked, whatever would have followed.
             if outcome.verdict is Verdict.PARK and not delivery.messages_sent:
                 metrics.DELIVERIES.labels(bot, "parked").inc()
-            elif delivery.id not in unfinished:
+            elif delivery.id not in result.unfinished:
                 metrics.DELIVERIES.labels(bot, "sent").inc()
-                metrics.DELIVERED.observe(max(0.0, self._clock() - delivery.event.received_at))
+                metrics.DELIVERED.observe(max(0.0, self.clock() - delivery.event.received_at))
 
-    def _log(
-        self,
-        attempt: Attempt,
-        outcome: Outcome,
-        deliveries: Sequence[Delivery],
-        recorded: Recorded,
-    ) -> None:
-        now = self._clock()
-        ms = 1000 * (now - attempt.started_at)
+    def _log(self, result: Result, recorded: Recorded) -> None:
+        attempt, outcome, now = result.attempt, result.outcome, self.clock()
         level, then = _consequence(outcome, recorded, now)
-        log.log(
-            level,
-            "%s → bot %s: %s%s in %.0f ms%s",
-            _events(deliveries),
-            attempt.bot,
-            outcome.reason,
-            f" ({outcome.detail})" if outcome.detail not in ("", "ok") else "",
-            ms,
-            then,
-            extra={
-                "facts": {
-                    "event": deliveries[0].event.id,
-                    "deliveries": len(deliveries),
-                    "bot": attempt.bot,
-                    "verdict": outcome.verdict,
-                    "errcode": outcome.errcode,
-                    "ms": round(ms),
-                }
-            },
-        )
+        detail = f" ({outcome.detail})" if outcome.detail not in ("", "ok") else ""
+        ms = round(1000 * (now - attempt.started_at))
+        facts = {
+            "event": result.deliveries[0].event.id,
+            "deliveries": len(result.deliveries),
+            "bot": attempt.bot,
+            "verdict": outcome.verdict,
+            "errcode": outcome.errcode,
+            "ms": ms,
+        }
+        subject = _subject(result.deliveries, attempt.bot)
+        line = f"{subject}: {outcome.reason}{detail} in {ms} ms{then}"
+        log.log(level, "%s", line, extra={"facts": facts})
 
 
 def _consequence(outcome: Outcome, recorded: Recorded, now: float) -> tuple[int, str]:
@@ -216,12 +187,12 @@ def _consequence(outcome: Outcome, recorded: Recorded, now: float) -> tuple[int,
             return logging.ERROR, "; parked: WeCom will not take it"
 
 
-def _events(deliveries: Sequence[Delivery]) -> str:
-    """Name what was sent, for the log: one event, or how many events a digest has."""
+def _subject(deliveries: Sequence[Delivery], bot: str) -> str:
+    """Name what was sent, one event or a digest, and to which bot, for the log."""
     first, last = deliveries[0].event, deliveries[-1].event
     if len(deliveries) == 1:
-        return f"event {first.id} ({first.type or 'no type'})"
-    return f"digest of {len(deliveries)} events ({first.id} … {last.id})"
+        return f"event {first.id} ({first.type or 'no type'}) → bot {bot}"
+    return f"digest of {len(deliveries)} events ({first.id} … {last.id}) → bot {bot}"
 
 
 def _mention_follow_ups(deliveries: Sequence[Delivery]) -> Collection[int]:

@@ -61,10 +61,10 @@ class Client:
     No call takes longer than `timeout` seconds, whatever the far side does.
     """
 
-    def __init__(
-        self, session: requests.Session | None = None, timeout: float = CALL_TIMEOUT
-    ) -> None:
-        self._session = session or _session()
+    def __init__(self, timeout: float = CALL_TIMEOUT) -> None:
+        # By the adapter itself: of what a session adds (cookies, redirects) WeCom has none. A retry
+        # inside it would neither be counted against the rate nor survive a restart.
+        self._adapter = Adapter(max_retries=0, pool_maxsize=64)
         self._timeout = timeout
         self._surroundings = cache(self._look_around)
         self._call = cache(self._prepare)
@@ -77,7 +77,7 @@ class Client:
         url = bot.webhook.reveal()
         if "data" in message.body:
             url = upload_url(url)
-            files = {"media": _part(message)}
+            files = {"media": (message.body["filename"], message.body["data"], "text/plain")}
             outcome = self._post(url, requests.Request("POST", url, files=files).prepare())
             if outcome.verdict is Verdict.SENT and not outcome.media_id:
                 return Outcome(Verdict.RETRY, "not_wecom", "an upload was taken without a media_id")
@@ -93,12 +93,11 @@ class Client:
         return requests.Request("POST", url, headers=headers).prepare()
 
     def _post(self, url: str, request: requests.PreparedRequest) -> Outcome:
-        # By the adapter itself: of what a session adds (cookies, redirects) WeCom has none.
-        adapter, timeout = self._session.get_adapter(url), (CONNECT_TIMEOUT, READ_TIMEOUT)
+        timeout, surroundings = (CONNECT_TIMEOUT, READ_TIMEOUT), self._surroundings(url)
         begin_call(self._timeout)
         try:
-            with adapter.send(request, timeout=timeout, **self._surroundings(url)) as response:
-                reply = _read(response)
+            with self._adapter.send(request, timeout=timeout, **surroundings) as response:
+                reply = response.raw.read(_MAX_REPLY, decode_content=True)
             return classify(response.status_code, reply, response.headers.get("Retry-After"))
         except Exception as error:  # whatever an answer makes a library raise
             outcome = transport_failure(error)
@@ -107,18 +106,8 @@ class Client:
 
     def _look_around(self, url: str) -> Mapping[str, Any]:
         """Return the proxies and certificates that the environment asks for."""
-        found = self._session.merge_environment_settings(url, {}, True, None, None)
+        found = requests.Session().merge_environment_settings(url, {}, True, None, None)
         return {**found, "proxies": {}} if _is_loopback(url) else found
-
-
-def _read(response: requests.Response) -> bytes:
-    """Read a reply that may be endless: not much more than _MAX_REPLY."""
-    reply = b""
-    for chunk in response.iter_content(4096):
-        reply += chunk
-        if len(reply) > _MAX_REPLY:
-            break
-    return reply
 
 
 def upload_url(webhook: str) -> str:
@@ -126,19 +115,6 @@ def upload_url(webhook: str) -> str:
     parts = urlsplit(webhook)
     path = f"{parts.path.rpartition('/')[0]}/upload_media"
     return urlunsplit(parts._replace(path=path, query=f"{parts.query}&type=file"))
-
-
-def _part(message: Message) -> tuple[str, bytes, str]:
-    return message.body["filename"], message.body["data"], "text/plain"
-
-
-def _session() -> requests.Session:
-    session = requests.Session()
-    # A retry inside the stack would neither be counted against the rate nor survive a restart.
-    adapter = Adapter(max_retries=0, pool_maxsize=64)
-    session.mount("https://", adapter)
-    session.mount("http://", adapter)
-    return session
 
 
 def classify(status: int, reply: bytes, retry_after: str | None = None) -> Outcome:

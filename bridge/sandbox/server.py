@@ -52,10 +52,6 @@ def create_sandbox_app(sandbox: Sandbox) -> Flask:
             for call in sandbox.messages(request.args.get("key"))
         ])  # fmt: skip
 
-    @app.get("/sandbox/count")
-    def count() -> Response:
-        return jsonify(accepted=len(sandbox.messages()))
-
     @app.post("/sandbox/faults")
     def set_fault() -> tuple[Response, int]:
         try:

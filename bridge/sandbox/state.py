@@ -60,10 +60,6 @@ class Robot:
     media: dict[str, tuple[str, float]] = field(default_factory=dict)
     trouble: Call | None = None  # the last call that was not accepted
 
-    def next_fault(self) -> str:
-        """Use up and return the fault that the next call meets, '' for none."""
-        return self.faults.popleft() if self.faults else self.always
-
 
 @dataclass(eq=False)
 class Sandbox:
@@ -151,7 +147,7 @@ class Sandbox:
     ) -> Call:
         now = self.clock()
         robot = self._robot(key) or Robot(key, key)
-        fault = robot.next_fault()
+        fault = robot.faults.popleft() if robot.faults else robot.always
         reply: tuple[int | None, str]
         if key not in self.robots:
             reply = rules.UNKNOWN_KEY[path]

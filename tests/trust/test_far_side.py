@@ -20,7 +20,7 @@ from bridge.delivery.wecom import Client
 from bridge.messages.renderer import Renderer
 from bridge.model import Bot, Event, Secret, Target
 from bridge.sandbox import Sandbox, serve
-from bridge.sandbox.state import FAULTS
+from bridge.sandbox.faults import NAMES
 from bridge.storage.outbox import Outbox
 
 EVENTS = scaled(300, 20_000)
@@ -130,7 +130,7 @@ def test_random_faults_end_each_delivery_in_a_known_state(
 ) -> None:
     dice = random.Random(SEED)
     print(f"seed {SEED}")
-    every = [*FAULTS, *ERRCODES]
+    every = [*sorted(NAMES), *ERRCODES]
     for number in range(EVENTS):
         world.accept(number, *dice.choice([("default",), ("dev",), ("default", "dev")]))
         if dice.random() < 0.4:
