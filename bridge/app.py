@@ -38,7 +38,7 @@ def create_app(environ: Mapping[str, str] | None = None) -> Flask:
     if password := bridge.settings.admin_password:
         from bridge.console.blueprint import add_console  # 4 MiB that others need not load
 
-        add_console(app, bridge, password, throttle, bridge.clock)
+        add_console(app, bridge, password, throttle)
     _log_warnings(bridge)
     try:
         bridge.outbox.open()

@@ -4,10 +4,10 @@ import pytest
 
 from bridge.delivery.wecom import _POLICY
 from bridge.samples import examples
-from bridge.wording import STATES, TYPES, Text, advice, meaning, state, type_name
+from bridge.wording import _TABLES, STATES, TYPES, Text, advice, meaning, state, type_name
 
 REASONS = [
-    *(reason for _, reason in _POLICY.values()),
+    *(reason for _, reason in _POLICY.values()), *_TABLES["reasons"],
     "read_timeout", "connect_timeout", "tls", "proxy", "connection", "not_json", "interrupted",
     "internal_error", "too_old", "done_by_hand",
 ]  # fmt: skip

@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass
 
 import click
@@ -11,8 +11,9 @@ from bridge.cli.common import database_name, json_option, open_bridge
 from bridge.cli.terminal import Terminal, local_time
 from bridge.delivery.wecom import Client, proxy_problems
 from bridge.errors import SettingsError, StorageError
-from bridge.model import LATE, Event, Outcome, Target, Verdict
+from bridge.model import LATE, Event, Target, Verdict
 from bridge.storage.operator import TEST
+from bridge.storage.queries import BotLine
 from bridge.wiring import Bridge
 from bridge.wording import advice, meaning
 
@@ -62,17 +63,15 @@ def _findings(bridge: Bridge, send: bool) -> Iterator[Finding]:
     yield from _settings(bridge)
     yield from _routes(bridge)
     yield from _templates(bridge)
-    stopped: dict[str, str] = {}
+    bots: Sequence[BotLine] = ()
     try:
         yield from _database(bridge)
-        stopped = {bot.name: bot.stopped for bot in bridge.queries.bots(0.0)}
-        if not send:
-            yield from _bots(bridge)
+        bots = bridge.queries.bots(0.0)
     except StorageError as error:
         todo = "看 DATABASE_URL：文件夹在吗、可写吗，服务器开着吗 · is it there and writable?"
         yield Finding(False, "数据库 database", f"{database_name(bridge.settings)}: {error}", todo)
-    if send:
-        yield from _sent(bridge, stopped)
+    stopped = {bot.name for bot in bots if bot.stopped}
+    yield from _sent(bridge, stopped) if send else _bots(bridge, bots)
 
 
 def _settings(bridge: Bridge) -> Iterator[Finding]:
@@ -131,9 +130,9 @@ def _database(bridge: Bridge) -> Iterator[Finding]:
         yield Finding(False, about, text, "bridge events --state parked --since 1d")
 
 
-def _bots(bridge: Bridge) -> Iterator[Finding]:
+def _bots(bridge: Bridge, bots: Sequence[BotLine]) -> Iterator[Finding]:
     """Check each bot by its recorded state, without a call."""
-    for bot in bridge.queries.bots(0.0):
+    for bot in bots:
         about = f"机器人 bot {bot.name}"
         if bot.stopped:
             todo = f"{advice(bot.stopped, bot.name).show()} bridge retry --bot {bot.name}"
@@ -147,22 +146,19 @@ def _bots(bridge: Bridge) -> Iterator[Finding]:
             yield Finding(True, about, "还没发过 · nothing sent yet: bridge check --send")
 
 
-def _sent(bridge: Bridge, stopped: dict[str, str]) -> Iterator[Finding]:
+def _sent(bridge: Bridge, stopped: Collection[str]) -> Iterator[Finding]:
     """Send each bot a test message, without the outbox, and report the outcome."""
     client, now = Client(), time.time()
     for name, bot in sorted(bridge.settings.bots.items()):
         event = Event(TEST, {"bot": name, "sent_at": now}, now)
         outcome = client.send(bot, bridge.renderer.messages(event, Target(name))[0])
-        yield _tested(name, outcome, bool(stopped.get(name)))
-
-
-def _tested(name: str, outcome: Outcome, was_stopped: bool) -> Finding:
-    about = f"机器人 bot {name}"
-    detail = f" ({outcome.detail})" if outcome.detail not in ("", "ok") else ""
-    if outcome.verdict is not Verdict.SENT:
-        code = "" if outcome.errcode is None else f" {outcome.errcode}"
-        text = f"没送到 not delivered:{code} {meaning(outcome.reason).show()}{detail}"
-        return Finding(False, about, text, advice(outcome.reason, name).show())
-    text = f"测试消息已送达 · the test message has arrived{detail}"
-    still = f"本服务仍将它停用 · the bridge still has it stopped: bridge retry --bot {name}"
-    return Finding(not was_stopped, about, text, still if was_stopped else "")
+        detail = f" ({outcome.detail})" if outcome.detail not in ("", "ok") else ""
+        ok, text, todo = True, f"测试消息已送达 · the test message has arrived{detail}", ""
+        if outcome.verdict is not Verdict.SENT:
+            code = "" if outcome.errcode is None else f" {outcome.errcode}"
+            text = f"没送到 not delivered:{code} {meaning(outcome.reason).show()}{detail}"
+            ok, todo = False, advice(outcome.reason, name).show()
+        elif name in stopped:
+            still = "本服务仍将它停用 · the bridge still has it stopped"
+            ok, todo = False, f"{still}: bridge retry --bot {name}"
+        yield Finding(ok, f"机器人 bot {name}", text, todo)

@@ -1,11 +1,11 @@
 """The console: its pages and actions behind one sign-in, and what its page templates use."""
 
-from collections.abc import Callable
 from typing import Any
 
 from flask import Blueprint, Flask, g, render_template
 from flask.typing import ResponseReturnValue
 from flask_wtf.csrf import CSRFError
+from markupsafe import Markup
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing import IntegerConverter
 
@@ -15,7 +15,8 @@ from bridge.console.i18n import gettext as _
 from bridge.console.throttle import Throttle
 from bridge.console.times import Times
 from bridge.errors import StorageError
-from bridge.model import Secret
+from bridge.messages.html import to_html
+from bridge.model import Message, Secret
 from bridge.wiring import Bridge
 
 
@@ -25,9 +26,7 @@ class _Id(IntegerConverter):
     regex = r"\d{1,18}"
 
 
-def add_console(
-    app: Flask, bridge: Bridge, password: Secret, throttle: Throttle, clock: Callable[[], float]
-) -> None:
+def add_console(app: Flask, bridge: Bridge, password: Secret, throttle: Throttle) -> None:
     """Serve `/console/` to those who know the password."""
     csrf = sign_in.prepare(app, sign_in.session_key(password, bridge.settings.tokens))
     i18n.translate_templates(app)
@@ -40,10 +39,14 @@ def add_console(
         static_folder="static",
     )
     sign_in.add_sign_in(console, password, csrf, throttle)
-    pages.add_pages(console, bridge, clock)
+    pages.add_pages(console, bridge)
     template_pages.add_template_pages(console, bridge)
     actions.add_actions(console, bridge)
-    times = Times(bridge.settings.timezone, clock)
+    times = Times(bridge.settings.timezone, bridge.clock)
+
+    @console.app_template_filter()
+    def as_html(message: Message) -> Markup:
+        return Markup(to_html(message))
 
     @console.context_processor
     def variables() -> dict[str, Any]:

@@ -1,18 +1,16 @@
 """The console's read-only pages: overview, events, one event, bots."""
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from io import BytesIO
 from urllib.parse import quote
 
 from flask import Blueprint, abort, g, render_template, request, send_file, url_for
 from flask.typing import ResponseReturnValue
-from markupsafe import Markup
 
 from bridge.console.i18n import gettext as _
 from bridge.console.i18n import translated
-from bridge.messages.html import to_html
-from bridge.model import FIELDS, LATE, Event, Target, as_text
+from bridge.model import FIELDS, LATE, Event, Message, Target, as_text
 from bridge.msgtypes import MSGTYPES
 from bridge.storage.queries import BotLine, DeliveryLine, Wanted
 from bridge.wiring import Bridge
@@ -24,31 +22,17 @@ SHOWN_TEXT = 20_000  # characters of one value, and of a raw body
 SHOWN_FIELDS = 100
 
 
-@dataclass(frozen=True)
-class Problem:
-    """Something that a person must do, and how; `link` leads to the page for it."""
-
-    what: str
-    advice: str
-    link: str = ""
+# What is wrong, what a person must do about it, and the address of the page for that.
+Problem = tuple[str, str, str]
 
 
-@dataclass(frozen=True)
-class Shown:
-    """A message as HTML, and the bots that get it."""
-
-    bots: Sequence[str]
-    msgtype: str
-    html: Markup
-
-
-def add_pages(console: Blueprint, bridge: Bridge, clock: Callable[[], float]) -> None:
+def add_pages(console: Blueprint, bridge: Bridge) -> None:
     """Add the pages to the console."""
     queries, settings = bridge.queries, bridge.settings
 
     @console.get("/")
     def overview() -> ResponseReturnValue:
-        now = clock()
+        now = bridge.clock()
         bots = queries.bots(now)
         base = settings.public_url or request.url_root.rstrip("/")
         hook = f"{base}/pgyer/{settings.tokens[0].reveal()}"
@@ -85,7 +69,7 @@ def add_pages(console: Blueprint, bridge: Bridge, clock: Callable[[], float]) ->
         found = find_event(bridge, event_id)
         deliveries = queries.deliveries(event_id)
         shown = rendered(bridge, found, deliveries)
-        g.shows_pictures = any(MSGTYPES[message.msgtype].shows_pictures for message in shown)
+        g.shows_pictures = any(MSGTYPES[message.msgtype].shows_pictures for _, message in shown)
         return render_template(
             "console/event.html",
             event=found,
@@ -103,7 +87,8 @@ def add_pages(console: Blueprint, bridge: Bridge, clock: Callable[[], float]) ->
 
     @console.get("/bots")
     def bots() -> ResponseReturnValue:
-        return render_template("console/bots.html", bots=queries.bots(clock()), rate=settings.rate)
+        found = queries.bots(bridge.clock())
+        return render_template("console/bots.html", bots=found, rate=settings.rate)
 
 
 def find_event(bridge: Bridge, event_id: int) -> Event:
@@ -117,14 +102,15 @@ def find_event(bridge: Bridge, event_id: int) -> Event:
 def find_problems(bridge: Bridge, bots: Sequence[BotLine], now: float) -> Iterator[Problem]:
     """Yield what a person must do, the most serious first."""
     if bridge.settings.dispatch and not bridge.dispatcher.alive:
-        yield Problem(
+        yield (
             _("Nothing is being sent: the dispatcher does not run."),
             _("Start the bridge with gunicorn.conf.py, and look into its log."),
+            "",
         )
     for bot in bots:
         if bot.stopped:
             why = translated(meaning(bot.stopped))
-            yield Problem(
+            yield (
                 _("The bot %(name)s is stopped: %(why)s.", name=bot.name, why=why),
                 translated(advice(bot.stopped, bot.name)),
                 url_for("console.bots"),
@@ -132,40 +118,42 @@ def find_problems(bridge: Bridge, bots: Sequence[BotLine], now: float) -> Iterat
     health = bridge.queries.health()
     if health.oldest and now - health.oldest > LATE:
         minutes = int(now - health.oldest) // 60
-        yield Problem(
+        yield (
             _("The oldest waiting delivery waits for %(minutes)s minutes.", minutes=minutes),
             _("See its bot's state."),
             url_for("console.events", state="pending"),
         )
     unsent = bridge.queries.unsent_counts(now - DAY)
     if count := unsent.get("parked"):
-        yield Problem(
+        yield (
             _("WeCom refused deliveries in the last 24 hours: %(count)s.", count=count),
             _("Correct the cause, then try them again or mark them as done."),
             url_for("console.events", state="parked"),
         )
     if count := unsent.get("expired"):
-        yield Problem(
+        yield (
             _("Deliveries expired unsent in the last 24 hours: %(count)s.", count=count),
             translated(advice("too_old", "")),
             url_for("console.events", state="expired"),
         )
     for file, problem in sorted(bridge.renderer.problems_by_file.items()):
-        yield Problem(
+        yield (
             _("A template is broken: %(problem)s", problem=problem),
             _("Its last good version is used, or a plain message. Correct the file."),
             url_for("console.template", file=file),
         )
 
 
-def rendered(bridge: Bridge, event: Event, deliveries: Sequence[DeliveryLine]) -> list[Shown]:
-    """Return an event's messages by the current templates, once for bots that get the same."""
+def rendered(
+    bridge: Bridge, event: Event, deliveries: Sequence[DeliveryLine]
+) -> list[tuple[list[str], Message]]:
+    """Return an event's messages by the current templates, each with the bots that get it."""
     bots: dict[Target, dict[str, None]] = {}  # the inner one is an ordered set
     for line in deliveries:
         same = replace(line.target, bot="", not_before=0.0)
         bots.setdefault(same, {})[line.target.bot] = None
     return [
-        Shown(list(names), message.msgtype, Markup(to_html(message)))
+        (list(names), message)
         for target, names in (bots or {Target(""): {}}).items()
         for message in bridge.renderer.messages(event, target)
     ]

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from io import BytesIO
+from typing import Any
 
 from flask import Blueprint, Response, abort, g, render_template, request, send_file
 from flask.typing import ResponseReturnValue
-from markupsafe import Markup
 
 from bridge.console.i18n import gettext as _
 from bridge.console.lint import Finding, lint_message, lint_source
@@ -14,11 +14,10 @@ from bridge.console.pages import find_event, id_from
 from bridge.messages import child
 from bridge.messages.budget import TooCostlyError
 from bridge.messages.child import ChildError
-from bridge.messages.html import to_html
 from bridge.messages.markdown import size
 from bridge.messages.renderer import LINGER, DraftError
 from bridge.messages.template_files import describe, msgtype_of
-from bridge.model import Event, Target
+from bridge.model import Event, Message, Target
 from bridge.msgtypes import MSGTYPES, TEXT_LIMITS
 from bridge.samples import example_for, examples
 from bridge.storage.queries import Wanted
@@ -29,22 +28,10 @@ RECENT = 20  # stored events that the page offers by name
 
 
 @dataclass(frozen=True)
-class File:
-    """A file in the folder: its msgtype ('' for a helper), its error, and what uses it."""
-
-    name: str
-    msgtype: str
-    problem: str
-    types: Sequence[str]
-    rules: Sequence[int]
-
-
-@dataclass(frozen=True)
 class Result:
-    """A draft applied to an event: the message as HTML, its size in bytes, and findings."""
+    """A draft applied to an event: the message, if it makes one, its size in bytes, findings."""
 
-    msgtype: str
-    html: Markup
+    message: Message | None
     used: int
     limit: int
     findings: Sequence[Finding]
@@ -106,8 +93,8 @@ def add_template_pages(console: Blueprint, bridge: Bridge) -> None:
         return examples().get(choice) or find_event(bridge, id_from(choice))
 
 
-def files(bridge: Bridge) -> list[File]:
-    """Return every file in the folder of templates, with the stored types that use it."""
+def files(bridge: Bridge) -> list[dict[str, Any]]:
+    """Return every file in the folder of templates, with what is wrong with it and what uses it."""
     renderer, kinds = bridge.renderer, bridge.queries.types()
     wrong = renderer.problems_by_file
     used = {kind: renderer.file_for(Event(kind, {"type": kind}, 0.0)) for kind in kinds}
@@ -117,13 +104,13 @@ def files(bridge: Bridge) -> list[File]:
         if route.template
     }
     return [
-        File(
-            name,
-            msgtype_of(name),
-            wrong.get(name, ""),
-            [kind for kind, file in used.items() if file == name],
-            [rule for rule, file in named.items() if file == name],
-        )
+        {
+            "name": name,
+            "msgtype": msgtype_of(name),
+            "problem": wrong.get(name, ""),
+            "types": [kind for kind, file in used.items() if file == name],
+            "rules": [rule for rule, file in named.items() if file == name],
+        }
         for name in renderer.files
     ]
 
@@ -143,10 +130,8 @@ def previewed(bridge: Bridge, source: str, file: str, event: Event) -> Result:
         if not any(finding.level == "error" for finding in findings):
             problem = describe(file, error) if isinstance(error, TooCostlyError) else str(error)
             findings.insert(0, Finding("error", "%(problem)s", 0, {"problem": problem}))
-        return Result(dialect, Markup(""), 0, TEXT_LIMITS.get(dialect, 0), findings)
+        return Result(None, 0, TEXT_LIMITS.get(dialect, 0), findings)
     if name != "digest":
         findings += lint_message(event, message, was_cut)
-    content = message.body.get("content")
-    used = size(content if isinstance(content, str) else str(message.to_json()))
-    limit = TEXT_LIMITS.get(message.msgtype, 0)
-    return Result(message.msgtype, Markup(to_html(message)), used, limit, findings)
+    used = size(message.body.get("content") or str(message.to_json()))
+    return Result(message, used, TEXT_LIMITS.get(message.msgtype, 0), findings)
