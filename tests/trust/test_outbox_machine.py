@@ -18,7 +18,7 @@ from trust.scale import scaled
 from bridge.storage.driver import Connection
 
 SEEDS = range(1, 1 + scaled(2, 10))
-ON_SQLITE, ON_POSTGRES = scaled(100, 1000), scaled(50, 1000)  # runs of one seed
+ON_SQLITE, ON_POSTGRES = scaled(120, 1000), scaled(30, 1000)  # runs of one seed
 STEPS = 40
 
 TABLES = ("attempt_deliveries", "attempts", "deliveries", "events", "bots")
