@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import zlib
 from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import quote, quote_plus, urlencode
@@ -39,8 +40,8 @@ PLAIN = {
 TRADITIONAL = {"type": "feedback", "title": "應用", "notes": "修復了一些小弱智的小問題"}
 
 
-def decode_one(body: bytes, content_type: str = "") -> Event:
-    [event] = pgyer.decode(body, NOW, content_type)
+def decode_one(body: bytes, content_type: str = "", content_encoding: str = "") -> Event:
+    [event] = pgyer.decode(body, NOW, content_type, content_encoding)
     return event
 
 
@@ -76,22 +77,27 @@ def multipart(parts: Mapping[str, str | bytes], filename: str = "") -> bytes:
     return b"".join(lines) + b"--xXbOuNdArYXx--\r\n"
 
 
+def raw_deflate(data: bytes) -> bytes:
+    packer = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+    return packer.compress(data) + packer.flush()
+
+
 MULTIPART = "multipart/form-data; boundary=xXbOuNdArYXx"
-Wrapped = tuple[bytes, str]
+Wrapped = tuple[bytes, str, str]
 
 
 def _plain(content_type: str, charset: str = "utf-8") -> Callable[[Mapping[str, str]], Wrapped]:
-    return lambda v: (dumps(v).encode(charset), content_type)
+    return lambda v: (dumps(v).encode(charset), content_type, "")
 
 
 def _text(write: Callable[[Mapping[str, str]], str]) -> Callable[[Mapping[str, str]], Wrapped]:
-    return lambda v: (write(v).encode(), "application/json")
+    return lambda v: (write(v).encode(), "application/json", "")
 
 
 def _bytes(
-    pack: Callable[[Mapping[str, str]], bytes], content_type: str = ""
+    pack: Callable[[Mapping[str, str]], bytes], content_type: str = "", encoding: str = ""
 ) -> Callable[[Mapping[str, str]], Wrapped]:
-    return lambda v: (pack(v), content_type)
+    return lambda v: (pack(v), content_type, encoding)
 
 
 # Every way in which any object at all comes through unchanged.
@@ -193,9 +199,18 @@ WRAPPINGS: dict[str, Callable[[Mapping[str, str]], Wrapped]] = {
     "UTF-16 in a multipart file": _bytes(
         lambda v: multipart({"file": dumps(v).encode("utf-16")}, "event.json"), ""
     ),
-    "gzip": _bytes(lambda v: gzip.compress(dumps(v).encode())),
-    "gzip of a form": _bytes(lambda v: gzip.compress(urlencode(v).encode()), FORM),
-    "gzip of UTF-16": _bytes(lambda v: gzip.compress(dumps(v).encode("utf-16"))),
+    "gzip": _bytes(lambda v: gzip.compress(dumps(v).encode()), "", "gzip"),
+    "gzip by its old name": _bytes(lambda v: gzip.compress(dumps(v).encode()), "", " X-GZip "),
+    "gzip, undeclared": _bytes(lambda v: gzip.compress(dumps(v).encode())),
+    "gzip, declared as deflate": _bytes(lambda v: gzip.compress(dumps(v).encode()), "", "deflate"),
+    "gzip of a form": _bytes(lambda v: gzip.compress(urlencode(v).encode()), FORM, "gzip"),
+    "gzip of UTF-16": _bytes(lambda v: gzip.compress(dumps(v).encode("utf-16")), "", "gzip"),
+    "deflate": _bytes(lambda v: zlib.compress(dumps(v).encode()), "", "deflate"),
+    "deflate without a header": _bytes(lambda v: raw_deflate(dumps(v).encode()), "", "deflate"),
+    "declared as gzip, and is not": _bytes(lambda v: dumps(v).encode(), "", "gzip"),
+    "declared as deflate, and is not": _bytes(lambda v: dumps(v).encode(), "", "deflate"),
+    "a form declared as deflate": _bytes(lambda v: urlencode(v).encode(), FORM, "deflate"),
+    "an unknown Content-Encoding": _bytes(lambda v: dumps(v).encode(), "", "br"),
 }
 
 

@@ -40,13 +40,15 @@ _PLAIN_TYPES = {str, int}
 _SPECIAL_BYTES = b"\\\0?#["  # without them a value has no escape, no query and no JSON in it
 
 
-def decode(body: bytes, received_at: float, content_type: str = "") -> list[Event]:
+def decode(
+    body: bytes, received_at: float, content_type: str = "", content_encoding: str = ""
+) -> list[Event]:
     """Return the events in a body: [] for an empty one, several for an array.
 
     Raises UndecodableError where no reading finds an object, TooLargeError where the unpacked
     body is over MAX_BODY. `received_at` is in epoch seconds.
     """
-    body = _unpack(body)
+    body = _unpack(body, content_encoding)
     if body.startswith(b"{"):
         # Nearly every body is valid JSON; this finds the same as the readings below, only faster.
         with suppress(ValueError, RecursionError):
@@ -99,18 +101,20 @@ def undecodable(body: bytes, received_at: float, why: str) -> Event:
     return Event(UNDECODABLE, payload, received_at, raw, why)
 
 
-def _unpack(body: bytes) -> bytes:
-    """Return what a gzipped body, declared as such or not, has in it; any other as it is."""
-    if not body.startswith(b"\x1f\x8b"):
+def _unpack(body: bytes, encoding: str) -> bytes:
+    packed = body[:2] == b"\x1f\x8b" or encoding.strip().lower() in ("gzip", "x-gzip", "deflate")
+    if not packed:
         return body
-    unpacker = zlib.decompressobj(zlib.MAX_WBITS | 16)
-    try:
-        unpacked = unpacker.decompress(body, MAX_BODY + 1)
-    except zlib.error:
-        return body
-    if len(unpacked) > MAX_BODY:
-        raise TooLargeError(f"unpacks to more than {MAX_BODY} bytes")
-    return unpacked if unpacker.eof and not unpacker.unused_data else body
+    # Some senders of "deflate" leave zlib's header out, hence the second reading.
+    for wbits in (zlib.MAX_WBITS | 32, -zlib.MAX_WBITS):
+        with suppress(zlib.error):
+            unpacker = zlib.decompressobj(wbits)
+            unpacked = unpacker.decompress(body, MAX_BODY + 1)
+            if len(unpacked) > MAX_BODY:
+                raise TooLargeError(f"unpacks to more than {MAX_BODY} bytes")
+            if unpacker.eof and not unpacker.unused_data:
+                return unpacked
+    return body  # the header is wrong: nothing was packed
 
 
 def _read(body: bytes, mimetype: str, options: Mapping[str, str]) -> Any:
@@ -119,7 +123,7 @@ def _read(body: bytes, mimetype: str, options: Mapping[str, str]) -> Any:
     Raises UndecodableError where it is none of them.
     """
     charset = options.get("charset", "")
-    parts = _multipart(body)
+    parts = _multipart(body, mimetype, options)
     if parts is None:
         with suppress(ValueError):
             return _json(_text(body, charset))
@@ -191,12 +195,17 @@ def _objects(value: Any, depth: int = 3) -> Iterator[Mapping[str, Any]]:
         raise UndecodableError(f"JSON, but not an object: {type(value).__name__}")
 
 
-def _multipart(body: bytes) -> list[tuple[bytes, bytes]] | None:
+def _multipart(
+    body: bytes, mimetype: str, options: Mapping[str, str]
+) -> list[tuple[bytes, bytes]] | None:
     """Return the parts of a multipart body as (name, data), None where it is not multipart."""
-    head = re.match(rb"\s*--([^\r\n]{1,200})\r?\n[\w-]+:", body)
-    if not head:
+    boundary = options.get("boundary", "").encode() if mimetype.startswith("multipart/") else b""
+    head = re.match(rb"\s*--([^\r\n]{1,200})\r?\nContent-Disposition:", body, re.IGNORECASE)
+    if head:
+        boundary = head.group(1)
+    if not boundary or b"--" + boundary not in body:
         return None
-    decoder = MultipartDecoder(head[1], max_parts=MAX_PARTS)
+    decoder = MultipartDecoder(boundary, max_parts=MAX_PARTS)
     parts: list[tuple[bytes, bytes]] = []
     try:
         decoder.receive_data(body)

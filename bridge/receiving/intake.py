@@ -38,16 +38,21 @@ class Receipt:
         return {"status": "accepted", "event": results[0].event, "bots": [*bots], **several}
 
 
-@dataclass(frozen=True)
 class Intake:
     """Takes bodies in, by the routes; `zone` is that of their quiet hours."""
 
-    outbox: Outbox
-    routes: Sequence[Route]
-    zone: tzinfo
+    def __init__(self, outbox: Outbox, routes: Sequence[Route], zone: tzinfo) -> None:
+        self._outbox = outbox
+        self._routes = routes
+        self._zone = zone
 
     def take(
-        self, body: bytes, now: float, bots: Sequence[str] = (), content_type: str = ""
+        self,
+        body: bytes,
+        now: float,
+        bots: Sequence[str] = (),
+        content_type: str = "",
+        content_encoding: str = "",
     ) -> Receipt:
         """Store the events in a body, for the routes' bots or the ones named.
 
@@ -56,7 +61,7 @@ class Intake:
         """
         error = ""
         try:
-            events = decoding.decode(body, now, content_type)
+            events = decoding.decode(body, now, content_type, content_encoding)
         except TooLargeError:
             raise
         except UndecodableError as problem:
@@ -68,7 +73,7 @@ class Intake:
             events = [decoding.undecodable(body, now, error)]
         if not events:
             return Receipt()
-        routed = [(e, routing.targets(e, self.routes, self.zone, bots)) for e in events]
-        accepted = self.outbox.accept(routed, bots)
+        routed = [(e, routing.targets(e, self._routes, self._zone, bots)) for e in events]
+        accepted = self._outbox.accept(routed, bots)
         pairs = zip(routed, accepted, strict=True)
         return Receipt([(event, targets, result) for (event, targets), result in pairs], error)

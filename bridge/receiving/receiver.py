@@ -53,9 +53,10 @@ def create_receiver(settings: Settings, intake: Intake, clock: Callable[[], floa
     def receive(token: str, bots: str) -> ResponseReturnValue:
         began, now = time.perf_counter(), clock()
         named = check(token, bots)
-        body, content_type = request.get_data(cache=False), request.headers.get("Content-Type", "")
+        body, headers = request.get_data(cache=False), request.headers
+        content = headers.get("Content-Type", ""), headers.get("Content-Encoding", "")
         try:
-            receipt = intake.take(body, now, named, content_type)
+            receipt = intake.take(body, now, named, *content)
         except TooLargeError:
             raise RequestEntityTooLarge from None
         _report(receipt, time.perf_counter() - began)

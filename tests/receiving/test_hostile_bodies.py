@@ -60,17 +60,20 @@ def seconds(work: Callable[[], object]) -> float:
 @given(
     body=st.binary(max_size=4096) | soup,
     content_type=st.text(max_size=60) | st.sampled_from(HEADERS),
+    encoding=st.sampled_from(["", "gzip", "deflate", "br"]) | st.text(max_size=20),
 )
-@example(body=b"--x\r\nContent-Disposition:\r\n\r\n\r\n--x--", content_type="")
-@example(body=b"{}", content_type="a/b; charset=\0")
-@example(body=b"\x1f\x8b" * 9, content_type="")
+@example(body=b"--x\r\nContent-Disposition:\r\n\r\n\r\n--x--", content_type="", encoding="")
+@example(body=b"{}", content_type="a/b; charset=\0", encoding="")
+@example(body=b"\x1f\x8b" * 9, content_type="", encoding="deflate")
 @settings(deadline=None, max_examples=1000, suppress_health_check=[HealthCheck.too_slow])
-def test_any_bytes_are_events_or_refused_and_quickly(body: bytes, content_type: str) -> None:
+def test_any_bytes_are_events_or_refused_and_quickly(
+    body: bytes, content_type: str, encoding: str
+) -> None:
     events: list[Event] = []
 
     def work() -> None:
         try:
-            events.extend(pgyer.decode(body, NOW, content_type))
+            events.extend(pgyer.decode(body, NOW, content_type, encoding))
         except (UndecodableError, TooLargeError) as error:
             events.append(pgyer.undecodable(body, NOW, str(error)))
 

@@ -1,6 +1,8 @@
 """A body without an event is refused or empty; one that is too large or too deep is refused."""
 
 import gzip
+import zlib
+from collections.abc import Callable
 
 import pytest
 from bodies import (
@@ -10,6 +12,7 @@ from bodies import (
     decode_one,
     multipart,
     nested,
+    raw_deflate,
 )
 
 from bridge.errors import TooLargeError, UndecodableError
@@ -75,6 +78,23 @@ def test_it_refuses_what_holds_no_event(body: bytes) -> None:
     assert str(refused.value)
 
 
+@pytest.mark.parametrize("body", [b"garbage", b"null", b'"0', b'"1', b"[1", b"k=v", b"%7B"])
+@pytest.mark.parametrize("encoding", ["gzip", "deflate"])
+def test_what_only_says_that_it_is_packed_does_not_count_as_empty(
+    body: bytes, encoding: str
+) -> None:
+    with pytest.raises(UndecodableError):
+        pgyer.decode(body, NOW, "", encoding)
+
+
+@pytest.mark.parametrize("body", [b'{"gbfccbe":"a"}', b'{"title":"x"}', b"{'x':1}", b"[{}]"])
+@pytest.mark.parametrize("encoding", ["gzip", "deflate"])
+def test_a_short_object_that_only_says_that_it_is_packed_is_read(
+    body: bytes, encoding: str
+) -> None:
+    assert decode_one(body, "", encoding).payload == decode_one(body).payload
+
+
 @pytest.mark.parametrize("depth", [MAX_DEPTH + 1, 900, 5_000, 100_000])
 @pytest.mark.parametrize("mark", ['"', "'"])
 def test_it_refuses_what_nests_too_deep(depth: int, mark: str) -> None:
@@ -82,12 +102,23 @@ def test_it_refuses_what_nests_too_deep(depth: int, mark: str) -> None:
         pgyer.decode(nested(depth, mark), NOW)
 
 
+@pytest.mark.parametrize(
+    ("pack", "encoding"),
+    [
+        (gzip.compress, "gzip"),
+        (gzip.compress, ""),
+        (zlib.compress, "deflate"),
+        (raw_deflate, "deflate"),
+    ],
+)
 @pytest.mark.parametrize("content", [b" ", b"\0"])
-def test_a_body_that_unpacks_to_more_than_the_limit_is_refused(content: bytes) -> None:
-    bomb = gzip.compress(content * (50 << 20))
+def test_a_body_that_unpacks_to_more_than_the_limit_is_refused(
+    pack: Callable[[bytes], bytes], encoding: str, content: bytes
+) -> None:
+    bomb = pack(content * (50 << 20))
     assert len(bomb) < 1 << 17
     with pytest.raises(TooLargeError):
-        pgyer.decode(bomb, NOW)
+        pgyer.decode(bomb, NOW, "", encoding)
 
 
 def test_a_body_that_unpacks_to_just_the_limit_is_taken() -> None:
