@@ -33,7 +33,9 @@ def create_app(environ: Mapping[str, str] | None = None) -> Flask:
     bridge = create_bridge(*configure(os.environ if environ is None else environ))
     throttle = Throttle()
     app = create_ops_app(bridge, throttle, dispatches=bridge.settings.dispatch)
-    app.register_blueprint(create_receiver(bridge.settings, bridge.intake, bridge.clock))
+    app.register_blueprint(
+        create_receiver(bridge.settings, bridge.intake, bridge.wrong_tokens, bridge.clock)
+    )
     app.add_url_rule("/", "home", lambda: _home(bridge))
     if password := bridge.settings.admin_password:
         from bridge.console.blueprint import add_console  # 4 MiB that others need not load

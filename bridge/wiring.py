@@ -8,10 +8,16 @@ from bridge.delivery.wecom import Client
 from bridge.messages.renderer import Renderer
 from bridge.model import Route
 from bridge.receiving.intake import Intake
+from bridge.receiving.wrong_requests import WrongRequests
 from bridge.settings import Settings
 from bridge.storage.operator import Operator
 from bridge.storage.outbox import Outbox
 from bridge.storage.queries import Queries
+
+_WRONG_TOKEN = (
+    "a request with a wrong token is refused. If it was Pgyer's, its event is lost: "
+    "paste the address anew, as `bridge url` shows it"
+)
 
 
 @dataclass(frozen=True)
@@ -23,6 +29,7 @@ class Bridge:
     clock: Callable[[], float]
     outbox: Outbox
     intake: Intake
+    wrong_tokens: WrongRequests
     queries: Queries
     operator: Operator
     renderer: Renderer
@@ -53,6 +60,7 @@ def create_bridge(settings: Settings, routes: list[Route]) -> Bridge:
         clock,
         outbox,
         Intake(outbox, routes, settings.timezone),
+        WrongRequests("token", _WRONG_TOKEN),
         Queries(outbox.database, settings.bots),
         Operator(outbox.database, settings.max_age, clock),
         renderer,

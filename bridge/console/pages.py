@@ -136,6 +136,13 @@ def find_problems(bridge: Bridge, bots: Sequence[BotLine], now: float) -> Iterat
             translated(advice("too_old", "")),
             url_for("console.events", state="expired"),
         )
+    if bridge.wrong_tokens.last_at > now - DAY:
+        count = bridge.wrong_tokens.count
+        yield (
+            _("Requests with a wrong token since the start: %(count)s.", count=count),
+            _("If one was Pgyer's, its event is lost: paste the address below again."),
+            "#paste",
+        )
     for file, problem in sorted(bridge.renderer.problems_by_file.items()):
         yield (
             _("A template is broken: %(problem)s", problem=problem),

@@ -22,21 +22,18 @@ _GREETING = (
     "蒲公英 → 企业微信：地址可用。请在蒲公英的 Webhook 设置里填入本页地址，类型选「其他指定URL」。"
     " Ready: paste this address into Pgyer.\n"
 )
-_WRONG_TOKEN = (
-    "a request with a wrong token is refused. If it was Pgyer's, its event is lost: "
-    "paste the address anew, as `bridge url` shows it"
-)
 _TURNED = (
     "a GET that should have been a POST: a redirect (http to https, or another host name) has "
     "turned it, and its event is lost. Paste the address into Pgyer that needs no redirect"
 )
 
 
-def create_receiver(settings: Settings, intake: Intake, clock: Callable[[], float]) -> Blueprint:
+def create_receiver(
+    settings: Settings, intake: Intake, wrong_tokens: WrongRequests, clock: Callable[[], float]
+) -> Blueprint:
     """Return `/pgyer/<token>` and `/pgyer/<token>/<bot>[,<bot>]`; `clock` gives epoch seconds."""
     receiver = Blueprint("receiver", __name__, url_prefix="/pgyer")
     tokens = [token.reveal().encode() for token in settings.tokens]
-    wrong_tokens = WrongRequests("token", _WRONG_TOKEN)
     turned = WrongRequests("redirected", _TURNED)
 
     @receiver.get("/<token>", defaults={"bots": ""}, strict_slashes=False)

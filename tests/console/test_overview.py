@@ -104,3 +104,10 @@ def test_without_any_event_the_chart_is_empty(visitor: Console) -> None:
     page = visitor.page("/")
     assert page.count('<rect class="none"') == 24
     assert "0 events" in page
+
+
+def test_the_overview_counts_requests_with_a_wrong_token(console: Console) -> None:
+    assert "wrong token" not in console.page("/")
+    for _ in range(2):
+        console.client.post("/pgyer/an-old-token")
+    assert "Requests with a wrong token since the start: 2." in console.page("/")
