@@ -71,7 +71,15 @@ def _explain(bridge: Bridge, terminal: Terminal, event: Event, chosen: Sequence[
     if bridge.routes and not any(result == "matched" for _, result, _ in results):
         terminal.say("  都不匹配，发给 default · nothing matches: it goes to default")
     for target in chosen:
-        terminal.say(f"  → {target.bot}{''.join(_details(bridge, target))}")
+        until = local_time(target.not_before, bridge.settings.timezone)
+        details = {
+            "提醒 mention": ", ".join(target.mention),
+            "模板 template": target.template,
+            "附 attach": ", ".join(target.attach),
+            "免打扰到 quiet until": until if target.not_before else "",
+        }
+        shown = (f"  {name} {value}" for name, value in details.items() if value)
+        terminal.say(f"  → {target.bot}{''.join(shown)}")
     if not chosen:
         terminal.say("  → 不发给任何人 · nobody: it is muted")
 
@@ -79,17 +87,6 @@ def _explain(bridge: Bridge, terminal: Terminal, event: Event, chosen: Sequence[
 def _why(event: Event, rule: Route, condition: str) -> str:
     values = " / ".join(dict.fromkeys(filter(None, compared(event, condition))))[:80]
     return f"{condition} = {one_line(values)}, 不是 not {' | '.join(rule.conditions[condition])}"
-
-
-def _details(bridge: Bridge, target: Target) -> Iterator[str]:
-    if target.mention:
-        yield f"  提醒 mention {', '.join(target.mention)}"
-    if target.template:
-        yield f"  模板 template {target.template}"
-    if target.attach:
-        yield f"  附 attach {', '.join(target.attach)}"
-    if target.not_before:
-        yield f"  免打扰到 quiet until {local_time(target.not_before, bridge.settings.timezone)}"
 
 
 def _as_json(bridge: Bridge, event: Event, chosen: Sequence[Target]) -> dict[str, Any]:

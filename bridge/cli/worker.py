@@ -28,23 +28,18 @@ def worker() -> None:
     bridge = create_bridge(settings, routes)
     stopping = stop_signals()
     try:
-        _open(bridge)
+        try:
+            bridge.outbox.open()
+        except SchemaError:
+            raise
+        except StorageError as error:
+            log.error("the database cannot be used yet: %s; the dispatcher keeps trying", error)
         if "PORT" in os.environ:
             _serve_ops(bridge)
         bridge.dispatcher.start()
         wait_for_stop(stopping)
     finally:
         bridge.close()
-
-
-def _open(bridge: Bridge) -> None:
-    """Open the database; while it does not answer the loop retries. Raises SchemaError."""
-    try:
-        bridge.outbox.open()
-    except SchemaError:
-        raise
-    except StorageError as error:
-        log.error("the database cannot be used yet: %s; the dispatcher keeps trying", error)
 
 
 def _serve_ops(bridge: Bridge) -> None:

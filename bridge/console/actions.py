@@ -5,13 +5,12 @@ from flask.typing import ResponseReturnValue
 
 from bridge.console.i18n import gettext as _
 from bridge.console.pages import find_event, id_from
-from bridge.storage.queries import DeliveryLine
 from bridge.wiring import Bridge
 
 
 def add_actions(console: Blueprint, bridge: Bridge) -> None:
     """Add the actions to the console."""
-    queries, operator, known = bridge.queries, bridge.operator, bridge.settings.bots
+    operator, known = bridge.operator, bridge.settings.bots
 
     def done(text: str, event_id: int) -> ResponseReturnValue:
         flash(text)
@@ -20,22 +19,16 @@ def add_actions(console: Blueprint, bridge: Bridge) -> None:
     def known_bot(name: str) -> str:
         return name if name in known else abort(404, _("There is no such bot."))
 
-    def find_delivery(delivery_id: int) -> DeliveryLine:
-        """Return a delivery of the event whose page the form was on."""
-        lines = queries.deliveries(id_from(request.form.get("event", "")))
-        own = (line for line in lines if line.id == delivery_id)
-        return next(own, None) or abort(404, _("There is no such delivery."))
-
     @console.post("/events/<id:event_id>/send-again")
     def send_again(event_id: int) -> ResponseReturnValue:
         find_event(bridge, event_id)
-        bots = dict.fromkeys(line.target.bot for line in queries.deliveries(event_id))
-        names = [name for name in bots if name in known]
-        if not names:
-            text = _("No bot of this event exists any more. Choose one to send it to.")
-            return done(text, event_id)
-        operator.send_again(event_id, names)
-        return done(_("It is sent again to %(bots)s.", bots=", ".join(names)), event_id)
+        bots = (line.target.bot for line in bridge.queries.deliveries(event_id))
+        names = [name for name in dict.fromkeys(bots) if name in known]
+        text = _("No bot of this event exists any more. Choose one to send it to.")
+        if names:
+            operator.send_again(event_id, names)
+            text = _("It is sent again to %(bots)s.", bots=", ".join(names))
+        return done(text, event_id)
 
     @console.post("/events/<id:event_id>/send-to")
     def send_to(event_id: int) -> ResponseReturnValue:
@@ -46,27 +39,38 @@ def add_actions(console: Blueprint, bridge: Bridge) -> None:
 
     @console.post("/deliveries/<id:delivery_id>/retry")
     def retry(delivery_id: int) -> ResponseReturnValue:
-        line = find_delivery(delivery_id)
+        event_id = event_of(bridge, delivery_id)
         text = _("Nothing was changed: only failed or expired deliveries can be tried again.")
         if operator.retry([delivery_id]):
             text = _("It is tried again now.")
-        return done(text, line.event)
+        return done(text, event_id)
 
     @console.post("/deliveries/<id:delivery_id>/done")
     def mark_done(delivery_id: int) -> ResponseReturnValue:
-        line = find_delivery(delivery_id)
+        event_id = event_of(bridge, delivery_id)
         text = _("Nothing was changed: only waiting or failed deliveries can be marked as done.")
         if operator.mark_done([delivery_id]):
             text = _("It is marked as done.")
-        return done(text, line.event)
+        return done(text, event_id)
 
     @console.post("/bots/<name>/test")
     def test(name: str) -> ResponseReturnValue:
-        event_id = operator.send_test(known_bot(name))
-        return done(_("A test message is sent to %(bot)s.", bot=name), event_id)
+        text = _("A test message is sent to %(bot)s.", bot=name)
+        return done(text, operator.send_test(known_bot(name)))
 
     @console.post("/bots/<name>/resume")
     def resume(name: str) -> ResponseReturnValue:
         bridge.outbox.resume(known_bot(name))
         flash(_("%(bot)s is tried again now.", bot=name))
         return redirect(url_for("console.bots"), 303)
+
+
+def event_of(bridge: Bridge, delivery_id: int) -> int:
+    """Return the event whose page the form was on, or end the request with 404.
+
+    The delivery has to be one of that event's.
+    """
+    event_id = id_from(request.form.get("event", ""))
+    if delivery_id not in (line.id for line in bridge.queries.deliveries(event_id)):
+        abort(404, _("There is no such delivery."))
+    return event_id

@@ -12,7 +12,7 @@ from bridge.console.i18n import gettext as _
 from bridge.console.i18n import translated
 from bridge.model import FIELDS, LATE, Event, Message, Target, as_text
 from bridge.msgtypes import MSGTYPES
-from bridge.storage.queries import BotLine, DeliveryLine, Wanted
+from bridge.storage.queries import DeliveryLine, Wanted
 from bridge.wiring import Bridge
 from bridge.wording import advice, meaning
 
@@ -33,13 +33,12 @@ def add_pages(console: Blueprint, bridge: Bridge) -> None:
     @console.get("/")
     def overview() -> ResponseReturnValue:
         now = bridge.clock()
-        bots = queries.bots(now)
         base = settings.public_url or request.url_root.rstrip("/")
         hook = f"{base}/pgyer/{settings.tokens[0].reveal()}"
         return render_template(
             "console/overview.html",
-            problems=list(find_problems(bridge, bots, now)),
-            bots=bots,
+            problems=list(find_problems(bridge, now)),
+            bots=queries.bots(now),
             rate=settings.rate,
             hours=queries.per_hour(now),
             hook=hook,
@@ -48,18 +47,16 @@ def add_pages(console: Blueprint, bridge: Bridge) -> None:
 
     @console.get("/events")
     def events() -> ResponseReturnValue:
-        app, kind, bot, state, text = (
-            request.args.get(name, "").replace("\0", "").strip()[:200]
-            for name in ("app", "type", "bot", "state", "text")
-        )
-        wanted = Wanted(app, kind, bot, state, text)
+        names = ("app", "type", "bot", "state", "text")
+        given = {n: request.args.get(n, "").replace("\0", "").strip()[:200] for n in names}
+        wanted = Wanted(**given, since=0.0)
         before = id_from(request.args.get("before", ""))
         return render_template(
             "console/events.html",
             page=queries.events(wanted, before or None, PAGE),
             wanted=wanted,
             before=before,
-            filters={key: value for key, value in vars(wanted).items() if value},
+            filters={name: text for name, text in given.items() if text},
             types=queries.types(),
             bots=sorted(settings.bots),
         )
@@ -99,7 +96,7 @@ def find_event(bridge: Bridge, event_id: int) -> Event:
     return bridge.queries.event(event_id) or abort(404, text)
 
 
-def find_problems(bridge: Bridge, bots: Sequence[BotLine], now: float) -> Iterator[Problem]:
+def find_problems(bridge: Bridge, now: float) -> Iterator[Problem]:
     """Yield what a person must do, the most serious first."""
     if bridge.settings.dispatch and not bridge.dispatcher.alive:
         yield (
@@ -107,15 +104,14 @@ def find_problems(bridge: Bridge, bots: Sequence[BotLine], now: float) -> Iterat
             _("Start the bridge with gunicorn.conf.py, and look into its log."),
             "",
         )
-    for bot in bots:
-        if bot.stopped:
-            why = translated(meaning(bot.stopped))
-            yield (
-                _("The bot %(name)s is stopped: %(why)s.", name=bot.name, why=why),
-                translated(advice(bot.stopped, bot.name)),
-                url_for("console.bots"),
-            )
     health = bridge.queries.health()
+    for name, reason in sorted(health.stopped.items()):
+        why = translated(meaning(reason))
+        yield (
+            _("The bot %(name)s is stopped: %(why)s.", name=name, why=why),
+            translated(advice(reason, name)),
+            url_for("console.bots"),
+        )
     if health.oldest and now - health.oldest > LATE:
         minutes = int(now - health.oldest) // 60
         yield (
