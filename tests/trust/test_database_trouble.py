@@ -6,7 +6,7 @@ import resource
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import postgres
@@ -21,7 +21,7 @@ from bridge.sandbox import Sandbox
 Served = tuple[Sandbox, str]
 Deploy = Callable[..., Deployment]
 
-CUTS, RESTARTS, LOCKS = scaled(10, 200), scaled(2, 30), scaled(1, 20)
+CUTS, RESTARTS, LOCKS = scaled(8, 100), scaled(2, 30), scaled(1, 20)
 SEED = 17
 MORE = {"BRIDGE_RATE": "1000000"}
 WAIT = 20.0  # seconds; the promise is 10, and the machine is busy
@@ -119,29 +119,45 @@ def test_a_table_lock_of_postgresql_is_a_503_in_time(
     figure(f"PostgreSQL locked {LOCKS} times: 503 after {longest:.1f} s at most, {twice} twice")
 
 
+@pytest.mark.parametrize("way", ["directly", "by a pooler"])
 def test_cut_connections_cost_nothing_that_was_acknowledged(
-    sandbox: Served, deploy: Deploy, postgres_url: str, figure: Figure
+    way: str,
+    sandbox: Served,
+    deploy: Deploy,
+    postgres_url: str,
+    postgres_server: postgres.Server,
+    figure: Figure,
 ) -> None:
-    box, api = sandbox
-    bridge, load = deploy(api, DATABASE_URL=postgres_url, **MORE).start(), Load()
+    with ExitStack() as stack:
+        url = postgres_url
+        if way == "by a pooler":
+            if not postgres.pooler():
+                assert not os.environ.get("CI"), postgres.POOLER
+                pytest.skip(f"there is no PgBouncer: {postgres.POOLER}")
+            url = stack.enter_context(postgres.pooled(postgres_server, postgres_url, 2))
+        result = cut(url, postgres_url, *sandbox, deploy)
+    figure(f"PostgreSQL's connections cut {CUTS} times {way}: {result}")
+
+
+def cut(url: str, direct: str, box: Sandbox, api: str, deploy: Deploy) -> str:
+    """End every session of a database again and again; return what came of it."""
+    bridge, load = deploy(api, DATABASE_URL=url, **MORE).start(), Load()
     dice = random.Random(SEED)
     print(f"seed {SEED}")
-    cut = (
+    ending = (
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
         "WHERE datname = current_database() AND pid != pg_backend_pid()"
     )
-    with load.on(bridge), psycopg.connect(postgres_url, autocommit=True) as other:
+    with load.on(bridge), psycopg.connect(direct, autocommit=True) as other:
         for _ in range(CUTS):
             load.wait_for(dice.randrange(1, 20))
-            other.execute(cut)
+            other.execute(ending)
         load.wait_for(10)
     settle(bridge)
     twice = check(load, box, CUTS)
     assert load.statuses.keys() <= {200, 503}
     assert bridge.stop() == 0
-    figure(
-        f"PostgreSQL's connections cut {CUTS} times: {dict(load.statuses)}, 0 lost, {twice} twice"
-    )
+    return f"{dict(load.statuses)}, 0 lost, {twice} twice"
 
 
 def test_restarts_of_postgresql_cost_nothing_that_was_acknowledged(
