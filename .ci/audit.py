@@ -40,8 +40,8 @@ def main() -> None:
     for package in weak:
         ids = ", ".join(v["id"] for v in package["vulns"])  # type: ignore[attr-defined]
         print(f"pip-audit: {package['name']} {package['version']}: {ids}")
-    left = len(packages) - len(asked)
-    print(f"pip-audit: {len(asked)} checked, {left} not known, {len(weak)} with weaknesses")
+    unknown = len(packages) - len(asked)
+    print(f"pip-audit: {len(asked)} packages checked, {unknown} unknown, {len(weak)} are weak")
     sys.exit(bool(weak))
 
 
