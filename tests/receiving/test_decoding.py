@@ -29,6 +29,7 @@ from hypothesis import strategies as st
 from bridge.errors import UndecodableError
 from bridge.model import FIELDS
 from bridge.receiving import decoding as pgyer
+from bridge.receiving.masking import mask
 
 
 @pytest.mark.parametrize("name", ANY_OBJECT)
@@ -172,7 +173,8 @@ objects = st.dictionaries(st.sampled_from(FIELDS), texts | tricky, min_size=1)
 @settings(deadline=None, max_examples=30)
 def test_any_object_comes_through(name: str, values: dict[str, str]) -> None:
     event = decode_one(*WRAPPINGS[name](values))
-    assert event.fields == fields_of({key: as_read(value) for key, value in values.items()})
+    shown = {key: as_read(mask(value)) for key, value in values.items()}
+    assert event.fields == fields_of(shown)
 
 
 @given(payload=st.dictionaries(st.sampled_from([*FIELDS, "api_key"]), texts | tricky | st.none()))
