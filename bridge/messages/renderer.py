@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from jinja2 import DictLoader, Template, nodes
-from markupsafe import Markup
 
 from bridge.messages import attachments, child
 from bridge.messages.budget import MAX_OUTPUT, TooCostlyError
@@ -20,7 +19,7 @@ from bridge.messages.cards import parse_body
 from bridge.messages.child import ChildError
 from bridge.messages.context import Context, fit
 from bridge.messages.digest import Group, fit_groups, group_deliveries
-from bridge.messages.environment import BridgeEnvironment
+from bridge.messages.environment import BridgeEnvironment, Markup
 from bridge.messages.markdown import CUT
 from bridge.messages.mentions import follow_up, inline_mentions, mention_lists
 from bridge.messages.template_files import TemplateFiles, describe, msgtype_of
