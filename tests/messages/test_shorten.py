@@ -2,7 +2,7 @@
 
 import pytest
 
-from bridge.messages.markdown import largest_that_fits, restore_line_breaks, shorten, size
+from bridge.messages.markdown import finish, largest_that_fits, shorten, size
 
 # One character for the reader, of several for the computer.
 WHOLE = {
@@ -81,7 +81,7 @@ def test_the_largest_number_whose_text_fits_is_found(limit: int) -> None:
 
 def test_in_a_table_s_row_a_value_s_line_end_is_a_blank_and_elsewhere_a_line_end() -> None:
     soft = "\ue000"
-    assert restore_line_breaks(f"a{soft}b\n| c{soft}d |\n  | e{soft}f |\ng{soft}| h") == (
+    assert finish(f"a{soft}b\n| c{soft}d |\n  | e{soft}f |\ng{soft}| h") == (
         "a\nb\n| c d |\n  | e f |\ng\n| h"
     )
-    assert restore_line_breaks("nothing\n| to do |") == "nothing\n| to do |"
+    assert finish("nothing\n| to do |") == "nothing\n| to do |"
