@@ -60,14 +60,9 @@ class Finding:
     values: dict[str, Any] = field(default_factory=dict)
 
 
-def lint_source(source: str, msgtype: str, name: str) -> list[dict[str, Any]]:
-    """Return what `lint` finds, for the child process."""
+def lint(source: str, msgtype: str, name: str) -> list[dict[str, Any]]:
+    """Return findings on a template's text, as JSON, by line; a syntax error comes alone."""
     environment = BridgeEnvironment(msgtype, UTC, DictLoader({}))
-    return [asdict(finding) for finding in lint(environment, source, msgtype, name)]
-
-
-def lint(environment: Environment, source: str, msgtype: str, name: str) -> list[Finding]:
-    """Return what is wrong with a template's text, by line; a syntax error comes alone."""
     try:
         tree = environment.parse(source)
         found = [
@@ -76,8 +71,8 @@ def lint(environment: Environment, source: str, msgtype: str, name: str) -> list
             *_useless(tree, msgtype),
         ]
     except TemplateSyntaxError as error:
-        return [Finding("error", "%(problem)s", error.lineno, {"problem": error.message})]
-    return sorted(found, key=lambda finding: finding.line)[:_MAX_FINDINGS]
+        found = [Finding("error", "%(problem)s", error.lineno, {"problem": error.message})]
+    return list(map(asdict, sorted(found, key=lambda finding: finding.line)[:_MAX_FINDINGS]))
 
 
 def lint_message(event: Event, message: Message, was_cut: bool) -> list[Finding]:

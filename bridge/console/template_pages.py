@@ -9,13 +9,13 @@ from flask import Blueprint, Response, abort, g, render_template, request, send_
 from flask.typing import ResponseReturnValue
 
 from bridge.console.i18n import gettext as _
-from bridge.console.lint import Finding, lint_message, lint_source
+from bridge.console.lint import Finding, lint, lint_message
 from bridge.console.pages import find_event, id_from
 from bridge.messages import child
 from bridge.messages.budget import TooCostlyError
 from bridge.messages.child import ChildError
 from bridge.messages.markdown import size
-from bridge.messages.renderer import LINGER, DraftError
+from bridge.messages.renderer import DraftError
 from bridge.messages.template_files import describe, msgtype_of
 from bridge.model import Event, Message, Target
 from bridge.msgtypes import MSGTYPES, TEXT_LIMITS
@@ -123,7 +123,7 @@ def previewed(bridge: Bridge, source: str, file: str, event: Event) -> Result:
     name = file.removesuffix(f".{msgtype}.j2") if msgtype else ""
     findings: list[Finding] = []
     try:
-        lints = child.run(lint_source, source, dialect, name, linger=LINGER)
+        lints = child.run(lint, source, dialect, name)
         findings += [Finding(**found) for found in lints]
         message, was_cut = renderer.draft(source, file, event, Target("default"))
     except (DraftError, TooCostlyError, ChildError) as error:

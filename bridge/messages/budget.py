@@ -33,8 +33,9 @@ class LimitedEnvironment(ImmutableSandboxedEnvironment):
 
     intercepted_binops = frozenset(["*", "**", "+", "%"])
 
-    def __init__(self, loader: BaseLoader, **options: Any) -> None:
+    def __init__(self, loader: BaseLoader, rewriter: type["Ticks"], **options: Any) -> None:
         super().__init__(loader=loader, **options)
+        self._rewriter = rewriter
         self._local = threading.local()  # its `deadline` is in s of the thread's CPU time
         del self.globals["lipsum"]
 
@@ -102,12 +103,12 @@ class LimitedEnvironment(ImmutableSandboxedEnvironment):
 
     def _parse(self, source: str, name: str | None, filename: str | None) -> nodes.Template:
         tree = super()._parse(source, name, filename)
-        _Ticks().visit(tree)
+        self._rewriter().visit(tree)
         tree.set_environment(self)
         return tree
 
 
-class _Ticks(NodeTransformer):
+class Ticks(NodeTransformer):
     """Puts a check of the time into every template and loop."""
 
     def visit_Template(self, node: nodes.Template) -> nodes.Node:

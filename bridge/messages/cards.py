@@ -5,7 +5,7 @@ refuses an empty text where it expects one; what is missing and required is a Va
 """
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from bridge.messages.markdown import shorten
@@ -26,23 +26,17 @@ def parse_body(msgtype: str, text: str) -> Body:
     if not isinstance(body, dict):
         raise ValueError("is no JSON object")
     inner = body[msgtype] if isinstance(body.get(msgtype), dict) else body
-    return _BODIES[msgtype](_without_empty(inner))
+    return _BODIES[msgtype](_without_empty(inner) or {})
 
 
 def _without_empty(value: Any) -> Any:
+    """Return a value without what is blank or empty in it; None where nothing is left."""
     if isinstance(value, dict):
-        return dict(_not_empty(value.items()))
+        values = {key: _without_empty(item) for key, item in value.items()}
+        return {key: item for key, item in values.items() if item is not None} or None
     if isinstance(value, list):
-        return [item for _, item in _not_empty(enumerate(value))]
-    return value
-
-
-def _not_empty(pairs: Iterable[tuple[Any, Any]]) -> Iterator[tuple[Any, Any]]:
-    for key, value in pairs:
-        item = _without_empty(value)
-        blank = isinstance(item, str) and not item.strip()
-        if not blank and item not in (None, {}, []):
-            yield key, item
+        return [item for item in map(_without_empty, value) if item is not None] or None
+    return None if isinstance(value, str) and not value.strip() else value
 
 
 def _news(body: Body) -> Body:

@@ -1,13 +1,12 @@
 """A child process that tries and previews templates, within limits by the operating system.
 
-It is started at its first use, after any fork, and ends with this process or after a while without
-jobs. It forks for each job, so that killing one harms nothing else. A job is a function of the
+It is started at its first use, after any fork, and ends with this process or LINGER after its last
+job. It forks for each job, so that killing one harms nothing else. A job is a function of the
 bridge with its arguments, pickled; its answer is a line of JSON.
 """
 
 import atexit
 import json
-import logging
 import os
 import pickle
 import select
@@ -15,7 +14,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -24,12 +22,10 @@ from typing import Any
 from bridge.messages.budget import TooCostlyError
 from bridge.model import to_json
 
-log = logging.getLogger(__name__)
-
 MAX_CPU = 2  # seconds of a job; most templates are stopped before, by MAX_SECONDS
 MAX_MEMORY = 256 << 20  # bytes of address space, of which the interpreter takes 40 MiB
 _MAX_WAIT = 20.0  # seconds for a job, on however busy a machine
-_LINGER = 10.0  # seconds without a job, where a job does not say so
+LINGER = 300.0  # seconds that it waits for a next job: a preview may follow
 _KEPT_VARIABLES = ("PATH", "LD_LIBRARY_PATH", "PYTHONHOME", "PYTHONTZPATH")  # none is a secret
 
 _lock = threading.Lock()  # guards the next, and the child does one job at a time
@@ -40,12 +36,12 @@ class ChildError(Exception):
     """The child process cannot be started, or a busy machine gave it no time."""
 
 
-def run(work: Callable[..., Any], *args: Any, linger: float = _LINGER) -> Any:
-    """Return `work(*args)`, which has to be JSON, from the child; `linger` keeps it for a next job.
+def run(work: Callable[..., Any], *args: Any) -> Any:
+    """Return `work(*args)`, which has to be JSON, from the child.
 
     Raises TooCostlyError where a limit stopped it, ChildError where no child can do it.
     """
-    job = pickle.dumps((linger, work, args))
+    job = pickle.dumps((work, args))
     with _lock:
         answer = _ask(job) or _ask(job)  # twice: it may just have ended by itself
     if not answer:
@@ -73,16 +69,12 @@ def _ask(job: bytes) -> dict[str, Any]:
 def _start() -> subprocess.Popen[bytes]:
     environ = {name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ}
     environ["PYTHONPATH"] = os.pathsep.join(path or str(Path.cwd()) for path in sys.path)
-    command = [sys.executable, "-P", "-c", f"from {__name__} import serve; serve()"]
+    command = [sys.executable, "-P", "-c", f"from {__name__} import serve; serve({LINGER})"]
     pipe, nowhere = subprocess.PIPE, subprocess.DEVNULL
     try:
-        child = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=nowhere, env=environ)
+        return subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=nowhere, env=environ)
     except OSError as error:
         raise ChildError(f"the process that tries templates cannot be started: {error}") from None
-    assert child.stdout
-    for limit in child.stdout.readline().decode().split():
-        log.warning("this system sets no limit on the %s of templates that are tried", limit)
-    return child
 
 
 @atexit.register
@@ -120,33 +112,22 @@ class _CpuLimit(BaseException):
     """Raised anywhere in a job; no `except Exception` of it must take it for its own."""
 
 
-def serve() -> None:
-    """Do jobs from standard input until it is closed, or no job comes for a while."""
+def serve(linger: float) -> None:
+    """Do jobs from standard input until it is closed, or no job comes for `linger` seconds."""
     import resource
 
     import bridge.messages.renderer  # noqa: F401  # once, not in each fork
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # of a terminal: it ends with its parent
-    unlimited = b""
-    try:
+    with suppress(OSError, ValueError):  # macOS has no such limit
         resource.setrlimit(resource.RLIMIT_AS, (MAX_MEMORY, MAX_MEMORY))
-    except (OSError, ValueError):
-        unlimited = b"memory"
-    _answer(unlimited)
-    until, patience = 0.0, _MAX_WAIT
-    while select.select([0], [], [], patience)[0]:
+    while select.select([0], [], [], linger)[0]:
         try:
-            linger, work, args = pickle.load(sys.stdin.buffer)
+            work, args = pickle.load(sys.stdin.buffer)
         except EOFError:
             return
-        _answer(_fork(work, args))
-        until = max(until, time.monotonic() + linger)
-        patience = max(0.0, until - time.monotonic())
-
-
-def _answer(line: bytes) -> None:
-    sys.stdout.buffer.write(line + b"\n")
-    sys.stdout.buffer.flush()
+        sys.stdout.buffer.write(_fork(work, args) + b"\n")
+        sys.stdout.buffer.flush()
 
 
 def _fork(work: Callable[..., Any], args: tuple[Any, ...]) -> bytes:
@@ -158,7 +139,7 @@ def _fork(work: Callable[..., Any], args: tuple[Any, ...]) -> bytes:
             for file in (0, 1, reading):
                 os.close(file)
             with open(writing, "wb") as pipe:  # noqa: PTH123
-                pipe.write(to_json(_done(work, args)).encode(errors="replace"))
+                pipe.write(_done(work, args).encode(errors="replace"))
         finally:
             os._exit(0)
     os.close(writing)
@@ -172,7 +153,7 @@ def _fork(work: Callable[..., Any], args: tuple[Any, ...]) -> bytes:
     return answer if answer.endswith(b"}") else killed
 
 
-def _done(work: Callable[..., Any], args: tuple[Any, ...]) -> dict[str, Any]:
+def _done(work: Callable[..., Any], args: tuple[Any, ...]) -> str:
     import resource
 
     def stop(*_: object) -> None:
@@ -181,13 +162,11 @@ def _done(work: Callable[..., Any], args: tuple[Any, ...]) -> dict[str, Any]:
     signal.signal(signal.SIGXCPU, stop)
     resource.setrlimit(resource.RLIMIT_CPU, (MAX_CPU, MAX_CPU + 1))
     try:
-        result = work(*args)
-        to_json(result)  # within the limits too
-        return {"result": result}
+        return to_json({"result": work(*args)})
     except _CpuLimit:
         problem = f"takes more than {MAX_CPU} s of CPU"
     except MemoryError:
         problem = f"takes more than {MAX_MEMORY >> 20} MiB of memory"
     except Exception as error:
         problem = repr(error)
-    return {"problem": problem}
+    return to_json({"problem": problem})

@@ -3,11 +3,11 @@
 Every `{{ }}` is defused when it is printed. `Markup` is what needs no more of that: the template's
 own text, with values that were defused in it. It stays markup in `~`, `+`, `join` and the filters
 below; whatever else is done to it gives plain text, which is defused again. In the msgtypes that
-are JSON every `{{ }}` is JSON-encoded instead.
+are JSON every `{{ }}` is JSON-encoded instead. Jinja2 itself escapes nothing.
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime, tzinfo
 from functools import wraps
 from typing import Any
@@ -22,14 +22,11 @@ from jinja2 import (
     nodes,
     pass_context,
     pass_environment,
-    pass_eval_context,
 )
 from jinja2.filters import do_filesizeformat, make_attrgetter
 from jinja2.runtime import Context
-from jinja2.visitor import NodeTransformer
-from markupsafe import Markup
 
-from bridge.messages.budget import MAX_OUTPUT, LimitedEnvironment
+from bridge.messages.budget import MAX_OUTPUT, LimitedEnvironment, Ticks
 from bridge.messages.context import MAX_CHARS, readable
 from bridge.messages.markdown import SOFT_BREAK, defuse, finish, size
 from bridge.model import as_text, is_web_address, to_json
@@ -39,13 +36,19 @@ _SHANGHAI = ZoneInfo("Asia/Shanghai")  # of Pgyer's `created` and `updated`, whi
 _HTML_FILTERS = ("forceescape", "urlize", "xmlattr")  # which WeCom does not show
 
 
+class Markup(str):
+    """A text that is printed as it is; its methods and slices give plain text."""
+
+    __slots__ = ()
+
+
 class BridgeEnvironment(LimitedEnvironment):
     """A sandboxed Jinja2 environment for templates of one msgtype."""
 
     def __init__(self, msgtype: str, timezone: tzinfo, loader: BaseLoader) -> None:
         super().__init__(
             loader,
-            autoescape=True,  # keeps markup apart from text; how text is escaped is ours
+            _Ours,
             finalize=_printed,
             undefined=ChainableUndefined,
             trim_blocks=True,
@@ -54,52 +57,36 @@ class BridgeEnvironment(LimitedEnvironment):
         self.msgtype = msgtype
         self.is_json = MSGTYPES[msgtype].is_json
         self.timezone = timezone
-        filters = {**self.filters, **_FILTERS}
         self.filters = {
             name: self._bounded(name, filter_)
-            for name, filter_ in filters.items()
+            for name, filter_ in {**self.filters, **_FILTERS}.items()
             if name not in _HTML_FILTERS
         }
 
     def _bounded(self, name: str, filter_: Callable[..., Any]) -> Callable[..., Any]:
-        """Return a filter within the budget; one of Jinja2's sees markup as plain text."""
+        """Return a filter within the budget."""
         passed = int(hasattr(filter_, "jinja_pass_arg"))
-        keeps_markup = name in _FILTERS or name in ("default", "d")
 
         @wraps(filter_)  # keeps Jinja2's marks of what it passes to a filter
         def bounded(*args: Any, **kwargs: Any) -> Any:
-            given = [*args[passed + 1 :], *kwargs.values()]
-            self.check(args[passed], given)
+            first, *others = [*args[passed:], *kwargs.values()]
+            self.check(first, others)
+            made = filter_(*args, **kwargs)
             # With no text to add or to remove, these two only change blanks.
-            blanks = name in ("trim", "indent") and not any(isinstance(v, str) for v in given)
-            if keeps_markup or blanks:
-                return filter_(*args, **kwargs)
-            named = {key: _as_text(value) for key, value in kwargs.items()}
-            return filter_(*map(_as_text, args), **named)
+            blanks = name in ("trim", "indent") and not any(isinstance(v, str) for v in others)
+            return Markup(made) if blanks and isinstance(first, Markup) else made
 
         return bounded
 
-    def getattr(self, obj: Any, attribute: str) -> Any:
-        """Return an attribute; those of markup are those of its text."""
-        if isinstance(obj, str) and attribute.startswith("_"):
-            return self.unsafe_undefined(obj, attribute)
-        return super().getattr(_as_text(obj), attribute)
-
-    def getitem(self, obj: Any, argument: Any) -> Any:
-        """Return an item; those of markup are those of its text."""
-        return super().getitem(_as_text(obj), argument)
+    def concat(self, pieces: Iterable[str]) -> Markup:
+        """Join what a macro or a block printed."""
+        return Markup(super().concat(pieces))
 
     def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
         """Apply an operator; markup stays markup in `+` alone."""
         if operator == "+" and isinstance(left, str) and isinstance(right, str):
             return _concat(self, [left, right])
-        return super().call_binop(context, operator, _as_text(left), _as_text(right))
-
-    def _parse(self, source: str, name: str | None, filename: str | None) -> nodes.Template:
-        tree = super()._parse(source, name, filename)
-        _Ours().visit(tree)
-        tree.set_environment(self)
-        return tree
+        return super().call_binop(context, operator, left, right)
 
     def defused(self, value: Any) -> Markup:
         """Return any value as text that is harmless in this msgtype."""
@@ -125,41 +112,26 @@ class BridgeEnvironment(LimitedEnvironment):
         return text if tail in text else f"{text}\n{tail}"
 
 
-def _as_text(value: Any) -> Any:
-    return str(value) if isinstance(value, Markup) else value
+@pass_environment
+def _printed(env: BridgeEnvironment, value: Any) -> Markup:
+    return env.defused(None if isinstance(value, Undefined) else value)
 
 
-@pass_eval_context  # also keeps Jinja2 from HTML-escaping constants when it compiles
-def _printed(context: nodes.EvalContext, value: Any) -> Markup:
-    """Defuse what a `{{ }}` gives, before Jinja2 HTML-escapes whatever is not Markup."""
-    environment = context.environment
-    assert isinstance(environment, BridgeEnvironment)
-    return environment.defused(None if isinstance(value, Undefined) else value)
-
-
-class _Ours(NodeTransformer):
-    """Replaces what would HTML-escape, or give markup that was not defused."""
+class _Ours(Ticks):
+    """Replaces what would print or join texts that were not defused."""
 
     def visit_Concat(self, node: nodes.Concat) -> nodes.Node:
         self.generic_visit(node)
         return _filtered(nodes.List(node.nodes, lineno=node.lineno), "concat")
-
-    def visit_Getitem(self, node: nodes.Getitem) -> nodes.Node:
-        self.generic_visit(node)
-        if isinstance(node.arg, nodes.Slice):  # does not go through `getitem`
-            node.node = _filtered(node.node, "text")
-        return node
 
     def visit_FilterBlock(self, node: nodes.FilterBlock) -> nodes.Node:
         self.generic_visit(node)
         node.filter = _filtered(node.filter, "printed")
         return node
 
-    def visit_AssignBlock(self, node: nodes.AssignBlock) -> nodes.Node:
-        self.generic_visit(node)
-        if node.filter:
-            node.filter = _filtered(node.filter, "printed")
-        return node
+    def visit_ScopedEvalContextModifier(self, node: nodes.EvalContextModifier) -> nodes.Node:
+        node.options = []  # no `autoescape`, which is for HTML
+        return self.generic_visit(node)
 
 
 def _filtered(node: nodes.Expr, name: str) -> nodes.Filter:
@@ -200,12 +172,12 @@ def _concat(env: BridgeEnvironment, parts: list[Any]) -> str:
     known = ["" if isinstance(part, Undefined) else part for part in parts]
     if any(isinstance(part, Markup) for part in known):
         return Markup(env.concat(env.defused(part) for part in known))
-    return env.concat(map(readable, known))
+    return str(env.concat(map(readable, known)))
 
 
 def _safe(value: Any) -> Markup:
     """Mark a value as the template author's own markup: it is not defused."""
-    return value if isinstance(value, Markup) else Markup(str(readable(value)))
+    return Markup(readable(value))
 
 
 def filesize(value: Any) -> str:
@@ -261,7 +233,8 @@ def _link(env: BridgeEnvironment, value: Any, url: Any) -> str:
     address = as_text(url)
     if env.is_json:
         return _untouched(value)
-    text = env.defused(as_text(value).translate({ord("["): "［", ord("]"): "］", ord("\n"): " "}))
+    label = as_text(value).translate({ord("["): "［", ord("]"): "］", ord("\n"): " "})
+    text = Markup(label) if isinstance(value, Markup) else env.defused(label)
     if not is_web_address(address):
         return text
     address = percent_encode(address, safe="/:?#@!$&'+,;=%~")
@@ -297,5 +270,4 @@ _FILTERS: Mapping[str, Callable[..., Any]] = {
     # The next are put in by `_Ours`.
     "concat": _concat,
     "printed": _printed,
-    "text": _as_text,
 }

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from jinja2 import DictLoader, Template, nodes
-from markupsafe import Markup
 
 from bridge.messages import attachments, child
 from bridge.messages.budget import MAX_OUTPUT, TooCostlyError
@@ -20,7 +19,7 @@ from bridge.messages.cards import parse_body
 from bridge.messages.child import ChildError
 from bridge.messages.context import Context, fit
 from bridge.messages.digest import Group, fit_groups, group_deliveries
-from bridge.messages.environment import BridgeEnvironment
+from bridge.messages.environment import BridgeEnvironment, Markup
 from bridge.messages.markdown import CUT
 from bridge.messages.mentions import follow_up, inline_mentions, mention_lists
 from bridge.messages.template_files import TemplateFiles, describe, msgtype_of
@@ -30,7 +29,6 @@ from bridge.msgtypes import MSGTYPES, TEXT_LIMITS
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
-LINGER = 300.0  # seconds that the child process is kept for the next preview
 
 _GENERIC = """\
 {{ (action or event.type or '通知')|color('comment') }} **{{ title }}**
@@ -135,9 +133,9 @@ class Renderer:
         """
         shown = file if msgtype_of(file) else self.file_for(event)
         sources = {**self._files.sources, file: source}
-        settings = (self._timezone, self._console)
         bare = replace(event, raw=b"")
-        made = child.run(render_draft, sources, shown, bare, target, *settings, linger=LINGER)
+        settings = (self._timezone, self._console)
+        made = child.run(render_draft, sources, shown, bare, target, *settings)
         if "problem" in made:
             raise DraftError(made["problem"])
         return Message(made["msgtype"], made["body"]), made["was_cut"]
@@ -262,8 +260,7 @@ def _main(event: Event, target: Target, template: Template) -> tuple[Message, bo
             body = parse_body(msgtype, render(room, room, room))
             return Message(msgtype, body), CUT in str(body)
         text, was_cut = fit(render, TEXT_LIMITS[msgtype])
-    _refuse_blank(text, mention)
-    return Message(msgtype, {"content": text, **_lists(msgtype, target.mention)}), was_cut
+    return _text_message(msgtype, text, mention, target.mention), was_cut
 
 
 def _digest(
@@ -288,19 +285,16 @@ def _digest(
     with environment.limited():
         groups = group_deliveries(deliveries)
         text, shown = fit_groups(groups, render, TEXT_LIMITS[msgtype])
-    _refuse_blank(text, mention)
-    message = Message(msgtype, {"content": text, **_lists(msgtype, names)})
+    message = _text_message(msgtype, text, mention, names)
     return message, [delivery for group in shown for delivery in group.deliveries]
 
 
-def _refuse_blank(text: str, mention: str) -> None:
-    """Raise BlankError for a text that shows nothing beside its mention: WeCom would refuse it."""
+def _text_message(msgtype: str, text: str, mention: str, names: Sequence[str]) -> Message:
+    """Raise BlankError where a text shows nothing beside its mention: WeCom would refuse it."""
     if not any(char.isprintable() and char != " " for char in text.removesuffix(mention)):
         raise BlankError("shows nothing")
-
-
-def _lists(msgtype: str, names: Sequence[str]) -> dict[str, list[str]]:
-    return mention_lists(names) if MSGTYPES[msgtype].mention_lists else {}
+    lists = mention_lists(names) if MSGTYPES[msgtype].mention_lists else {}
+    return Message(msgtype, {"content": text, **lists})
 
 
 def _environment(template: Template) -> BridgeEnvironment:

@@ -5,18 +5,16 @@ import time
 from zoneinfo import ZoneInfo
 
 import pytest
-from jinja2 import DictLoader
 
-from bridge.console.lint import lint, lint_message
-from bridge.messages.environment import BridgeEnvironment
+from bridge.console.lint import Finding, lint, lint_message
 from bridge.model import Event, Message
 
 UTC = ZoneInfo("UTC")
 
 
 def complaints(source: str, msgtype: str = "markdown", name: str = "crashlog") -> list[str]:
-    environment = BridgeEnvironment(msgtype, UTC, DictLoader({}))
-    return [f"{f.line}: {f.text % f.values}" for f in lint(environment, source, msgtype, name)]
+    found = [Finding(**each) for each in lint(source, msgtype, name)]
+    return [f"{f.line}: {f.text % f.values}" for f in found]
 
 
 @pytest.mark.parametrize(

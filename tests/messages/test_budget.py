@@ -230,7 +230,7 @@ def problems_of(tmp_path: Path, template: str) -> list[str]:
         "{{ ''['__class__'] }}",
         "{{ ''|attr('__class__') }}",
         "{{ title.__class__.__mro__[-1].__subclasses__() }}",
-        "{{ title.__html__ }}",
+        "{{ title.__len__ }}",
         "{{ payload.__class__ }}",
         "{{ event.__class__ }}",
         "{{ mention.__class__ }}",

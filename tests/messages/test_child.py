@@ -78,9 +78,10 @@ def test_a_child_that_was_killed_is_replaced() -> None:
     assert after != before and alive(after)
 
 
-def test_a_child_without_jobs_ends_by_itself() -> None:
+def test_a_child_without_jobs_ends_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     os.kill(pid(), signal.SIGKILL)
-    started = child.run(os.getppid, linger=0.05)
+    monkeypatch.setattr(child, "LINGER", 1.0)
+    started = pid()
     until(lambda: not alive(started), "the child ended")
     assert pid() != started
 
@@ -123,7 +124,7 @@ def test_the_child_ends_with_a_process_that_is_killed() -> None:
     script = """
 import os, time
 from bridge.messages import child
-print(child.run(os.getppid, linger=600), flush=True)
+print(child.run(os.getppid), flush=True)
 time.sleep(600)
 """
     with run_script(script) as process:

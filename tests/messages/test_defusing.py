@@ -164,6 +164,7 @@ def test_no_operator_does(operator: str) -> None:
         "{% autoescape false %}{{ x }}{{ m }}{% set y %}{{ x }}{% endset %}{{ y }}{% endautoescape %}",  # noqa: E501
         "{% autoescape false %}{{ x ~ m }}{{ m + x }}{{ x|e }}{{ m|replace('a', x) }}{% endautoescape %}",  # noqa: E501
         "{% autoescape x %}{{ x }}{{ x ~ m }}{{ m + x }}{% endautoescape %}",
+        "{% autoescape true %}{{ x }}{{ m ~ x }}{% set y %}{{ x }}{% endset %}{{ y }}{{ y[::-1] }}{% endautoescape %}",  # noqa: E501
         "{% with y = x %}{{ y }}{% endwith %}", "{{ x if x else m }}", "{{ (x, m) }}",
         "{{ {x: m} }}",
         "{{ [x, m] }}", "{{ {'k': x} }}", "{{ payload }}", "{{ payload.k }}",
@@ -261,6 +262,7 @@ def test_a_value_changes_nothing_of_the_template_s_own_beside_it(
         ("{{ ['a'|color('info')]|first }}", '<font color="info">a</font>'),
         ("{% set y %}**a**{% endset %}{{ y|upper|safe }}", "**A**"),
         ("{{ 'a'|color('info')|link('https://a.b') }}", '[<font color="info">a</font>](https://a.b)'),
+        ("{% autoescape true %}{% set y %}*'a'{% endset %}{{ y }}{% endautoescape %}", "*'a'"),
         ("{{ '20260101 %s*' % 'b' }}", "20260101 b*\u200b"),
     ],
 )  # fmt: skip
