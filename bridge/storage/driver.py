@@ -16,7 +16,6 @@ from typing import Any, Protocol
 BUSY_TIMEOUT = 4.0  # seconds that SQLite waits for another process's commit
 FRESH = 1.0  # seconds for which a connection to PostgreSQL is assumed to be still alive
 MOVED = "the database's file was removed or replaced"
-ROWS = 16  # that one statement inserts
 
 _LIST = re.compile(r"\bIN :(\w+)")
 _VALUE = re.compile(r"(?<!:):(\w+)")
@@ -70,17 +69,6 @@ class Connection:
         text, lists = _translated(sql, self.is_postgres)
         if rows:
             self.driver.cursor().executemany(text, [_bound(values, lists) for values in rows])
-
-    def insert(self, table: str, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Insert rows that all have the same columns."""
-        if not rows:
-            return
-        columns, mark = tuple(rows[0]), "%s" if self.is_postgres else "?"
-        # Several rows in one statement: at each step of one SQLite lets another thread run.
-        for start in range(0, len(rows), ROWS):
-            some = rows[start : start + ROWS]
-            values = [value for row in some for value in row.values()]
-            self.driver.execute(_insertion(table, columns, len(some), mark), values)
 
     def begin(self) -> None:
         """Begin a transaction that writes."""
@@ -165,12 +153,6 @@ def _translated(sql: str, postgres: bool) -> tuple[str, tuple[str, ...]]:
         text = _LIST.sub(r"= ANY(:\1)", sql.replace("%", "%%"))
         return _VALUE.sub(r"%(\1)s", text), ()
     return _LIST.sub(r"IN (SELECT value FROM json_each(:\1))", sql), tuple(_LIST.findall(sql))
-
-
-@cache
-def _insertion(table: str, columns: tuple[str, ...], rows: int, mark: str) -> str:
-    row = f"({', '.join([mark] * len(columns))})"
-    return f"INSERT INTO {table} ({', '.join(columns)}) VALUES {', '.join([row] * rows)}"
 
 
 def _sqlite(path: str) -> sqlite3.Connection:

@@ -189,7 +189,7 @@ class Outbox:
             deliveries += [(number, target) for target in targets]
             if self._dedupe:
                 known[row["payload_hash"]] = number
-        connection.insert("events", rows)
+        connection.execute_many(SQL["add_event"], rows)
         add_deliveries(connection, now, self._max_age, deliveries)
         return accepted
 
