@@ -40,7 +40,7 @@ def worker() -> None:
 def _open(bridge: Bridge) -> None:
     """Open the database; while it does not answer the loop retries. Raises SchemaError."""
     try:
-        bridge.outbox.open()
+        bridge.outbox.database.open()
     except SchemaError:
         raise
     except StorageError as error:

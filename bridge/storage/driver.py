@@ -45,17 +45,14 @@ class Connection:
             self.driver = _sqlite(path)
             self._files = (Path(path), Path(f"{Path(path).resolve()}-wal"))
         self._identity = self._identify()
-        self._busy_timeout = int(1000 * BUSY_TIMEOUT)
 
     def limit(self, seconds: float) -> None:
         """Bound the waiting: for SQLite's lock, or until PostgreSQL has answered everything."""
         if self.is_postgres:
             self.driver.deadline = time.monotonic() + seconds
-            return
-        timeout = int(1000 * max(0.0, min(seconds, BUSY_TIMEOUT)))
-        if timeout != self._busy_timeout:
+        else:
+            timeout = int(1000 * max(0.0, min(seconds, BUSY_TIMEOUT)))
             self.driver.execute(f"PRAGMA busy_timeout = {timeout}")
-            self._busy_timeout = timeout
 
     def execute(self, sql: str, values: Mapping[str, Any] | None = None) -> list[Row]:
         """Run a statement and return its rows, none where it has no result."""
@@ -92,18 +89,18 @@ class Connection:
         alive = self._identify() == self._identity
         if self.is_postgres and time.monotonic() - self._asked_at > FRESH:
             try:
-                self.clock_ahead = self._ask_clock()
+                self._ask_clock()
             except Exception:  # of whatever kind: a new connection says what is wrong
                 alive = False
         if not alive:
             self.close()
         return alive
 
-    def _ask_clock(self) -> float:
+    def _ask_clock(self) -> None:
         began = time.monotonic()
         [row] = self.execute("SELECT extract(epoch FROM clock_timestamp()) AS now")
         self._asked_at = time.monotonic()
-        return float(row["now"]) - (began + self._asked_at) / 2
+        self.clock_ahead = float(row["now"]) - (began + self._asked_at) / 2
 
     def _identify(self) -> list[tuple[int, int]]:
         """Return which files SQLite's paths lead to; an open one that was removed works on."""

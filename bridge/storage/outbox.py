@@ -20,7 +20,6 @@ from bridge.storage.notices import Notices
 from bridge.storage.results import Recorded, Result
 from bridge.storage.statements import SQL
 from bridge.storage.tables import add_deliveries, event_row, new_ids, resume_bot
-from bridge.storage.writer import WAIT
 
 log = logging.getLogger(__name__)
 
@@ -67,18 +66,6 @@ class Outbox:
         self._clock = clock or self.database.time
         self.accepted_at = float("-inf")  # monotonic s: when events last arrived
 
-    def open(self, wait: float = WAIT) -> None:
-        """Bring the schema up to date and enter the bots now, not with the first event.
-
-        Raises StorageError where that, or anything else, cannot be written, or takes longer than
-        `wait` seconds. Leaves no connection behind, so that the process may fork.
-        """
-        self.database.open(wait)
-
-    def check(self) -> None:
-        """Raise StorageError unless events can be stored now."""
-        self.database.check()
-
     def accept(
         self, events: Sequence[tuple[Event, Sequence[Target]]], named: Sequence[str] = ()
     ) -> list[Accepted]:
@@ -89,7 +76,7 @@ class Outbox:
         """
         self.accepted_at = time.monotonic()
         new = [(event_row(event, named), targets) for event, targets in events]
-        accepted = self.database.write_batch(self._accept, new)
+        accepted = self.database.writer.write_batch(self._accept, new)
         self.database.wakeup.set()
         return list(accepted)
 
@@ -128,7 +115,7 @@ class Outbox:
         """
         carried = attempt.deliveries if deliveries is None else deliveries
         result = Result(attempt, outcome, carried, unfinished)
-        [(recorded, noticed)] = self.database.write_batch(self._record, [result])
+        [(recorded, noticed)] = self.database.writer.write_batch(self._record, [result])
         if not noticed:
             log.error("bot %s is stopped, and no other bot can send a notice of it", attempt.bot)
         return recorded
@@ -141,7 +128,7 @@ class Outbox:
                 return
         expired, unheard = self.database.write(partial(self._notices.expire, now=now))
         self.database.wakeup.set()
-        for bot, events in ((one.bot, one.events) for one in expired):
+        for bot, events in expired.items():
             metrics.DELIVERIES.labels(bot, "expired").inc(len(events))
             log.warning(
                 "bot %s: %d deliveries are too old and expire (events %s)",

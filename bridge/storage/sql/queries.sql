@@ -183,6 +183,22 @@ LIMIT :batch;
 DELETE FROM attempt_deliveries
 WHERE delivery_id IN (SELECT id FROM deliveries WHERE event_id IN :events);
 
+-- name: event_lines
+-- Events of a span of ids for a list, newest first. What is '' or 0 is not asked for; each OR also
+-- keeps SQLite from another index than that of the ids.
+SELECT id, received_at, type, error, brief, title, device_type, os_version, build_version, link
+FROM events
+WHERE id < :top AND id >= :bottom
+    AND (:type = '' OR type = :type)
+    AND (:since = 0 OR received_at >= :since)
+    AND lower(title) LIKE lower(:app) ESCAPE '\'
+    AND (lower(title) LIKE lower(:text) ESCAPE '\' OR lower(brief) LIKE lower(:text) ESCAPE '\'
+        OR lower(os_version) LIKE lower(:text) ESCAPE '\' OR lower(type) LIKE lower(:text) ESCAPE '\')
+    AND ((:bot = '' AND :state = '') OR EXISTS (
+        SELECT 1 FROM deliveries WHERE event_id = events.id
+            AND (:bot = '' OR bot = :bot) AND (:state = '' OR state = :state)))
+ORDER BY id DESC LIMIT :limit;
+
 -- name: attempts_of_deliveries
 -- The attempts that carried these deliveries, oldest first.
 SELECT delivery_id, attempts.* FROM attempt_deliveries
