@@ -6,7 +6,7 @@ recording a result checks it. The rate is counted from the attempts, so it survi
 
 import json
 import secrets
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 
@@ -36,15 +36,8 @@ class Claim:
 
     bot: str
     lease: str
-    started_at: float
     first: int
     digest: Digest
-
-
-def due_bots(connection: Connection, known: Collection[str], now: float, limit: int) -> list[str]:
-    """Return the free bots that have due deliveries, of those known here."""
-    values = {"names": list(known), "now": now, "limit": limit}
-    return [row["name"] for row in connection.execute(SQL["due_bots"], values)]
 
 
 def bots_ahead(connection: Connection, now: float, lock: str = "") -> list[Row]:
@@ -92,7 +85,9 @@ def take_leases(connection: Connection, names: Sequence[str], now: float, rate: 
     )
     for queue in queues:
         if queue["recent"] >= rate:
-            _rest_until_rate_opens(connection, queue["name"], now, rate)
+            values = {"name": queue["name"], "since": now - WINDOW, "before": rate - 1}
+            [opener] = connection.execute(SQL["rate_opener"], values)
+            update_bot(connection, queue["name"], rest_until=opener["ended_at"] + WINDOW)
     ready = [q for q in queues if q["recent"] < rate and q["first"] is not None]
     if not ready:
         return []
@@ -100,11 +95,11 @@ def take_leases(connection: Connection, names: Sequence[str], now: float, rate: 
     lease = secrets.token_hex(8)
     taken = {"names": [q["name"] for q in ready], "lease": lease, "until": now + LEASE}
     connection.execute(SQL["take_leases"], {**taken, "now": now})
-    return [Claim(q["name"], lease, now, q["first"], _digest(q, rate)) for q in ready]
+    return [Claim(q["name"], lease, q["first"], _digest(q, rate)) for q in ready]
 
 
 def load_attempts(connection: Connection, claims: Sequence[Claim], now: float) -> list[Attempt]:
-    """Return the claimed attempts with their deliveries: one, or all that go into a digest."""
+    """Return the attempts claimed at `now` with their deliveries: one, or all of a digest."""
     values = {"ids": [claim.first for claim in claims]}
     rows = connection.execute(SQL["whole_deliveries"], values)
     whole = {row["id"]: delivery_of(row, json.loads(row["payload"])) for row in rows}
@@ -114,7 +109,7 @@ def load_attempts(connection: Connection, claims: Sequence[Claim], now: float) -
         # A digest of one is sent as a whole event: others may have settled the rest meanwhile.
         if len(deliveries) < 2:
             deliveries = (whole[claim.first],)
-        attempts.append(Attempt(claim.bot, claim.lease, claim.started_at, deliveries))
+        attempts.append(Attempt(claim.bot, claim.lease, now, deliveries))
     return attempts
 
 
@@ -137,12 +132,6 @@ def _record_interrupted(connection: Connection, bots: Sequence[Row]) -> None:
             }
             attempts.append(attempt)
     add_attempts(connection, attempts)
-
-
-def _rest_until_rate_opens(connection: Connection, name: str, now: float, rate: int) -> None:
-    values = {"name": name, "since": now - WINDOW, "before": rate - 1}
-    [opener] = connection.execute(SQL["rate_opener"], values)
-    update_bot(connection, name, rest_until=opener["ended_at"] + WINDOW)
 
 
 def _digest(queue: Row, rate: int) -> Digest:

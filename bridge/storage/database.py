@@ -84,6 +84,12 @@ class Database:
         [result] = self.writer.write_batch(_run_each, [job], wait)
         return result
 
+    def write_and_wake(self, job: Job[T]) -> T:
+        """Run a job in a transaction that may make deliveries due. Raises StorageError."""
+        result = self.write(job)
+        self.wakeup.set()
+        return result
+
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """Give a connection for reading; raises StorageError."""

@@ -34,10 +34,6 @@ class Accepted:
     duplicate: bool
 
 
-# One event to store: its row, its targets.
-_New = tuple[dict[str, Any], Sequence[Target]]
-
-
 class Outbox:
     """Accepts events, gives out attempts and records their results; safe for many threads.
 
@@ -87,7 +83,8 @@ class Outbox:
         """
         now = self._clock()
         with self.database.read() as connection:
-            names = claims.due_bots(connection, self._known, now, limit)
+            values = {"names": list(self._known), "now": now, "limit": limit}
+            names = [row["name"] for row in connection.execute(SQL["due_bots"], values)]
             ahead = claims.bots_ahead(connection, now)
         if ahead:
             corrected = self.database.write(partial(claims.correct_times, now=now))
@@ -126,8 +123,7 @@ class Outbox:
         with self.database.read() as connection:
             if not self._notices.is_overdue(connection, now):
                 return
-        expired, unheard = self.database.write(partial(self._notices.expire, now=now))
-        self.database.wakeup.set()
+        expired, unheard = self.database.write_and_wake(partial(self._notices.expire, now=now))
         for bot, events in expired.items():
             metrics.DELIVERIES.labels(bot, "expired").inc(len(events))
             log.warning(
@@ -141,9 +137,7 @@ class Outbox:
 
     def resume(self, name: str) -> bool:
         """Let a stopped or resting bot be tried again now; False where there is no such bot."""
-        found = self.database.write(lambda connection: resume_bot(connection, name))
-        self.database.wakeup.set()
-        return found
+        return self.database.write_and_wake(lambda connection: resume_bot(connection, name))
 
     def _enter_bots(self, connection: Connection) -> list[str]:
         """Enter the known bots; one whose key has changed is tried again at once."""
@@ -159,8 +153,10 @@ class Outbox:
                 lines.append(f"bot {name} has a new key: its pending deliveries are sent now")
         return lines
 
-    def _accept(self, connection: Connection, new: Sequence[_New]) -> list[Accepted]:
-        """Store the events of many callers with as few statements as those of one."""
+    def _accept(
+        self, connection: Connection, new: Sequence[tuple[dict[str, Any], Sequence[Target]]]
+    ) -> list[Accepted]:
+        """Store the events of many callers, as rows with targets, at once."""
         now = self._clock()
         known = self._find_duplicates(connection, {row["payload_hash"] for row, _ in new}, now)
         ids = new_ids(connection, "events", len(new))
