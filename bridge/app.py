@@ -43,7 +43,7 @@ def create_app(environ: Mapping[str, str] | None = None) -> Flask:
         add_console(app, bridge, password, throttle)
     _log_warnings(bridge)
     try:
-        bridge.outbox.open()
+        bridge.outbox.database.open()
     except SchemaError as error:
         log.critical("the bridge cannot start with this database: %s", error)
         raise SystemExit(4) from None  # gunicorn's own code for an app that cannot be loaded

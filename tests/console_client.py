@@ -118,7 +118,10 @@ def fill(bridge: Bridge, count: int, now: float, bots: Sequence[str] = ("default
 
     def insert(connection: Connection) -> None:
         for table, values in rows.items():
-            connection.insert(table, values)
+            names = list(values[0])
+            marks = ", ".join(f":{name}" for name in names)
+            statement = f"INSERT INTO {table} ({', '.join(names)}) VALUES ({marks})"
+            connection.execute_many(statement, values)
 
     bridge.outbox.database.write(insert)
 

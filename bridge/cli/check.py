@@ -114,7 +114,7 @@ def _templates(bridge: Bridge) -> Iterator[Finding]:
 
 def _database(bridge: Bridge) -> Iterator[Finding]:
     about = "数据库 database"
-    bridge.outbox.open()
+    bridge.outbox.database.open()
     now = bridge.outbox.database.time()
     health = bridge.queries.health()
     name = database_name(bridge.settings)

@@ -16,5 +16,5 @@ def db() -> None:
 def upgrade() -> None:
     """把表结构升级到当前版本 · Bring the schema up to date, as a platform's release phase."""
     with open_bridge() as (bridge, terminal):
-        bridge.outbox.open(UPGRADE)
+        bridge.outbox.database.open(UPGRADE)
         terminal.say(f"表结构是最新的 · the schema is up to date: {NEWEST}")

@@ -29,7 +29,7 @@ def worker() -> None:
     stopping = stop_signals()
     try:
         try:
-            bridge.outbox.open()
+            bridge.outbox.database.open()
         except SchemaError:
             raise
         except StorageError as error:

@@ -28,7 +28,7 @@ def create_ops(bridge: Bridge, throttle: Throttle, *, dispatches: bool) -> Bluep
     def readyz() -> ResponseReturnValue:
         wrong, pending, age = [], None, None
         try:
-            bridge.outbox.check()
+            bridge.outbox.database.check()
             health = bridge.queries.health()
             pending = health.pending
             age = max(0.0, round(clock() - health.oldest, 1)) if health.oldest else 0.0
@@ -71,7 +71,7 @@ def _now(bridge: Bridge) -> Iterator[Metric]:
     yield build
     now, text = bridge.clock(), "Whether the database can be read and written."
     try:
-        bridge.outbox.check()
+        bridge.outbox.database.check()
         health, bots = bridge.queries.health(), bridge.queries.bots(now)
     except StorageError:
         yield GaugeMetricFamily("bridge_database_up", text, 0)

@@ -6,15 +6,14 @@ recording a result checks it. The rate is counted from the attempts, so it survi
 
 import json
 import secrets
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any
 
 from bridge.model import Attempt, Delivery, Outcome, Verdict
 from bridge.storage.driver import Connection, Row
 from bridge.storage.statements import SQL
-from bridge.storage.tables import SHOWN, delivery_of, new_ids, update_bot
+from bridge.storage.tables import SHOWN, add_attempts, delivery_of, update_bot
 
 LEASE = 12.0  # seconds; longer than one rendering and one call may take
 WINDOW = 61.0  # seconds in which attempts count for the rate: WeCom's 60, and one for clock steps
@@ -37,15 +36,8 @@ class Claim:
 
     bot: str
     lease: str
-    started_at: float
     first: int
     digest: Digest
-
-
-def due_bots(connection: Connection, known: Collection[str], now: float, limit: int) -> list[str]:
-    """Return the free bots that have due deliveries, of those known here."""
-    values = {"names": list(known), "now": now, "limit": limit}
-    return [row["name"] for row in connection.execute(SQL["due_bots"], values)]
 
 
 def bots_ahead(connection: Connection, now: float, lock: str = "") -> list[Row]:
@@ -93,7 +85,9 @@ def take_leases(connection: Connection, names: Sequence[str], now: float, rate: 
     )
     for queue in queues:
         if queue["recent"] >= rate:
-            _rest_until_rate_opens(connection, queue["name"], now, rate)
+            values = {"name": queue["name"], "since": now - WINDOW, "before": rate - 1}
+            [opener] = connection.execute(SQL["rate_opener"], values)
+            update_bot(connection, queue["name"], rest_until=opener["ended_at"] + WINDOW)
     ready = [q for q in queues if q["recent"] < rate and q["first"] is not None]
     if not ready:
         return []
@@ -101,45 +95,22 @@ def take_leases(connection: Connection, names: Sequence[str], now: float, rate: 
     lease = secrets.token_hex(8)
     taken = {"names": [q["name"] for q in ready], "lease": lease, "until": now + LEASE}
     connection.execute(SQL["take_leases"], {**taken, "now": now})
-    return [Claim(q["name"], lease, now, q["first"], _digest(q, rate)) for q in ready]
+    return [Claim(q["name"], lease, q["first"], _digest(q, rate)) for q in ready]
 
 
 def load_attempts(connection: Connection, claims: Sequence[Claim], now: float) -> list[Attempt]:
-    """Return the claimed attempts with their deliveries: one, or all that go into a digest."""
-    digests = {
-        claim.bot: _digest_deliveries(connection, claim, now)
-        for claim in claims
-        if claim.digest is not Digest.NO
-    }
-    # A digest of one is sent as a whole event: others may have settled the rest meanwhile.
-    ids = [claim.first for claim in claims if len(digests.get(claim.bot, ())) < 2]
-    rows = connection.execute(SQL["whole_deliveries"], {"ids": ids}) if ids else []
-    single = {row["id"]: (delivery_of(row, json.loads(row["payload"])),) for row in rows}
-    return [
-        Attempt(
-            claim.bot,
-            claim.lease,
-            claim.started_at,
-            single.get(claim.first) or digests.get(claim.bot, ()),
-        )
-        for claim in claims
-    ]
-
-
-def attempt_row(
-    number: int, bot: str, started_at: float, ended_at: float, outcome: Outcome
-) -> dict[str, Any]:
-    """Return an ended attempt as its row."""
-    return {
-        "id": number,
-        "bot": bot,
-        "started_at": started_at,
-        "ended_at": ended_at,
-        "verdict": outcome.verdict.value,
-        "reason": outcome.reason,
-        "detail": outcome.detail,
-        "errcode": outcome.errcode,
-    }
+    """Return the attempts claimed at `now` with their deliveries: one, or all of a digest."""
+    values = {"ids": [claim.first for claim in claims]}
+    rows = connection.execute(SQL["whole_deliveries"], values)
+    whole = {row["id"]: delivery_of(row, json.loads(row["payload"])) for row in rows}
+    attempts = []
+    for claim in claims:
+        deliveries = _digest_deliveries(connection, claim, now)
+        # A digest of one is sent as a whole event: others may have settled the rest meanwhile.
+        if len(deliveries) < 2:
+            deliveries = (whole[claim.first],)
+        attempts.append(Attempt(claim.bot, claim.lease, now, deliveries))
+    return attempts
 
 
 def _record_interrupted(connection: Connection, bots: Sequence[Row]) -> None:
@@ -147,23 +118,20 @@ def _record_interrupted(connection: Connection, bots: Sequence[Row]) -> None:
 
     A lease from schema 1 names no delivery; its attempt is recorded already.
     """
+    attempts = []
     for bot in bots:
         ended = bot["lease_until"]
         update_bot(connection, bot["name"], lease="", lease_delivery_id=0, last_attempt_at=ended)
-        if not bot["lease_delivery_id"]:
-            continue
-        number = next(new_ids(connection, "attempts", 1))
-        outcome = Outcome(Verdict.RETRY, INTERRUPTED)
-        row = attempt_row(number, bot["name"], ended - LEASE, ended, outcome)
-        connection.insert("attempts", [row])
-        values = {"attempt": number, "delivery": bot["lease_delivery_id"]}
-        connection.execute(SQL["link_interrupted"], values)
-
-
-def _rest_until_rate_opens(connection: Connection, name: str, now: float, rate: int) -> None:
-    values = {"name": name, "since": now - WINDOW, "before": rate - 1}
-    [opener] = connection.execute(SQL["rate_opener"], values)
-    update_bot(connection, name, rest_until=opener["ended_at"] + WINDOW)
+        if bot["lease_delivery_id"]:
+            attempt = {
+                **vars(Outcome(Verdict.RETRY, INTERRUPTED)),
+                "bot": bot["name"],
+                "started_at": ended - LEASE,
+                "ended_at": ended,
+                "deliveries": [bot["lease_delivery_id"]],
+            }
+            attempts.append(attempt)
+    add_attempts(connection, attempts)
 
 
 def _digest(queue: Row, rate: int) -> Digest:
@@ -181,11 +149,12 @@ def _digest(queue: Row, rate: int) -> Digest:
 
 
 def _digest_deliveries(connection: Connection, claim: Claim, now: float) -> tuple[Delivery, ...]:
-    delayed_only = claim.digest is Digest.DELAYED
+    if claim.digest is Digest.NO:
+        return ()
     values = {
         "name": claim.bot,
         "now": now,
-        "from_not_before": 1.0 if delayed_only else 0.0,
+        "from_not_before": 1.0 if claim.digest is Digest.DELAYED else 0.0,
         "most": MAX_DIGEST,
     }
     rows = connection.execute(SQL["digest_deliveries"], values)

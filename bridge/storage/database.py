@@ -13,7 +13,7 @@ from typing import TypeVar
 from bridge.errors import StorageError
 from bridge.storage import schema
 from bridge.storage.driver import MOVED, Connection, driver_error, is_postgres, one_line
-from bridge.storage.writer import WAIT, Batch, Job, Writer
+from bridge.storage.writer import WAIT, Job, Writer
 
 S = TypeVar("S")
 T = TypeVar("T")
@@ -34,8 +34,8 @@ class Database:
     """SQLite or PostgreSQL; `prepare` runs right after the schema has been brought up to date.
 
     It returns lines for the log, which are written once its transaction is committed.
-    `writer` is what `write` uses. `wakeup` is set when deliveries may have become due: by this
-    process, or over PostgreSQL's NOTIFY by another one.
+    `writer` is for what many callers write at once. `wakeup` is set when deliveries may have
+    become due: by this process, or over PostgreSQL's NOTIFY by another one.
     """
 
     def __init__(self, url: str, prepare: Job[Sequence[str]] = lambda connection: ()) -> None:
@@ -51,7 +51,11 @@ class Database:
         self._clock_ahead = time.time() - time.monotonic()
 
     def open(self, wait: float = WAIT) -> None:
-        """Bring the schema up to date and write something; see `Outbox.open`."""
+        """Bring the schema up to date, run `prepare` and write something now, not on first use.
+
+        Raises StorageError where anything cannot be written, or takes longer than `wait` seconds.
+        Leaves no connection behind, so that the process may fork.
+        """
         self.write(schema.write_trial, wait)
         self.writer.disconnect()
         self._close_readers()
@@ -80,9 +84,11 @@ class Database:
         [result] = self.writer.write_batch(_run_each, [job], wait)
         return result
 
-    def write_batch(self, batch: Batch[S, T], items: Sequence[S]) -> Sequence[T]:
-        """Write items together with those of other callers; see `Writer.write_batch`."""
-        return self.writer.write_batch(batch, items)
+    def write_and_wake(self, job: Job[T]) -> T:
+        """Run a job in a transaction that may make deliveries due. Raises StorageError."""
+        result = self.write(job)
+        self.wakeup.set()
+        return result
 
     @contextmanager
     def read(self) -> Iterator[Connection]:

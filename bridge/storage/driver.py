@@ -16,7 +16,6 @@ from typing import Any, Protocol
 BUSY_TIMEOUT = 4.0  # seconds that SQLite waits for another process's commit
 FRESH = 1.0  # seconds for which a connection to PostgreSQL is assumed to be still alive
 MOVED = "the database's file was removed or replaced"
-ROWS = 16  # that one statement inserts
 
 _LIST = re.compile(r"\bIN :(\w+)")
 _VALUE = re.compile(r"(?<!:):(\w+)")
@@ -46,17 +45,14 @@ class Connection:
             self.driver = _sqlite(path)
             self._files = (Path(path), Path(f"{Path(path).resolve()}-wal"))
         self._identity = self._identify()
-        self._busy_timeout = int(1000 * BUSY_TIMEOUT)
 
     def limit(self, seconds: float) -> None:
         """Bound the waiting: for SQLite's lock, or until PostgreSQL has answered everything."""
         if self.is_postgres:
             self.driver.deadline = time.monotonic() + seconds
-            return
-        timeout = int(1000 * max(0.0, min(seconds, BUSY_TIMEOUT)))
-        if timeout != self._busy_timeout:
+        else:
+            timeout = int(1000 * max(0.0, min(seconds, BUSY_TIMEOUT)))
             self.driver.execute(f"PRAGMA busy_timeout = {timeout}")
-            self._busy_timeout = timeout
 
     def execute(self, sql: str, values: Mapping[str, Any] | None = None) -> list[Row]:
         """Run a statement and return its rows, none where it has no result."""
@@ -70,17 +66,6 @@ class Connection:
         text, lists = _translated(sql, self.is_postgres)
         if rows:
             self.driver.cursor().executemany(text, [_bound(values, lists) for values in rows])
-
-    def insert(self, table: str, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Insert rows that all have the same columns."""
-        if not rows:
-            return
-        columns, mark = tuple(rows[0]), "%s" if self.is_postgres else "?"
-        # Several rows in one statement: at each step of one SQLite lets another thread run.
-        for start in range(0, len(rows), ROWS):
-            some = rows[start : start + ROWS]
-            values = [value for row in some for value in row.values()]
-            self.driver.execute(_insertion(table, columns, len(some), mark), values)
 
     def begin(self) -> None:
         """Begin a transaction that writes."""
@@ -104,18 +89,18 @@ class Connection:
         alive = self._identify() == self._identity
         if self.is_postgres and time.monotonic() - self._asked_at > FRESH:
             try:
-                self.clock_ahead = self._ask_clock()
+                self._ask_clock()
             except Exception:  # of whatever kind: a new connection says what is wrong
                 alive = False
         if not alive:
             self.close()
         return alive
 
-    def _ask_clock(self) -> float:
+    def _ask_clock(self) -> None:
         began = time.monotonic()
         [row] = self.execute("SELECT extract(epoch FROM clock_timestamp()) AS now")
         self._asked_at = time.monotonic()
-        return float(row["now"]) - (began + self._asked_at) / 2
+        self.clock_ahead = float(row["now"]) - (began + self._asked_at) / 2
 
     def _identify(self) -> list[tuple[int, int]]:
         """Return which files SQLite's paths lead to; an open one that was removed works on."""
@@ -165,12 +150,6 @@ def _translated(sql: str, postgres: bool) -> tuple[str, tuple[str, ...]]:
         text = _LIST.sub(r"= ANY(:\1)", sql.replace("%", "%%"))
         return _VALUE.sub(r"%(\1)s", text), ()
     return _LIST.sub(r"IN (SELECT value FROM json_each(:\1))", sql), tuple(_LIST.findall(sql))
-
-
-@cache
-def _insertion(table: str, columns: tuple[str, ...], rows: int, mark: str) -> str:
-    row = f"({', '.join([mark] * len(columns))})"
-    return f"INSERT INTO {table} ({', '.join(columns)}) VALUES {', '.join([row] * rows)}"
 
 
 def _sqlite(path: str) -> sqlite3.Connection:

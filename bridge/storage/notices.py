@@ -5,7 +5,6 @@ transaction; what is to be logged or counted is returned.
 """
 
 from collections.abc import Collection
-from dataclasses import dataclass
 from typing import Any
 
 from bridge.model import Event, Outcome, Target
@@ -15,14 +14,6 @@ from bridge.storage.tables import add_event, event_row, update_bot
 
 HOURLY = 3600.0  # seconds between two notices of one kind about one bot
 STOPPED, EXPIRED = "botStopped", "expired"  # the events' types
-
-
-@dataclass(frozen=True)
-class Expired:
-    """The events whose deliveries to one bot have just expired."""
-
-    bot: str
-    events: list[int]
 
 
 class Notices:
@@ -36,10 +27,11 @@ class Notices:
         """Tell whether `expire` has anything to do."""
         return bool(connection.execute(SQL["overdue"], {"now": now, "before": now - HOURLY}))
 
-    def expire(self, connection: Connection, now: float) -> tuple[list[Expired], list[str]]:
+    def expire(self, connection: Connection, now: float) -> tuple[dict[str, list[int]], list[str]]:
         """Settle what is too old, and add notices about it, at most one an hour for each bot.
 
-        Returns what has expired, and the bots about which there is no bot to send a notice to.
+        Returns the events of what has expired by bot, and the bots about which there is no bot to
+        send a notice to.
         """
         events: dict[str, list[int]] = {}
         for row in connection.execute(SQL["expire"], {"now": now}):
@@ -54,7 +46,7 @@ class Notices:
             facts = {"count": row["expired_count"], "hours": round(self._max_age / 3600, 1)}
             if not self._add(connection, now, EXPIRED, row["name"], facts):
                 unheard.append(row["name"])
-        return [Expired(name, ids) for name, ids in events.items()], unheard
+        return events, unheard
 
     def add_stop(self, connection: Connection, bot: Row, outcome: Outcome, now: float) -> bool:
         """Add a notice that a bot is stopped, at most once an hour; `bot` is its row from before.

@@ -29,9 +29,7 @@ class Operator:
         A bot that it was for gets it as before, with the same template and mentions.
         """
         now = self._clock()
-        names = self._database.write(lambda c: self._send_again(c, event_id, bots, now))
-        self._database.wakeup.set()
-        return names
+        return self._database.write_and_wake(lambda c: self._send_again(c, event_id, bots, now))
 
     def _send_again(
         self, connection: Connection, event_id: int, bots: Sequence[str], now: float
@@ -71,16 +69,12 @@ class Operator:
         changes = ", ".join(f"{column} = :{column}" for column in values)
         statement = f"UPDATE deliveries SET {changes} WHERE id IN :ids AND {condition} RETURNING id"
         bound = {**values, "ids": list(ids)}
-        changed = self._database.write(lambda c: len(c.execute(statement, bound)))
-        self._database.wakeup.set()
-        return changed
+        return self._database.write_and_wake(lambda c: len(c.execute(statement, bound)))
 
     def send_test(self, bot: str) -> int:
         """Add a test message for a bot; return its event's id."""
         now = self._clock()
         row = event_row(Event(TEST, {"bot": bot, "sent_at": now}, now))
-        number = self._database.write(
+        return self._database.write_and_wake(
             lambda c: add_event(c, now, self._max_age, row, [Target(bot)])
         )
-        self._database.wakeup.set()
-        return number

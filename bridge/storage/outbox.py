@@ -20,7 +20,6 @@ from bridge.storage.notices import Notices
 from bridge.storage.results import Recorded, Result
 from bridge.storage.statements import SQL
 from bridge.storage.tables import add_deliveries, event_row, new_ids, resume_bot
-from bridge.storage.writer import WAIT
 
 log = logging.getLogger(__name__)
 
@@ -33,10 +32,6 @@ class Accepted:
 
     event: int
     duplicate: bool
-
-
-# One event to store: its row, its targets.
-_New = tuple[dict[str, Any], Sequence[Target]]
 
 
 class Outbox:
@@ -67,18 +62,6 @@ class Outbox:
         self._clock = clock or self.database.time
         self.accepted_at = float("-inf")  # monotonic s: when events last arrived
 
-    def open(self, wait: float = WAIT) -> None:
-        """Bring the schema up to date and enter the bots now, not with the first event.
-
-        Raises StorageError where that, or anything else, cannot be written, or takes longer than
-        `wait` seconds. Leaves no connection behind, so that the process may fork.
-        """
-        self.database.open(wait)
-
-    def check(self) -> None:
-        """Raise StorageError unless events can be stored now."""
-        self.database.check()
-
     def accept(
         self, events: Sequence[tuple[Event, Sequence[Target]]], named: Sequence[str] = ()
     ) -> list[Accepted]:
@@ -89,7 +72,7 @@ class Outbox:
         """
         self.accepted_at = time.monotonic()
         new = [(event_row(event, named), targets) for event, targets in events]
-        accepted = self.database.write_batch(self._accept, new)
+        accepted = self.database.writer.write_batch(self._accept, new)
         self.database.wakeup.set()
         return list(accepted)
 
@@ -100,7 +83,8 @@ class Outbox:
         """
         now = self._clock()
         with self.database.read() as connection:
-            names = claims.due_bots(connection, self._known, now, limit)
+            values = {"names": list(self._known), "now": now, "limit": limit}
+            names = [row["name"] for row in connection.execute(SQL["due_bots"], values)]
             ahead = claims.bots_ahead(connection, now)
         if ahead:
             corrected = self.database.write(partial(claims.correct_times, now=now))
@@ -128,7 +112,7 @@ class Outbox:
         """
         carried = attempt.deliveries if deliveries is None else deliveries
         result = Result(attempt, outcome, carried, unfinished)
-        [(recorded, noticed)] = self.database.write_batch(self._record, [result])
+        [(recorded, noticed)] = self.database.writer.write_batch(self._record, [result])
         if not noticed:
             log.error("bot %s is stopped, and no other bot can send a notice of it", attempt.bot)
         return recorded
@@ -139,9 +123,8 @@ class Outbox:
         with self.database.read() as connection:
             if not self._notices.is_overdue(connection, now):
                 return
-        expired, unheard = self.database.write(partial(self._notices.expire, now=now))
-        self.database.wakeup.set()
-        for bot, events in ((one.bot, one.events) for one in expired):
+        expired, unheard = self.database.write_and_wake(partial(self._notices.expire, now=now))
+        for bot, events in expired.items():
             metrics.DELIVERIES.labels(bot, "expired").inc(len(events))
             log.warning(
                 "bot %s: %d deliveries are too old and expire (events %s)",
@@ -154,9 +137,7 @@ class Outbox:
 
     def resume(self, name: str) -> bool:
         """Let a stopped or resting bot be tried again now; False where there is no such bot."""
-        found = self.database.write(lambda connection: resume_bot(connection, name))
-        self.database.wakeup.set()
-        return found
+        return self.database.write_and_wake(lambda connection: resume_bot(connection, name))
 
     def _enter_bots(self, connection: Connection) -> list[str]:
         """Enter the known bots; one whose key has changed is tried again at once."""
@@ -172,8 +153,10 @@ class Outbox:
                 lines.append(f"bot {name} has a new key: its pending deliveries are sent now")
         return lines
 
-    def _accept(self, connection: Connection, new: Sequence[_New]) -> list[Accepted]:
-        """Store the events of many callers with as few statements as those of one."""
+    def _accept(
+        self, connection: Connection, new: Sequence[tuple[dict[str, Any], Sequence[Target]]]
+    ) -> list[Accepted]:
+        """Store the events of many callers, as rows with targets, at once."""
         now = self._clock()
         known = self._find_duplicates(connection, {row["payload_hash"] for row, _ in new}, now)
         ids = new_ids(connection, "events", len(new))
@@ -189,7 +172,7 @@ class Outbox:
             deliveries += [(number, target) for target in targets]
             if self._dedupe:
                 known[row["payload_hash"]] = number
-        connection.insert("events", rows)
+        connection.execute_many(SQL["add_event"], rows)
         add_deliveries(connection, now, self._max_age, deliveries)
         return accepted
 

@@ -7,7 +7,7 @@ every other query has an index.
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from typing import Any, TypeVar
 
 from bridge.model import Bot, Event, Target
@@ -126,12 +126,15 @@ class Queries:
         with self._database.read() as connection:
             newest = _newest(connection)
             top = min(before or newest + 1, newest + 1)
-            conditions, values = _conditions(wanted)
-            rows = connection.execute(
-                f"SELECT id, received_at, type, error, brief, {', '.join(SHOWN)} FROM events "
-                f"WHERE id < :top AND id >= :bottom {conditions} ORDER BY id DESC LIMIT :limit",
-                {**values, "top": top, "bottom": top - SCAN, "limit": limit},
-            )
+            values = {
+                **vars(wanted),
+                "app": _contained(wanted.app),
+                "text": _contained(wanted.text),
+                "top": top,
+                "bottom": top - SCAN,
+                "limit": limit,
+            }
+            rows = connection.execute(SQL["event_lines"], values)
             lowest = rows[-1]["id"] if len(rows) == limit else max(top - SCAN, 0)
             left = "SELECT 1 FROM events WHERE id < :lowest LIMIT 1"
             older = lowest if connection.execute(left, {"lowest": lowest}) else None
@@ -151,11 +154,7 @@ class Queries:
     def deliveries(self, event_id: int) -> list[DeliveryLine]:
         """Return an event's deliveries with all their attempts."""
         with self._database.read() as connection:
-            lines = _deliveries(connection, [event_id])
-            ids = {"deliveries": [line.id for line in lines]}
-            calls = connection.execute(SQL["attempts_of_deliveries"], ids)
-            calls += connection.execute(SQL["attempts_under_way"], {**ids, "lease": LEASE})
-        return [_with_attempts(line, calls) for line in lines]
+            return _deliveries(connection, [event_id], attempts=True)
 
     def unsent_counts(self, since: float) -> dict[str, int]:
         """Return how many deliveries of the events since a moment are parked, how many expired.
@@ -203,38 +202,34 @@ def _newest(connection: Connection) -> int:
     return row["newest"] or 0
 
 
-def _conditions(wanted: Wanted) -> tuple[str, dict[str, Any]]:
-    """Return what a list wants as a part of its WHERE, with the values that it binds."""
-    found: list[str] = []
-    like = r"lower({}) LIKE lower(:{}) ESCAPE '\'"
-    if wanted.app:
-        found.append(like.format("title", "app"))
-    if wanted.type:
-        found.append("type = :type")
-    if wanted.since:
-        found.append("received_at >= :since")
-    if wanted.text:
-        places = ("title", "brief", "os_version", "type")
-        found.append(f"({' OR '.join(like.format(place, 'text') for place in places)})")
-    of_delivery = [f"{c} = :{c}" for c in ("bot", "state") if getattr(wanted, c)]
-    if of_delivery:
-        of_event = " AND ".join(["event_id = events.id", *of_delivery])
-        found.append(f"EXISTS (SELECT 1 FROM deliveries WHERE {of_event})")
-    values = {**vars(wanted), "app": _contained(wanted.app), "text": _contained(wanted.text)}
-    return "".join(f"AND {condition} " for condition in found), values
-
-
 def _contained(text: str) -> str:
     """Return the pattern of a text that is contained somewhere."""
     return "%" + re.sub(r"([\\%_])", r"\\\1", text) + "%"
 
 
-def _deliveries(connection: Connection, events: Sequence[int]) -> list[DeliveryLine]:
+def _deliveries(
+    connection: Connection, events: Sequence[int], attempts: bool = False
+) -> list[DeliveryLine]:
+    """Return the deliveries of events; with their `attempts` only if asked for."""
+    values = {"events": events}
     rows = connection.execute(
-        "SELECT * FROM deliveries WHERE event_id IN :events ORDER BY id", {"events": list(events)}
+        "SELECT * FROM deliveries WHERE event_id IN :events ORDER BY id", values
     )
+    calls: dict[int, list[AttemptLine]] = {row["id"]: [] for row in rows}
+    if attempts:
+        ids = {"deliveries": list(calls)}
+        found = connection.execute(SQL["attempts_of_deliveries"], ids)
+        found += connection.execute(SQL["attempts_under_way"], {**ids, "lease": LEASE})
+        for call in found:
+            calls[call["delivery_id"]].append(_filled(AttemptLine, call))
     return [
-        _filled(DeliveryLine, row, event=row["event_id"], target=target_of(row), attempts=())
+        _filled(
+            DeliveryLine,
+            row,
+            event=row["event_id"],
+            target=target_of(row),
+            attempts=calls[row["id"]],
+        )
         for row in rows
     ]
 
@@ -242,11 +237,6 @@ def _deliveries(connection: Connection, events: Sequence[int]) -> list[DeliveryL
 def _event_line(row: Row, deliveries: Sequence[DeliveryLine]) -> EventLine:
     own = [line for line in deliveries if line.event == row["id"]]
     return _filled(EventLine, row, fields={name: row[name] for name in SHOWN}, deliveries=own)
-
-
-def _with_attempts(line: DeliveryLine, calls: Sequence[Row]) -> DeliveryLine:
-    own = [_filled(AttemptLine, call) for call in calls if call["delivery_id"] == line.id]
-    return replace(line, attempts=own)
 
 
 def _filled(line: type[T], row: Row, **others: Any) -> T:

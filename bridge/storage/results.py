@@ -5,10 +5,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from bridge.model import Attempt, Delivery, Outcome, Verdict
-from bridge.storage.claims import attempt_row
 from bridge.storage.driver import Connection, Row
 from bridge.storage.statements import SQL
-from bridge.storage.tables import new_ids
+from bridge.storage.tables import add_attempts
 
 REST = 65.0  # seconds after 45009: WeCom blocks for 60
 STOPPED_RETRY = 3600.0  # seconds after which a stopped bot is tried by itself
@@ -60,8 +59,7 @@ def record(
         for row in connection.execute(SQL["bots_of_results"] + lock, {"names": names})
     }
     recorded: list[Recorded] = []
-    ended: list[Result] = []
-    releases: list[dict[str, Any]] = []
+    ended: list[dict[str, Any]] = []
     updates: list[dict[str, Any]] = []
     for result in results:
         attempt, outcome = result.attempt, result.outcome
@@ -73,21 +71,21 @@ def record(
         condition = _bot_after(bot, outcome, now, jitter)
         stop = bot if outcome.verdict is Verdict.STOP else None
         recorded.append(Recorded(condition["rest_until"], stop=stop))
-        ended.append(result)
-        releases.append(
+        ended.append(
             {
+                **vars(outcome),
                 **condition,
-                "name": attempt.bot,
+                "bot": attempt.bot,
                 "lease": attempt.lease,
-                "errcode": outcome.errcode,
-                "reason": outcome.reason,
-                "now": now,
+                "started_at": min(attempt.started_at, now),  # the clock may have been set back
+                "ended_at": now,
+                "deliveries": [delivery.id for delivery in result.deliveries],
             }
         )
         updates += _delivery_updates(result, now)
-    connection.execute_many(SQL["release_lease"], releases)
+    connection.execute_many(SQL["release_lease"], ended)
     connection.execute_many(SQL["update_deliveries"], updates)
-    _add_attempts(connection, ended, now)
+    add_attempts(connection, ended)
     return recorded
 
 
@@ -151,17 +149,3 @@ def _delivery_after(
         if is_last:
             values |= {"state": "sent", "settled_at": now}
     return values
-
-
-def _add_attempts(connection: Connection, results: Sequence[Result], now: float) -> None:
-    if not results:
-        return
-    ids = new_ids(connection, "attempts", len(results))
-    attempts, links = [], []
-    for result, number in zip(results, ids, strict=False):
-        attempt = result.attempt
-        started_at = min(attempt.started_at, now)  # the clock may have been set back meanwhile
-        attempts.append(attempt_row(number, attempt.bot, started_at, now, result.outcome))
-        links += [{"attempt_id": number, "delivery_id": d.id} for d in result.deliveries]
-    connection.insert("attempts", attempts)
-    connection.insert("attempt_deliveries", links)

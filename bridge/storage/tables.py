@@ -60,7 +60,7 @@ def add_event(
 ) -> int:
     """Insert an event with its deliveries, which expire after `max_age` s; return its id."""
     event_id = next(new_ids(connection, "events", 1))
-    connection.insert("events", [{**row, "id": event_id}])
+    connection.execute(SQL["add_event"], {**row, "id": event_id})
     add_deliveries(connection, now, max_age, [(event_id, target) for target in targets])
     return event_id
 
@@ -71,27 +71,26 @@ def add_deliveries(
     """Insert a delivery for each event id and target, and notify other processes."""
     rows = [
         {
+            **vars(target),
             "event_id": event_id,
-            "bot": target.bot,
-            "state": "pending",
-            "reason": "",
-            "template": target.template,
             "mention": to_json(target.mention),
             "attach": to_json(target.attach),
-            "messages_sent": 0,
-            "media_id": "",
-            "media_at": 0.0,
-            "tries": 0,
-            "created_at": now,
-            "not_before": target.not_before,
+            "now": now,
             "expires_at": max(now, target.not_before) + max_age,
-            "settled_at": 0.0,
         }
         for event_id, target in wanted
     ]
-    connection.insert("deliveries", rows)
+    connection.execute_many(SQL["add_delivery"], rows)
     if rows and connection.is_postgres:
         connection.execute(f"NOTIFY {CHANNEL}")
+
+
+def add_attempts(connection: Connection, attempts: Sequence[Mapping[str, Any]]) -> None:
+    """Insert ended attempts, each with the ids of its `deliveries`."""
+    ids = new_ids(connection, "attempts", len(attempts))
+    rows = [{**attempt, "id": number} for attempt, number in zip(attempts, ids, strict=False)]
+    connection.execute_many(SQL["add_attempt"], rows)
+    connection.execute_many(SQL["link_attempt"], rows)
 
 
 def delivery_of(row: Row, payload: Mapping[str, Any]) -> Delivery:

@@ -87,19 +87,16 @@ class Writer:
             if self._closed:
                 raise StorageError("the database is closed: the bridge is stopping")
             self._queue.append(queued)
-            leads = not self._has_leader
-            if leads:
+            if not self._has_leader:
                 self._has_leader = queued.leads = True
-        if not leads:
-            in_time = queued.news.acquire(timeout=wait)
+                queued.news.release()
+        if not queued.news.acquire(timeout=wait):
             with self._lock:
-                leads = queued.leads
-                if not in_time and not leads:
+                if not queued.news.acquire(blocking=False):  # not just now either
                     if queued in self._queue:
                         self._queue.remove(queued)
                     raise StorageError(f"not written within {wait:.0f} s")
-            queued.news.acquire(blocking=False)  # where it was made the leader just now
-        if leads:
+        if queued.leads:
             self._lead(queued)
         if queued.error:
             raise queued.error

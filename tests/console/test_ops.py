@@ -86,7 +86,7 @@ def test_a_database_that_can_only_be_read_is_not_ready_and_not_up(
     def cannot_write() -> None:
         raise StorageError("disk full")
 
-    monkeypatch.setattr(bridge.outbox, "check", cannot_write)
+    monkeypatch.setattr(bridge.outbox.database, "check", cannot_write)
     answer = client.get("/readyz")
     assert (answer.status_code, answer.get_json()["problems"]) == (503, ["database: disk full"])
     assert up() == "0.0"

@@ -116,7 +116,7 @@ def test_a_stopped_bot_is_tried_when_its_key_has_changed(
         dedupe=600.0,
         clock=clock,
     )
-    restarted.open()
+    restarted.database.open()
     assert [a.bot for a in claim(restarted)] == (["dev"] if tried else [])
     restarted.database.close()
 

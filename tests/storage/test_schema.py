@@ -145,7 +145,7 @@ def test_an_older_bridge_refuses_the_database_that_was_taken_over(
     restart: Callable[[], Outbox],
 ) -> None:
     outbox = restart()
-    outbox.open()
+    outbox.database.open()
     with outbox.database.read() as connection:
         [row] = connection.execute("SELECT version_num FROM alembic_version")
     assert row["version_num"] > "0002"  # which is all that it knows

@@ -6,6 +6,24 @@
 -- Events of the duplicate window by their payload's hash.
 SELECT payload_hash, id FROM events WHERE payload_hash IN :hashes AND received_at > :since;
 
+-- name: add_event
+-- Add an event by an id that was taken for it.
+INSERT INTO events (
+    id, received_at, type, title, device_type, os_version, build_version, link, brief, payload, raw,
+    error, payload_hash)
+VALUES (
+    :id, :received_at, :type, :title, :device_type, :os_version, :build_version, :link, :brief,
+    :payload, :raw, :error, :payload_hash);
+
+-- name: add_delivery
+-- Add a pending delivery of an event.
+INSERT INTO deliveries (
+    event_id, bot, state, reason, template, mention, attach, messages_sent, media_id, media_at,
+    tries, created_at, not_before, expires_at, settled_at)
+VALUES (
+    :event_id, :bot, 'pending', '', :template, :mention, :attach, 0, '', 0, 0, :now, :not_before,
+    :expires_at, 0);
+
 -- name: enter_bot
 -- Add a bot that has sent nothing yet; another process may just have done so.
 INSERT INTO bots (
@@ -70,10 +88,15 @@ UPDATE bots SET lease = :lease, lease_until = :until,
         ORDER BY id LIMIT 1), 0)
 WHERE name IN :names;
 
--- name: link_interrupted
--- Connect an attempt to its delivery, which may have been deleted meanwhile.
+-- name: add_attempt
+-- Add an attempt that has ended.
+INSERT INTO attempts (id, bot, started_at, ended_at, verdict, reason, detail, errcode)
+VALUES (:id, :bot, :started_at, :ended_at, :verdict, :reason, :detail, :errcode);
+
+-- name: link_attempt
+-- Connect an attempt to its deliveries, which may have been deleted meanwhile.
 INSERT INTO attempt_deliveries (attempt_id, delivery_id)
-SELECT :attempt, id FROM deliveries WHERE id = :delivery;
+SELECT :id, id FROM deliveries WHERE id IN :deliveries;
 
 -- name: whole_deliveries
 -- Deliveries with their events, payload included.
@@ -98,8 +121,8 @@ SELECT name, lease, failures, stopped, stop_notice_at FROM bots WHERE name IN :n
 -- Give a bot the state that a result leaves it in, unless its lease was lost.
 UPDATE bots SET lease = '', lease_until = 0, lease_delivery_id = 0, rest_until = :rest_until,
     failures = :failures, stopped = :stopped, last_errcode = :errcode, last_reason = :reason,
-    last_attempt_at = :now
-WHERE name = :name AND lease = :lease;
+    last_attempt_at = :ended_at
+WHERE name = :bot AND lease = :lease;
 
 -- name: update_deliveries
 -- Give deliveries the state that a result leaves them in. One that expired during its call was
@@ -159,6 +182,22 @@ LIMIT :batch;
 -- Delete what connects attempts to the deliveries of these events.
 DELETE FROM attempt_deliveries
 WHERE delivery_id IN (SELECT id FROM deliveries WHERE event_id IN :events);
+
+-- name: event_lines
+-- Events of a span of ids for a list, newest first. What is '' or 0 is not asked for; each OR also
+-- keeps SQLite from another index than that of the ids.
+SELECT id, received_at, type, error, brief, title, device_type, os_version, build_version, link
+FROM events
+WHERE id < :top AND id >= :bottom
+    AND (:type = '' OR type = :type)
+    AND (:since = 0 OR received_at >= :since)
+    AND lower(title) LIKE lower(:app) ESCAPE '\'
+    AND (lower(title) LIKE lower(:text) ESCAPE '\' OR lower(brief) LIKE lower(:text) ESCAPE '\'
+        OR lower(os_version) LIKE lower(:text) ESCAPE '\' OR lower(type) LIKE lower(:text) ESCAPE '\')
+    AND ((:bot = '' AND :state = '') OR EXISTS (
+        SELECT 1 FROM deliveries WHERE event_id = events.id
+            AND (:bot = '' OR bot = :bot) AND (:state = '' OR state = :state)))
+ORDER BY id DESC LIMIT :limit;
 
 -- name: attempts_of_deliveries
 -- The attempts that carried these deliveries, oldest first.
