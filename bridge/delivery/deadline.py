@@ -86,7 +86,11 @@ class _Connection(HTTPConnection):
             addresses = socket.getaddrinfo(self._dns_host, self.port, type=socket.SOCK_STREAM)
             self.timeout = max(0.001, min(float(self.timeout or inf), time_left() / len(addresses)))
         connected = super()._new_conn()
-        _bound(connected)
+        try:
+            _bound(connected)
+        except TimeoutError:
+            connected.close()
+            raise
         return connected
 
     def _tunnel(self) -> None:

@@ -25,7 +25,7 @@ from bridge.model import to_json
 MAX_CPU = 2  # seconds of a job; most templates are stopped before, by MAX_SECONDS
 MAX_MEMORY = 256 << 20  # bytes of address space, of which the interpreter takes 40 MiB
 _MAX_WAIT = 20.0  # seconds for a job, on however busy a machine
-LINGER = 300.0  # seconds that it waits for a next job: a preview may follow
+LINGER = 20.0  # seconds that it waits for a next job: somebody who edits sends one at each pause
 _KEPT_VARIABLES = ("PATH", "LD_LIBRARY_PATH", "PYTHONHOME", "PYTHONTZPATH")  # none is a secret
 
 _lock = threading.Lock()  # guards the next, and the child does one job at a time
