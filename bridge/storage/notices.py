@@ -10,7 +10,7 @@ from typing import Any
 from bridge.model import Event, Outcome, Target
 from bridge.storage.driver import Connection, Row
 from bridge.storage.statements import SQL
-from bridge.storage.tables import add_event, event_row, update_bot
+from bridge.storage.tables import add_event, update_bot
 
 HOURLY = 3600.0  # seconds between two notices of one kind about one bot
 STOPPED, EXPIRED = "botStopped", "expired"  # the events' types
@@ -68,6 +68,6 @@ class Notices:
         working = [name for name in order if name in self._known and name not in stopped]
         if not working:
             return False
-        row = event_row(Event(kind, {"bot": about, **facts}, now))
-        add_event(connection, now, self._max_age, row, [Target(working[0])])
+        event = Event(kind, {"bot": about, **facts}, now)
+        add_event(connection, now, self._max_age, event, [Target(working[0])])
         return True

@@ -7,7 +7,7 @@ from typing import Any
 from bridge.model import Event, Target
 from bridge.storage.database import Database
 from bridge.storage.driver import Connection
-from bridge.storage.tables import add_deliveries, add_event, event_row, target_of
+from bridge.storage.tables import add_deliveries, add_event, target_of
 
 TEST = "test"  # the type of the event of a test message
 DONE = "done_by_hand"  # the reason of a delivery that somebody marked as done
@@ -74,7 +74,7 @@ class Operator:
     def send_test(self, bot: str) -> int:
         """Add a test message for a bot; return its event's id."""
         now = self._clock()
-        row = event_row(Event(TEST, {"bot": bot, "sent_at": now}, now))
+        event = Event(TEST, {"bot": bot, "sent_at": now}, now)
         return self._database.write_and_wake(
-            lambda c: add_event(c, now, self._max_age, row, [Target(bot)])
+            lambda c: add_event(c, now, self._max_age, event, [Target(bot)])
         )

@@ -139,7 +139,16 @@ class Queries:
             left = "SELECT 1 FROM events WHERE id < :lowest LIMIT 1"
             older = lowest if connection.execute(left, {"lowest": lowest}) else None
             deliveries = _deliveries(connection, [row["id"] for row in rows])
-        return EventPage([_event_line(row, deliveries) for row in rows], older)
+        lines = [
+            _filled(
+                EventLine,
+                row,
+                fields={name: row[name] for name in SHOWN},
+                deliveries=[line for line in deliveries if line.event == row["id"]],
+            )
+            for row in rows
+        ]
+        return EventPage(lines, older)
 
     def event(self, event_id: int) -> Event | None:
         """Return an event whole, with its raw body; None where there is none."""
@@ -232,11 +241,6 @@ def _deliveries(
         )
         for row in rows
     ]
-
-
-def _event_line(row: Row, deliveries: Sequence[DeliveryLine]) -> EventLine:
-    own = [line for line in deliveries if line.event == row["id"]]
-    return _filled(EventLine, row, fields={name: row[name] for name in SHOWN}, deliveries=own)
 
 
 def _filled(line: type[T], row: Row, **others: Any) -> T:

@@ -52,15 +52,11 @@ def new_ids(connection: Connection, table: str, count: int) -> Iterator[int]:
 
 
 def add_event(
-    connection: Connection,
-    now: float,
-    max_age: float,
-    row: dict[str, Any],
-    targets: Sequence[Target],
+    connection: Connection, now: float, max_age: float, event: Event, targets: Sequence[Target]
 ) -> int:
     """Insert an event with its deliveries, which expire after `max_age` s; return its id."""
     event_id = next(new_ids(connection, "events", 1))
-    connection.execute(SQL["add_event"], {**row, "id": event_id})
+    connection.execute(SQL["add_event"], {**event_row(event), "id": event_id})
     add_deliveries(connection, now, max_age, [(event_id, target) for target in targets])
     return event_id
 

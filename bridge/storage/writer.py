@@ -142,12 +142,15 @@ class Writer:
 
         It takes no longer than the leader, who came first, still waits.
         """
+        groups: dict[Batch[Any, Any], list[_Queued]] = {}
+        for queued in writes:
+            groups.setdefault(queued.batch, []).append(queued)
         running = False
         try:
             connection = self._connected(leader)
             connection.begin()
             running = True
-            for batch, group in _by_batch(writes).items():
+            for batch, group in groups.items():
                 results = iter(batch(connection, [item for one in group for item in one.items]))
                 for queued in group:
                     queued.results = list(islice(results, len(queued.items)))
@@ -208,10 +211,3 @@ class _Connecting(threading.Thread):
             self.made = self._connect()
         except BaseException as error:
             self.error = error
-
-
-def _by_batch(writes: Sequence[_Queued]) -> dict[Batch[Any, Any], list[_Queued]]:
-    groups: dict[Batch[Any, Any], list[_Queued]] = {}
-    for queued in writes:
-        groups.setdefault(queued.batch, []).append(queued)
-    return groups

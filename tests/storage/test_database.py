@@ -19,13 +19,13 @@ from bridge.model import Event
 from bridge.storage import database as databases
 from bridge.storage.database import Database
 from bridge.storage.driver import Connection
-from bridge.storage.tables import add_event, event_row
+from bridge.storage.tables import add_event
 
 LONGEST = 10.0  # seconds that a request may wait for the database
 
 
 def insert_event(connection: Connection) -> int:
-    return add_event(connection, 1.0, 9.0, event_row(Event("good", {}, 1.0)), ())
+    return add_event(connection, 1.0, 9.0, Event("good", {}, 1.0), ())
 
 
 def count_events(database: Database) -> int:

@@ -13,7 +13,7 @@ from bridge.model import Event
 from bridge.storage.database import Database
 from bridge.storage.driver import Connection
 from bridge.storage.outbox import Outbox
-from bridge.storage.tables import add_event, event_row
+from bridge.storage.tables import add_event
 
 
 @pytest.mark.parametrize("fails", [ZeroDivisionError, StorageError])
@@ -28,7 +28,7 @@ def test_a_write_that_fails_does_not_harm_those_committed_with_it(
         go.wait(30)
 
     def insert_event(connection: Connection) -> None:
-        add_event(connection, 1.0, 9.0, event_row(Event("good", {}, 1.0)), ())
+        add_event(connection, 1.0, 9.0, Event("good", {}, 1.0), ())
 
     def broken(connection: Connection) -> None:
         insert_event(connection)
