@@ -76,7 +76,10 @@ class Server:
         """
         own, files = 0, 0
         for pid in self._pids():
-            text = Path(f"/proc/{pid}/smaps_rollup").read_text()
+            try:
+                text = Path(f"/proc/{pid}/smaps_rollup").read_text()
+            except OSError:  # it has just ended, like the child that tries templates
+                continue
             kib = {name: int(size) for name, size in re.findall(r"(?m)^(\w+):\s+(\d+) kB", text)}
             own += kib["Pss_Anon"]
             files = max(files, kib["Rss"] - kib["Anonymous"])

@@ -17,8 +17,8 @@ from bridge.storage.retention import prune
 log = logging.getLogger(__name__)
 
 POLL = 1.0  # seconds between two looks for what became due, or other processes have stored
-# Seconds after a look that found nothing: while all bots rest, each event would cause another one,
-# and take the processor from the threads that answer Pgyer.
+# Seconds after a look that found nothing, or no free sender: each event and each sender would cause
+# another one, and take the processor from the threads that answer Pgyer.
 AFTER_NOTHING = 0.02
 TROUBLE = 2.0  # seconds to wait when the database cannot be used
 PRUNE_EVERY = 600.0  # seconds
@@ -79,14 +79,11 @@ class Dispatcher:
         self._pool.shutdown(wait=True)
 
     def run_once(self) -> bool:
-        """Claim what is due for the senders that are free, and let them send.
-
-        Returns whether anything was due, or may be once a sender is free.
-        """
+        """Claim what is due for the senders that are free; return whether there was anything."""
         self._tidy()
         calls = self._limit.reserve()
         if not calls:
-            return True
+            return False
         claimed: list[Attempt] = []
         try:
             claimed = self._outbox.claim(len(calls))
