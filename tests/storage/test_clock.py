@@ -63,6 +63,25 @@ def test_the_rate_holds_when_a_clock_is_set_back_and_for_no_longer_than_a_window
     assert len(claim(outbox)) == 1
 
 
+def test_the_same_where_a_call_ends_before_anybody_has_noticed(
+    outbox: Outbox, clock: Clock
+) -> None:
+    for n in range(RATE):
+        put(outbox, clock, n=n)
+        attempt = claim_one(outbox)
+        if n == RATE - 1:
+            clock.advance(-3600.0)
+        outbox.record(attempt, SENT)
+        clock.advance(0.1)
+    put(outbox, clock, n=RATE)
+    since = clock()
+    assert claim(outbox) == []
+    clock.now = since + 55.0
+    assert claim(outbox) == []
+    clock.now = since + WINDOW
+    assert len(claim(outbox)) == 1
+
+
 def test_a_bot_that_sent_little_sends_at_once_when_the_clock_was_set_back(
     outbox: Outbox, clock: Clock
 ) -> None:
