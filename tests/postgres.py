@@ -133,9 +133,18 @@ def _answers(port: int) -> bool:
     return False
 
 
+_RESERVED: list[socket.socket] = []
+
+
 def free_port() -> int:
-    """Return a port of this machine that nothing listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """Return a port that nothing listens on and that the system gives to nobody else.
+
+    A socket of ours stays bound to it. A server may listen on it all the same, since servers set
+    SO_REUSEADDR; no outgoing connection and no other test gets it before, or between two starts.
+    """
+    reserved = socket.socket()
+    reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    reserved.bind(("127.0.0.1", 0))
+    _RESERVED.append(reserved)
+    port: int = reserved.getsockname()[1]
+    return port
