@@ -17,7 +17,7 @@ from click.testing import CliRunner
 from support import PATIENCE, free_port, until
 
 from bridge.cli import commands
-from bridge.sandbox import MINUTE, RETRY_AFTER, SEND, UPLOAD, Sandbox, serve, server
+from bridge.sandbox import MINUTE, RETRY_AFTER, SEND, UPLOAD, Sandbox, serve
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(32)
 JPG = b"\xff\xd8\xff" + bytes(32)
@@ -528,18 +528,21 @@ def test_a_retry_after_can_be_absurd(client: Client, sandbox: Sandbox, fault: st
 def test_a_reply_can_come_piece_by_piece(
     client: Client, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, fault: str, begin: bytes
 ) -> None:
-    monkeypatch.setattr(server, "PAUSE", 0.001)
+    next_piece = threading.Semaphore(0)
+    pause = lambda seconds: seconds > 0 and not next_piece.acquire(timeout=30)  # noqa: E731
+    monkeypatch.setattr(sandbox.released, "wait", pause)
     sandbox.fault(KEY, fault)
     place = urlsplit(client.url)
     with socket.create_connection((place.hostname, place.port), timeout=30) as connection:
         connection.sendall(f"POST {SEND}?key={KEY} HTTP/1.1\r\nContent-Length: 0\r\n\r\n".encode())
         read, pieces = b"", 0
         while begin not in read:
-            piece = connection.recv(4096)
-            assert piece
-            read, pieces = read + piece, pieces + 1
+            read, pieces = read + connection.recv(4096), pieces + 1
+            next_piece.release()
     assert pieces > 1
     assert sandbox.messages() == []
+    monkeypatch.undo()
+    next_piece.release()
 
 
 def test_closing_the_sandbox_ends_a_reply_that_drips(sandbox: Sandbox) -> None:
