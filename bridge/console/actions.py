@@ -3,9 +3,9 @@
 from flask import Blueprint, abort, flash, redirect, request, url_for
 from flask.typing import ResponseReturnValue
 
-from bridge.console.i18n import gettext as _
 from bridge.console.pages import find_event, id_from
 from bridge.wiring import Bridge
+from bridge.wording import gettext as _
 
 
 def add_actions(console: Blueprint, bridge: Bridge) -> None:

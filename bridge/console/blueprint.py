@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from flask import Blueprint, Flask, g, render_template
+from flask import Blueprint, Flask, render_template
 from flask.typing import ResponseReturnValue
 from flask_wtf.csrf import CSRFError
 from markupsafe import Markup
@@ -10,14 +10,14 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.routing import IntegerConverter
 
 from bridge import wording
-from bridge.console import actions, i18n, pages, sign_in, template_pages
-from bridge.console.i18n import gettext as _
+from bridge.console import actions, pages, sign_in, template_pages
 from bridge.console.throttle import Throttle
 from bridge.console.times import Times
 from bridge.errors import StorageError
 from bridge.messages.html import to_html
 from bridge.model import Message, Secret
 from bridge.wiring import Bridge
+from bridge.wording import gettext as _
 
 
 class _Id(IntegerConverter):
@@ -29,7 +29,12 @@ class _Id(IntegerConverter):
 def add_console(app: Flask, bridge: Bridge, password: Secret, throttle: Throttle) -> None:
     """Serve `/console/` to those who know the password."""
     csrf = sign_in.prepare(app, sign_in.session_key(password, bridge.settings.tokens))
-    i18n.translate_templates(app)
+    app.jinja_env.add_extension("jinja2.ext.i18n")
+    app.jinja_env.install_gettext_callables(  # type: ignore[attr-defined]  # by the extension
+        lambda text: wording.catalog().gettext(text),
+        lambda one, several, count: wording.catalog().ngettext(one, several, count),
+        newstyle=True,
+    )
     app.url_map.converters["id"] = _Id
     console = Blueprint(
         "console",
@@ -50,8 +55,7 @@ def add_console(app: Flask, bridge: Bridge, password: Secret, throttle: Throttle
 
     @console.context_processor
     def variables() -> dict[str, Any]:
-        chosen = {"language": g.get("language", "zh"), "languages": i18n.LANGUAGES}
-        return {**chosen, "wording": wording, "times": times}
+        return {"wording": wording, "times": times}
 
     @console.route("/<path:rest>", methods=["GET", "POST"])
     def no_page(rest: str) -> ResponseReturnValue:

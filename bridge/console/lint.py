@@ -11,9 +11,9 @@ from typing import Any
 
 from jinja2 import DictLoader, Environment, TemplateSyntaxError, meta, nodes
 
-from bridge.console.i18n import N_
 from bridge.messages.environment import BridgeEnvironment
 from bridge.model import FIELDS, Event, Message
+from bridge.wording import N_
 
 _KNOWN = {*FIELDS, "payload", "event", "mention"}
 _KNOWN_DIGEST = {"total", "groups", "console", "mention"}

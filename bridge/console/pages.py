@@ -8,13 +8,12 @@ from urllib.parse import quote
 from flask import Blueprint, abort, g, render_template, request, send_file, url_for
 from flask.typing import ResponseReturnValue
 
-from bridge.console.i18n import gettext as _
-from bridge.console.i18n import translated
 from bridge.model import FIELDS, LATE, Event, Message, Target, as_text
 from bridge.msgtypes import MSGTYPES
 from bridge.storage.queries import DeliveryLine, Wanted
 from bridge.wiring import Bridge
 from bridge.wording import advice, meaning
+from bridge.wording import gettext as _
 
 DAY = 86400.0  # seconds
 PAGE = 50  # events
@@ -106,10 +105,9 @@ def find_problems(bridge: Bridge, now: float) -> Iterator[Problem]:
         )
     health = bridge.queries.health()
     for name, reason in sorted(health.stopped.items()):
-        why = translated(meaning(reason))
         yield (
-            _("The bot %(name)s is stopped: %(why)s.", name=name, why=why),
-            translated(advice(reason, name)),
+            _("The bot %(name)s is stopped: %(why)s.", name=name, why=meaning(reason)),
+            advice(reason, name),
             url_for("console.bots"),
         )
     if health.oldest and now - health.oldest > LATE:
@@ -129,7 +127,7 @@ def find_problems(bridge: Bridge, now: float) -> Iterator[Problem]:
     if count := unsent.get("expired"):
         yield (
             _("Deliveries expired unsent in the last 24 hours: %(count)s.", count=count),
-            translated(advice("too_old", "")),
+            advice("too_old", ""),
             url_for("console.events", state="expired"),
         )
     if bridge.wrong_tokens.last_at > now - DAY:

@@ -25,10 +25,11 @@ from flask.typing import ResponseReturnValue
 from flask_wtf.csrf import CSRFProtect
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from bridge.console.i18n import LANGUAGES, choose_language
-from bridge.console.i18n import gettext as _
 from bridge.console.throttle import Throttle
 from bridge.model import Secret
+from bridge.wording import LANGUAGES
+from bridge.wording import gettext as _
+from bridge.wording import language as current_language
 
 SIGNED_IN = 7 * 86400  # seconds since the last page
 _OPEN = {"console.sign_in", "console.static", "console.language"}
@@ -96,7 +97,8 @@ def add_sign_in(
 
     @console.before_request
     def require_sign_in() -> ResponseReturnValue | None:
-        choose_language()
+        accepted = request.accept_languages.best_match(LANGUAGES, "zh")
+        current_language.set(session.get("language", accepted))
         if request.endpoint == "console.static":
             return None
         if request.endpoint not in _OPEN and not session.get("signed_in"):
@@ -105,6 +107,10 @@ def add_sign_in(
             return redirect(url_for("console.sign_in", next=request.full_path.rstrip("?")), 303)
         csrf.protect()
         return None
+
+    @console.teardown_request
+    def forget_language(_error: BaseException | None) -> None:
+        current_language.set("")  # the thread serves others next
 
     @console.after_request
     def headers(response: Response) -> Response:

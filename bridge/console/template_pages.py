@@ -8,7 +8,6 @@ from typing import Any
 from flask import Blueprint, Response, abort, g, render_template, request, send_file
 from flask.typing import ResponseReturnValue
 
-from bridge.console.i18n import gettext as _
 from bridge.console.lint import Finding, lint, lint_message
 from bridge.console.pages import find_event, id_from
 from bridge.messages import child
@@ -22,6 +21,7 @@ from bridge.msgtypes import MSGTYPES, TEXT_LIMITS
 from bridge.samples import example_for, examples
 from bridge.storage.queries import Wanted
 from bridge.wiring import Bridge
+from bridge.wording import gettext as _
 
 MAX_SOURCE = 65_536  # characters of a template that is previewed
 RECENT = 20  # stored events that the page offers by name

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from datetime import datetime, tzinfo
 
-from bridge.console.i18n import gettext as _
+from bridge.wording import gettext as _
 
 
 class Times:
