@@ -4,6 +4,7 @@ import logging.config
 import os
 import socket
 import threading
+from dataclasses import replace
 
 import click
 from werkzeug.serving import make_server
@@ -25,7 +26,7 @@ def worker() -> None:
     """
     settings, routes = configure(os.environ)
     logging.config.dictConfig(logs.config(settings))
-    bridge = create_bridge(settings, routes)
+    bridge = create_bridge(replace(settings, dispatch=True), routes)
     stopping = stop_signals()
     try:
         try:
@@ -44,7 +45,7 @@ def worker() -> None:
 
 def _serve_ops(bridge: Bridge) -> None:
     """Answer health checks and Prometheus; a port that is taken must not keep it from sending."""
-    app = create_ops_app(bridge, dispatches=True)
+    app = create_ops_app(bridge)
     try:
         listening = socket.create_server(("0.0.0.0", bridge.settings.port))
     except OSError as error:
