@@ -19,7 +19,7 @@ from bridge.errors import SchemaError, StorageError
 from bridge.model import to_json
 from bridge.receiving.decoding import MAX_BODY
 from bridge.receiving.receiver import create_receiver
-from bridge.wiring import Bridge, create_bridge
+from bridge.wiring import Bridge
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +30,7 @@ def create_app(environ: Mapping[str, str] | None = None) -> Flask:
     Raises SettingsError. A database that does not answer is no reason not to start: the receiver
     answers 503 meanwhile.
     """
-    bridge = create_bridge(*configure(os.environ if environ is None else environ))
+    bridge = Bridge(*configure(os.environ if environ is None else environ))
     app = create_ops_app(bridge)
     app.register_blueprint(
         create_receiver(bridge.settings, bridge.intake, bridge.wrong_tokens, bridge.clock)

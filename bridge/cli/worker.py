@@ -13,7 +13,7 @@ from bridge import configure, logs
 from bridge.app import create_ops_app
 from bridge.cli.common import stop_signals, wait_for_stop
 from bridge.errors import SchemaError, StorageError
-from bridge.wiring import Bridge, create_bridge
+from bridge.wiring import Bridge
 
 log = logging.getLogger(__name__)
 
@@ -26,7 +26,7 @@ def worker() -> None:
     """
     settings, routes = configure(os.environ)
     logging.config.dictConfig(logs.config(settings))
-    bridge = create_bridge(replace(settings, dispatch=True), routes)
+    bridge = Bridge(replace(settings, dispatch=True), routes)
     stopping = stop_signals()
     try:
         try:
