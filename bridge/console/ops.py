@@ -1,10 +1,11 @@
 """What a platform asks: does the process serve, and is all well with the bridge."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from flask import Blueprint, Response, abort, request
 from flask.typing import ResponseReturnValue
 from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
 from werkzeug.datastructures import WWWAuthenticate
 from werkzeug.exceptions import Unauthorized
 
@@ -49,31 +50,37 @@ def scrape() -> ResponseReturnValue:
     given = request.authorization.password if request.authorization else None
     if given is None or not is_password(given):
         raise Unauthorized(www_authenticate=WWWAuthenticate("basic", {"realm": "bridge"}))
-    text = metrics.exposition(_current())
+    text = metrics.exposition(_Current())
     return Response(text, content_type="text/plain; version=0.0.4; charset=utf-8")
 
 
-def _current() -> Iterator[Metric]:
-    """Yield the metrics that are read from the store, the same whichever worker is asked."""
-    broken = len(bridge.renderer.problems)
-    yield GaugeMetricFamily("bridge_template_errors", "Broken templates.", broken)
-    build = GaugeMetricFamily("bridge_build_info", "The bridge's version.", labels=["version"])
-    build.add_metric([metrics.build()], 1)
-    yield build
-    now, text = bridge.clock(), "Whether the database can be read and written."
-    try:
-        bridge.outbox.database.check()
-        health, bots = bridge.queries.health(), bridge.queries.bots(now)
-    except StorageError:
-        yield GaugeMetricFamily("bridge_database_up", text, 0)
-        return
-    yield GaugeMetricFamily("bridge_database_up", text, 1)
-    age = max(0.0, now - health.oldest) if health.oldest else 0.0
-    yield GaugeMetricFamily("bridge_oldest_pending_seconds", "Age of the oldest that waits.", age)
-    waiting = GaugeMetricFamily("bridge_pending_deliveries", "What waits.", labels=["bot"])
-    stopped = GaugeMetricFamily("bridge_bot_stopped", "Whether a bot is stopped.", labels=["bot"])
-    for bot in bots:
-        waiting.add_metric([bot.name], bot.pending)
-        stopped.add_metric([bot.name], bool(bot.stopped))
-    yield waiting
-    yield stopped
+class _Current(Collector):
+    """The metrics that are read from the store, the same whichever worker is asked."""
+
+    def collect(self) -> Iterator[Metric]:
+        broken, now = len(bridge.renderer.problems), bridge.clock()
+        yield GaugeMetricFamily("bridge_template_errors", "Broken templates.", broken)
+        build = {metrics.build(): 1}
+        yield _gauges("bridge_build_info", "The bridge's version.", "version", build)
+        text = "Whether the database can be read and written."
+        try:
+            bridge.outbox.database.check()
+            health, bots = bridge.queries.health(), bridge.queries.bots(now)
+        except StorageError:
+            yield GaugeMetricFamily("bridge_database_up", text, 0)
+            return
+        yield GaugeMetricFamily("bridge_database_up", text, 1)
+        age = max(0.0, now - health.oldest) if health.oldest else 0.0
+        text = "Age of the oldest that waits."
+        yield GaugeMetricFamily("bridge_oldest_pending_seconds", text, age)
+        pending = {bot.name: bot.pending for bot in bots}
+        yield _gauges("bridge_pending_deliveries", "What waits.", "bot", pending)
+        stopped = {bot.name: bool(bot.stopped) for bot in bots}
+        yield _gauges("bridge_bot_stopped", "Whether a bot is stopped.", "bot", stopped)
+
+
+def _gauges(name: str, text: str, label: str, values: Mapping[str, float]) -> Metric:
+    family = GaugeMetricFamily(name, text, labels=[label])
+    for of, value in values.items():
+        family.add_metric([of], value)
+    return family

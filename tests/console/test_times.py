@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from support import Clock
 
-from bridge.console.times import Times
+from bridge.console.blueprint import Times
 
 
 def test_times_are_shown_in_the_bridge_s_zone() -> None:
