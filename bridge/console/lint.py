@@ -3,17 +3,16 @@
 import difflib
 import json
 import re
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator, Mapping
 from datetime import UTC
 from itertools import islice
-from typing import Any
+from typing import NamedTuple
 
 from jinja2 import DictLoader, Environment, TemplateSyntaxError, meta, nodes
 
-from bridge.console.i18n import N_
 from bridge.messages.environment import BridgeEnvironment
 from bridge.model import FIELDS, Event, Message
+from bridge.wording import N_
 
 _KNOWN = {*FIELDS, "payload", "event", "mention"}
 _KNOWN_DIGEST = {"total", "groups", "console", "mention"}
@@ -50,18 +49,17 @@ _NOT_SHOWN = {
 _USELESS_FILTERS = {"markdown_v2": {"color"}, "text": {"color", "quote"}}
 
 
-@dataclass(frozen=True)
-class Finding:
+class Finding(NamedTuple):
     """A remark about a template; `level` is error, warning or note, `line` 0 without one."""
 
     level: str
     text: str
     line: int = 0
-    values: dict[str, Any] = field(default_factory=dict)
+    values: Mapping[str, str] | None = None
 
 
-def lint(source: str, msgtype: str, name: str) -> list[dict[str, Any]]:
-    """Return findings on a template's text, as JSON, by line; a syntax error comes alone."""
+def lint(source: str, msgtype: str, name: str) -> list[Finding]:
+    """Return findings on a template's text by line; a syntax error comes alone."""
     environment = BridgeEnvironment(msgtype, UTC, DictLoader({}))
     try:
         tree = environment.parse(source)
@@ -71,8 +69,8 @@ def lint(source: str, msgtype: str, name: str) -> list[dict[str, Any]]:
             *_useless(tree, msgtype),
         ]
     except TemplateSyntaxError as error:
-        found = [Finding("error", "%(problem)s", error.lineno, {"problem": error.message})]
-    return list(map(asdict, sorted(found, key=lambda finding: finding.line)[:_MAX_FINDINGS]))
+        found = [Finding("error", "%(problem)s", error.lineno, {"problem": str(error.message)})]
+    return sorted(found, key=lambda finding: finding.line)[:_MAX_FINDINGS]
 
 
 def lint_message(event: Event, message: Message, was_cut: bool) -> list[Finding]:
