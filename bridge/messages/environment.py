@@ -25,8 +25,9 @@ from jinja2 import (
 )
 from jinja2.filters import do_filesizeformat, make_attrgetter
 from jinja2.runtime import Context
+from jinja2.visitor import NodeTransformer
 
-from bridge.messages.budget import MAX_OUTPUT, LimitedEnvironment, Ticks
+from bridge.messages.budget import MAX_OUTPUT, LimitedEnvironment
 from bridge.messages.context import MAX_CHARS, readable
 from bridge.messages.markdown import SOFT_BREAK, defuse, finish, size
 from bridge.model import as_text, is_web_address, to_json
@@ -48,7 +49,6 @@ class BridgeEnvironment(LimitedEnvironment):
     def __init__(self, msgtype: str, timezone: tzinfo, loader: BaseLoader) -> None:
         super().__init__(
             loader,
-            _Ours,
             finalize=_printed,
             undefined=ChainableUndefined,
             trim_blocks=True,
@@ -88,6 +88,12 @@ class BridgeEnvironment(LimitedEnvironment):
             return _concat(self, [left, right])
         return super().call_binop(context, operator, left, right)
 
+    def _parse(self, source: str, name: str | None, filename: str | None) -> nodes.Template:
+        tree = super()._parse(source, name, filename)
+        _Ours().visit(tree)
+        tree.set_environment(self)
+        return tree
+
     def defused(self, value: Any) -> Markup:
         """Return any value as text that is harmless in this msgtype."""
         if isinstance(value, Markup):
@@ -117,8 +123,14 @@ def _printed(env: BridgeEnvironment, value: Any) -> Markup:
     return env.defused(None if isinstance(value, Undefined) else value)
 
 
-class _Ours(Ticks):
-    """Replaces what would print or join texts that were not defused."""
+class _Ours(NodeTransformer):
+    """Replaces what would print or join texts that were not defused, or run unchecked."""
+
+    def visit_For(self, node: nodes.For) -> nodes.Node:
+        self.generic_visit(node)
+        if node.test:
+            node.test = _filtered(node.test, "default")  # the same condition, but in the budget
+        return node
 
     def visit_Concat(self, node: nodes.Concat) -> nodes.Node:
         self.generic_visit(node)
@@ -134,7 +146,7 @@ class _Ours(Ticks):
         return self.generic_visit(node)
 
 
-def _filtered(node: nodes.Expr, name: str) -> nodes.Filter:
+def _filtered(node: nodes.Node, name: str) -> nodes.Filter:
     return nodes.Filter(node, name, [], [], None, None, lineno=node.lineno)
 
 
