@@ -61,7 +61,14 @@ def create_ops_app(bridge: Bridge) -> Flask:
 
 def _add_console(app: Flask) -> None:
     # Imported here, because others need not load its 4 MiB; each adds its views to the blueprint.
-    from bridge.console import actions, blueprint, pages, sign_in, template_pages  # noqa: F401
+    from bridge.console import (  # noqa: F401
+        actions,
+        blueprint,
+        pages,
+        sign_in,
+        template_edits,
+        template_pages,
+    )
 
     app.register_blueprint(blueprint.console)
 

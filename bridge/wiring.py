@@ -10,6 +10,7 @@ from bridge.settings import Settings
 from bridge.storage.operator import Operator
 from bridge.storage.outbox import Outbox
 from bridge.storage.queries import Queries
+from bridge.storage.template_versions import TemplateVersions
 
 _WRONG_TOKEN = (
     "a request with a wrong token is refused. If it was Pgyer's, its event is lost: "
@@ -40,7 +41,9 @@ class Bridge:
         self.operator = Operator(database, settings.max_age, self.clock)
         # Without a password there is no console for a message to link to.
         public_url = settings.public_url if settings.admin_password else ""
-        self.renderer = Renderer(settings.templates, settings.timezone, public_url)
+        self.template_versions = TemplateVersions(database, self.clock)
+        saved = self.template_versions.texts
+        self.renderer = Renderer(settings.templates, settings.timezone, public_url, saved)
         self.dispatcher = Dispatcher(
             self.outbox, self.renderer, Client(), bots, settings.retention, self.clock
         )

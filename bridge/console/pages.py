@@ -36,6 +36,7 @@ def overview() -> ResponseReturnValue:
         problems=list(find_problems(now)),
         bots=bridge.queries.bots(now),
         rate=settings.rate,
+        edited=sorted(bridge.template_versions.texts()),
         hours=bridge.queries.per_hour(now),
         hook=hook,
         hooks={name: f"{hook}/{quote(name)}" for name in settings.bots},

@@ -22,7 +22,7 @@ from bridge.messages.digest import Group, fit_groups, group_deliveries
 from bridge.messages.environment import BridgeEnvironment, Markup
 from bridge.messages.markdown import CUT
 from bridge.messages.mentions import follow_up, inline_mentions, mention_lists
-from bridge.messages.template_files import TemplateFiles, describe, msgtype_of
+from bridge.messages.template_files import Saved, TemplateFiles, describe, msgtype_of
 from bridge.model import Delivery, Event, Message, Target
 from bridge.msgtypes import MSGTYPES, TEXT_LIMITS
 
@@ -66,15 +66,17 @@ class DraftError(ValueError):
 
 
 class Renderer:
-    """Renders events by the templates in a folder; safe to use from many threads."""
+    """Renders events by the templates in a folder and the saved ones; safe for many threads."""
 
-    def __init__(self, path: Path, timezone: tzinfo, public_url: str = "") -> None:
+    def __init__(
+        self, path: Path, timezone: tzinfo, public_url: str = "", saved: Saved = dict
+    ) -> None:
         self._timezone = timezone
         self._console = f"{public_url}/console/events" if public_url else ""
         generic = BridgeEnvironment("markdown", timezone, DictLoader({}))
         self._generic = generic.from_string(_GENERIC)
         self._generic_digest = generic.from_string(_GENERIC_DIGEST)
-        self._files = TemplateFiles(path, timezone, self._try)
+        self._files = TemplateFiles(path, timezone, self._try, saved)
 
     @property
     def problems(self) -> list[str]:
@@ -88,8 +90,13 @@ class Renderer:
 
     @property
     def files(self) -> Mapping[str, str]:
-        """Return the text of every file in the folder by its name."""
+        """Return the text of every file by its name: the saved one, or else the folder's."""
         return self._files.sources
+
+    @property
+    def folder_files(self) -> Mapping[str, str]:
+        """Return the texts of the folder alone."""
+        return self._files.in_folder
 
     def knows(self, name: str) -> bool:
         """Return whether there is a file for a template's name, good or not."""
@@ -124,21 +131,33 @@ class Renderer:
             ["digest"], self._generic_digest, partial(_digest, deliveries, self._console)
         )
 
-    def draft(self, source: str, file: str, event: Event, target: Target) -> tuple[Message, bool]:
+    def draft(
+        self, source: str, file: str, event: Event, target: Target, earlier: Sequence[Event] = ()
+    ) -> tuple[Message, bool]:
         """Return the message that a file would make of an event if this were its text.
 
-        Also returns whether values had to be cut. A helper such as `_macros.j2` is shown through
-        the file that the event uses. It is rendered in the child process: raises DraftError,
-        TooCostlyError or ChildError.
+        Also returns whether values had to be cut; of a digest, which is one of the `earlier` events
+        as well, whether some had no room. A helper such as `_macros.j2` is shown through the file
+        that the event uses. It is rendered in the child process: raises DraftError, TooCostlyError
+        or ChildError.
         """
         shown = file if msgtype_of(file) else self.file_for(event)
         sources = {**self._files.sources, file: source}
-        bare = replace(event, raw=b"")
+        events = [replace(each, raw=b"") for each in (*earlier, event)]
         settings = (self._timezone, self._console)
-        made = child.run(render_draft, sources, shown, bare, target, *settings)
+        made = child.run(render_draft, sources, shown, events, target, *settings)
         if "problem" in made:
             raise DraftError(made["problem"])
         return Message(made["msgtype"], made["body"]), made["was_cut"]
+
+    def try_texts(self, texts: Mapping[str, str]) -> dict[str, str]:
+        """Return what would be wrong if these were the texts of these files, by file.
+
+        Another file that works now is named as well if it would be broken by them.
+        """
+        sources, broken = {**self._files.sources, **texts}, self._files.problems
+        files = [file for file in sources if msgtype_of(file)]
+        return self._try(sources, [f for f in files if f in texts or f not in broken])
 
     def load(self) -> None:
         """Read and try the templates, if they were not yet; to be called after a fork."""
@@ -196,20 +215,25 @@ def try_files(sources: Mapping[str, str], files: Sequence[str], timezone: tzinfo
 def render_draft(
     sources: Mapping[str, str],
     file: str,
-    event: Event,
+    events: Sequence[Event],
     target: Target,
     timezone: tzinfo,
     console: str,
 ) -> dict[str, Any]:
-    """Return `msgtype`, `body` and `was_cut` of a draft's message, or the `problem` with it."""
+    """Return `msgtype`, `body` and `was_cut` of a draft's message, or the `problem` with it.
+
+    It is a message of the last event, or a digest of all.
+    """
     environment = BridgeEnvironment(msgtype_of(file) or "markdown", timezone, DictLoader(sources))
     try:
         with environment.limited():
             template = environment.get_template(file)
         if file.startswith("digest."):
-            message, was_cut = _digest([Delivery(1, event, target)], console, template)[0], False
+            deliveries = [Delivery(n, event, target) for n, event in enumerate(events)]
+            message, shown = _digest(deliveries, console, template)
+            was_cut = len(shown) < len(deliveries)
         else:
-            message, was_cut = _main(event, target, template)
+            message, was_cut = _main(events[-1], target, template)
     except Exception as error:
         return {"problem": describe(file, error)}
     return {"msgtype": message.msgtype, "body": message.body, "was_cut": was_cut}

@@ -1,6 +1,7 @@
-"""The folder of templates that users edit, read again when a file changes.
+"""The templates that users edit: a folder's files, read again when one changes, and saved texts.
 
-A file that is broken, or that fails when it is tried, is replaced by its last good version. The
+A text that was saved in the console wins over the file of its name, and is a file in all else. A
+file that is broken, or that fails when it is tried, is replaced by its last good version. The
 problem is logged once, with file and line, and stays in `problems` until the file is fixed. A
 good file may still fail on one event: that stays in `failures` until it renders another.
 """
@@ -8,7 +9,7 @@ good file may still fail on one event: that stays in `failures` until it renders
 import logging
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import tzinfo
@@ -22,13 +23,16 @@ from bridge.msgtypes import TEMPLATE_MSGTYPES
 log = logging.getLogger(__name__)
 
 Trial = Callable[[Mapping[str, str], Sequence[str]], Mapping[str, str]]
+Saved = Callable[[], Mapping[str, str]]
 
 
 @dataclass(frozen=True)
 class _Sources:
-    """The texts of all files, and why some cannot be read."""
+    """The texts of all files, and why some cannot be read; `in_folder` and `saved` make `texts`."""
 
     stamps: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    in_folder: Mapping[str, str] = field(default_factory=dict)
+    saved: Mapping[str, str] = field(default_factory=dict)
     texts: Mapping[str, str] = field(default_factory=dict)
     problems: Mapping[str, str] = field(default_factory=dict)
 
@@ -46,23 +50,31 @@ class TemplateFiles:
     """The templates in a folder by name, which are read and tried when they are first used.
 
     `trial` takes the texts of all files and the names of some; it renders those, and returns what
-    is wrong with which.
+    is wrong with which. `saved` returns the texts that win over the folder's; it is asked for each
+    message.
     """
 
-    def __init__(self, path: Path, timezone: tzinfo, trial: Trial) -> None:
+    def __init__(self, path: Path, timezone: tzinfo, trial: Trial, saved: Saved) -> None:
         self._path = path
         self._timezone = timezone
         self._trial = trial
+        self._saved = saved
         self._lock = threading.Lock()
         self._sources = _Sources()
         self._tried = _Tried(self._sources)
-        self._first: _Sources | None = self._read()  # an edit before the first use has a former one
+        # An edit before the first use has a former version, and so has a saved text.
+        self._first: _Sources | None = self._read_with({})
         self.failures: dict[str, str] = {}  # by the name of the file, with file and line
 
     @property
     def sources(self) -> Mapping[str, str]:
         """Return the text of every file by its name, helpers such as `_macros.j2` included."""
         return self._read().texts
+
+    @property
+    def in_folder(self) -> Mapping[str, str]:
+        """Return the same of the folder alone."""
+        return self._read().in_folder
 
     @property
     def problems(self) -> Mapping[str, str]:
@@ -75,12 +87,12 @@ class TemplateFiles:
         A name is a file's without its msgtype, or with it: `crashlog`, `crashlog.text`. Empty
         where no file exists, or where it was never good.
         """
-        return self._try_all().versions.get(self.file_for(names), ())
+        tried = self._try_all()
+        return tried.versions.get(_first_of(names, tried.sources.texts), ())
 
     def file_for(self, names: Iterable[str]) -> str:
         """Return the file of the first of these names that has one, good or not; '' for none."""
-        sources = self._read().texts
-        return next((file for file in _file_names(names) if file in sources), "")
+        return _first_of(names, self.sources)
 
     def record(self, template: Template, error: Exception | None) -> None:
         """Keep, and log once, why a file's newest version failed on an event; None: it did not."""
@@ -95,17 +107,22 @@ class TemplateFiles:
             log.error("template %s; a former version or the generic one is used", problem)
 
     def _read(self) -> _Sources:
-        """Return the texts, read again if a file was changed, added or removed."""
+        return self._read_with(self._saved())
+
+    def _read_with(self, saved: Mapping[str, str]) -> _Sources:
+        """Return the texts, read again if a file was changed, added or removed, or a text saved."""
         stamps = {}
         with suppress(OSError), os.scandir(self._path) as files:  # for every message, so quickly
             for file in files:
                 if file.name.endswith(".j2"):
                     status = file.stat()
                     stamps[file.name] = (status.st_mtime_ns, status.st_size)
-        if stamps != self._sources.stamps:
-            problems: dict[str, str] = {}
-            texts = {name: self._text(name, problems) for name in sorted(stamps)}
-            self._sources = _Sources(stamps, texts, problems)
+        if stamps != self._sources.stamps or saved != self._sources.saved:
+            wrong: dict[str, str] = {}
+            in_folder = {name: self._text(name, wrong) for name in stamps}
+            texts = dict(sorted({**in_folder, **saved}.items()))
+            problems = {name: problem for name, problem in wrong.items() if name not in saved}
+            self._sources = _Sources(stamps, in_folder, saved, texts, problems)
         return self._sources
 
     def _text(self, name: str, problems: dict[str, str]) -> str:
@@ -118,13 +135,13 @@ class TemplateFiles:
             problems[name] = f"{name}: is not UTF-8 text"
         except (OSError, ValueError) as error:
             problems[name] = describe(name, error)
-        return self._sources.texts.get(name, "")
+        return self._sources.in_folder.get(name, "")
 
     def _try_all(self) -> _Tried:
         """Return what is good and what is not, tried again if a text has changed."""
         if self._read() is not self._tried.sources:
             with self._lock:
-                sources = self._read()
+                sources = self._sources
                 for each in (self._first, sources):
                     if each and each is not self._tried.sources:
                         self._tried = self._try(each)
@@ -167,6 +184,10 @@ def msgtype_of(file: str) -> str:
     """Return the msgtype in a file's name, '' where it is not a template's name."""
     stem, _, msgtype = file.removesuffix(".j2").rpartition(".")
     return msgtype if stem and not stem.startswith("_") and msgtype in TEMPLATE_MSGTYPES else ""
+
+
+def _first_of(names: Iterable[str], texts: Collection[str]) -> str:
+    return next((file for file in _file_names(names) if file in texts), "")
 
 
 def _file_names(names: Iterable[str]) -> Iterator[str]:
