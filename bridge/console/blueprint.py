@@ -49,17 +49,6 @@ class Times:
             return then.strftime("%H:%M:%S")
         return then.strftime("%m-%d %H:%M" if then.year == today.year else "%Y-%m-%d")
 
-    def ago(self, at: float) -> str:
-        """Return how long ago a time was, in words."""
-        seconds = int(self.now - at)
-        if seconds < 60:
-            return _("just now")
-        if seconds < 3600:
-            return _("%(count)d min ago", count=seconds // 60)
-        if seconds < 86400:
-            return _("%(count)d h ago", count=seconds // 3600)
-        return _("%(count)d d ago", count=seconds // 86400)
-
 
 class _Id(IntegerConverter):
     """A row's id in an address, none larger than a database can have."""
