@@ -16,10 +16,10 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.routing import IntegerConverter
 
 from bridge import wording
-from bridge.console import bridge
 from bridge.errors import StorageError
 from bridge.messages.html import to_html
 from bridge.model import Message
+from bridge.wiring import bridge
 from bridge.wording import gettext as _
 
 console = Blueprint(

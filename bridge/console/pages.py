@@ -8,11 +8,11 @@ from urllib.parse import quote
 from flask import abort, g, render_template, request, send_file
 from flask.typing import ResponseReturnValue
 
-from bridge.console import bridge
 from bridge.console.blueprint import console
 from bridge.model import FIELDS, LATE, Event, Message, Target, as_text
 from bridge.msgtypes import MSGTYPES
 from bridge.storage.queries import DeliveryLine, Wanted
+from bridge.wiring import bridge
 from bridge.wording import gettext as _
 
 DAY = 86400.0  # seconds
