@@ -12,11 +12,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Siz
 from contextlib import contextmanager
 from typing import Any
 
-from jinja2 import BaseLoader, Undefined, nodes
+from jinja2 import BaseLoader, Undefined
+from jinja2.compiler import CodeGenerator, Frame
 from jinja2.exceptions import SecurityError, TemplateRuntimeError
 from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
-from jinja2.visitor import NodeTransformer
 
 MAX_SECONDS = 1.0  # of CPU, for all renderings of one message
 MAX_OUTPUT = 1 << 20  # characters or entries of any text or list that a template makes
@@ -28,14 +28,22 @@ class TooCostlyError(TemplateRuntimeError):
     """A template took more time, or made more text, than any message needs."""
 
 
+class _Ticking(CodeGenerator):
+    """Puts a check of the time into every template, macro and turn of a loop."""
+
+    def enter_frame(self, frame: Frame) -> None:
+        self.writeline("environment.tick()")
+        super().enter_frame(frame)
+
+
 class LimitedEnvironment(ImmutableSandboxedEnvironment):
     """Jinja2's sandbox with bounds on time and size; each thread has a deadline of its own."""
 
     intercepted_binops = frozenset(["*", "**", "+", "%"])
+    code_generator_class = _Ticking
 
-    def __init__(self, loader: BaseLoader, rewriter: type["Ticks"], **options: Any) -> None:
+    def __init__(self, loader: BaseLoader, **options: Any) -> None:
         super().__init__(loader=loader, **options)
-        self._rewriter = rewriter
         self._local = threading.local()  # its `deadline` is in s of the thread's CPU time
         del self.globals["lipsum"]
 
@@ -48,11 +56,10 @@ class LimitedEnvironment(ImmutableSandboxedEnvironment):
         finally:
             del self._local.deadline
 
-    def tick(self) -> str:
-        """Check the time; every template, turn of a loop and call does."""
+    def tick(self) -> None:
+        """Check the time; every turn of a loop, operator, call and filter does."""
         if time.thread_time() > getattr(self._local, "deadline", float("inf")):
             raise TooCostlyError(f"takes more than {MAX_SECONDS:.0f} s of CPU")
-        return ""
 
     def check(self, first: Any, others: Sequence[Any]) -> None:
         """Check the time, and the sizes of what a function works on."""
@@ -74,8 +81,6 @@ class LimitedEnvironment(ImmutableSandboxedEnvironment):
 
     def call(self, context: Context, obj: Any, /, *args: Any, **kwargs: Any) -> Any:
         """Call a function for a template."""
-        if obj == self.tick:
-            return self.tick()
         self.check(getattr(obj, "__self__", None), [*args, *kwargs.values()])
         return super().call(context, obj, *args, **kwargs)
 
@@ -100,32 +105,6 @@ class LimitedEnvironment(ImmutableSandboxedEnvironment):
     def unsafe_undefined(self, obj: Any, attribute: str) -> Undefined:
         """Refuse loudly what leads out of the sandbox; Jinja2 would only show nothing."""
         raise SecurityError(f"{attribute!r} is out of a template's reach")
-
-    def _parse(self, source: str, name: str | None, filename: str | None) -> nodes.Template:
-        tree = super()._parse(source, name, filename)
-        self._rewriter().visit(tree)
-        tree.set_environment(self)
-        return tree
-
-
-class Ticks(NodeTransformer):
-    """Puts a check of the time into every template and loop."""
-
-    def visit_Template(self, node: nodes.Template) -> nodes.Node:
-        self.generic_visit(node)
-        node.body.insert(0, nodes.ExprStmt(_tick(), lineno=1))
-        return node
-
-    def visit_For(self, node: nodes.For) -> nodes.Node:
-        self.generic_visit(node)
-        node.body.insert(0, nodes.ExprStmt(_tick(), lineno=node.lineno))
-        if node.test:
-            node.test = nodes.And(nodes.Not(_tick()), node.test, lineno=node.lineno)
-        return node
-
-
-def _tick() -> nodes.Call:
-    return nodes.Call(nodes.EnvironmentAttribute("tick"), [], [], None, None)
 
 
 def _length(value: Any) -> int:

@@ -2,20 +2,19 @@
 
 It is started at its first use, after any fork, and ends with this process or LINGER after its last
 job. It forks for each job, so that killing one harms nothing else. A job is a function of the
-bridge with its arguments, pickled; its answer is a line of JSON.
+bridge with its arguments, pickled; its answer is JSON.
 """
 
 import atexit
 import json
 import os
-import pickle
-import select
 import signal
 import subprocess
 import sys
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from multiprocessing.connection import Connection, Pipe
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +28,7 @@ LINGER = 20.0  # seconds that it waits for a next job: somebody who edits sends 
 _KEPT_VARIABLES = ("PATH", "LD_LIBRARY_PATH", "PYTHONHOME", "PYTHONTZPATH")  # none is a secret
 
 _lock = threading.Lock()  # guards the next, and the child does one job at a time
-_child: subprocess.Popen[bytes] | None = None
+_child: tuple[subprocess.Popen[bytes], Connection] | None = None
 
 
 class ChildError(Exception):
@@ -41,9 +40,8 @@ def run(work: Callable[..., Any], *args: Any) -> Any:
 
     Raises TooCostlyError where a limit stopped it, ChildError where no child can do it.
     """
-    job = pickle.dumps((work, args))
     with _lock:
-        answer = _ask(job) or _ask(job)  # twice: it may just have ended by itself
+        answer = _ask(work, args) or _ask(work, args)  # twice: it may just have ended by itself
     if not answer:
         raise ChildError("the process that tries templates does not answer")
     if "problem" in answer:
@@ -51,28 +49,29 @@ def run(work: Callable[..., Any], *args: Any) -> Any:
     return answer["result"]
 
 
-def _ask(job: bytes) -> dict[str, Any]:
+def _ask(work: Callable[..., Any], args: tuple[Any, ...]) -> dict[str, Any]:
     """Return the child's answer, an empty one where it ended or the job had no time."""
     global _child
     _child = _child or _start()
-    assert _child.stdin and _child.stdout
     try:
-        _child.stdin.write(job)
-        _child.stdin.flush()
-        answer: dict[str, Any] = json.loads(_child.stdout.readline())
+        _child[1].send((work, args))
+        answer: dict[str, Any] = json.loads(_child[1].recv_bytes())
         return answer
-    except (OSError, ValueError):
+    except (OSError, EOFError):
         _end()
         return {}
 
 
-def _start() -> subprocess.Popen[bytes]:
+def _start() -> tuple[subprocess.Popen[bytes], Connection]:
     environ = {name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ}
     environ["PYTHONPATH"] = os.pathsep.join(path or str(Path.cwd()) for path in sys.path)
-    command = [sys.executable, "-P", "-c", f"from {__name__} import serve; serve({LINGER})"]
-    pipe, nowhere = subprocess.PIPE, subprocess.DEVNULL
+    ours, theirs = Pipe()
+    fd, nowhere = theirs.fileno(), subprocess.DEVNULL
+    serving = f"from {__name__} import serve; serve({fd}, {LINGER})"
+    command = [sys.executable, "-P", "-c", serving]
     try:
-        return subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=nowhere, env=environ)
+        with theirs:
+            return subprocess.Popen(command, env=environ, stderr=nowhere, pass_fds=[fd]), ours
     except OSError as error:
         raise ChildError(f"the process that tries templates cannot be started: {error}") from None
 
@@ -80,29 +79,23 @@ def _start() -> subprocess.Popen[bytes]:
 @atexit.register
 def _end() -> None:
     global _child
-    child, _child = _child, None
-    if child and child.stdin and child.stdout:
-        child.kill()
-        child.wait()
-        child.stdout.close()
-        with suppress(OSError):  # of what was not sent any more
-            child.stdin.close()
+    if _child:
+        process, connection = _child
+        _child = None
+        connection.close()
+        process.kill()
+        process.wait()
 
 
 def _forget() -> None:
     """In a fork, leave the child to the process that started it."""
     global _child, _lock
-    if _child and _child.stdin and _child.stdout:
-        nowhere = os.open(os.devnull, os.O_RDWR)
-        for file in (_child.stdin, _child.stdout):  # not closed: another thread may hold its lock
-            os.dup2(nowhere, file.fileno())
-        os.close(nowhere)
-        _child.returncode = 0  # it is not this process's to wait for
+    if _child:
+        _child[0].returncode = 0  # it is not this process's to wait for
     _child, _lock = None, threading.Lock()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget)
+os.register_at_fork(after_in_child=_forget)
 
 
 # In the child
@@ -112,8 +105,8 @@ class _CpuLimit(BaseException):
     """Raised anywhere in a job; no `except Exception` of it must take it for its own."""
 
 
-def serve(linger: float) -> None:
-    """Do jobs from standard input until it is closed, or no job comes for `linger` seconds."""
+def serve(descriptor: int, linger: float) -> None:
+    """Do the jobs of a connection until it is closed, or none comes for `linger` seconds."""
     import resource
 
     import bridge.messages.renderer  # noqa: F401  # once, not in each fork
@@ -121,36 +114,32 @@ def serve(linger: float) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # of a terminal: it ends with its parent
     with suppress(OSError, ValueError):  # macOS has no such limit
         resource.setrlimit(resource.RLIMIT_AS, (MAX_MEMORY, MAX_MEMORY))
-    while select.select([0], [], [], linger)[0]:
-        try:
-            work, args = pickle.load(sys.stdin.buffer)
-        except EOFError:
-            return
-        sys.stdout.buffer.write(_fork(work, args) + b"\n")
-        sys.stdout.buffer.flush()
+    with Connection(descriptor) as jobs, suppress(EOFError, OSError):
+        while jobs.poll(linger):
+            work, args = jobs.recv()
+            jobs.send_bytes(_fork(jobs, work, args))
 
 
-def _fork(work: Callable[..., Any], args: tuple[Any, ...]) -> bytes:
+def _fork(jobs: Connection, work: Callable[..., Any], args: tuple[Any, ...]) -> bytes:
     """Return what a fork that does a job answers."""
-    reading, writing = os.pipe()
+    reading, writing = Pipe(duplex=False)
     pid = os.fork()
     if not pid:
         try:
-            for file in (0, 1, reading):
-                os.close(file)
-            with open(writing, "wb") as pipe:  # noqa: PTH123
-                pipe.write(_done(work, args).encode(errors="replace"))
+            jobs.close()
+            writing.send_bytes(_done(work, args).encode(errors="replace"))
         finally:
             os._exit(0)
-    os.close(writing)
-    with open(reading, "rb") as pipe:  # noqa: PTH123
-        in_time = select.select([pipe], [], [], _MAX_WAIT)[0]
-        if not in_time:
-            os.kill(pid, signal.SIGKILL)
-        answer = pipe.read()
+    writing.close()
+    answer = b"{}"
+    with reading:
+        if reading.poll(_MAX_WAIT):
+            answer = b'{"problem": "takes too much CPU time or memory"}'
+            with suppress(EOFError, OSError):  # it was killed
+                answer = reading.recv_bytes()
+    os.kill(pid, signal.SIGKILL)
     os.waitpid(pid, 0)
-    killed = b'{"problem": "takes too much CPU time or memory"}' if in_time else b"{}"
-    return answer if answer.endswith(b"}") else killed
+    return answer
 
 
 def _done(work: Callable[..., Any], args: tuple[Any, ...]) -> str:

@@ -25,8 +25,9 @@ from jinja2 import (
 )
 from jinja2.filters import do_filesizeformat, make_attrgetter
 from jinja2.runtime import Context
+from jinja2.visitor import NodeTransformer
 
-from bridge.messages.budget import MAX_OUTPUT, LimitedEnvironment, Ticks
+from bridge.messages.budget import MAX_OUTPUT, LimitedEnvironment
 from bridge.messages.context import MAX_CHARS, readable
 from bridge.messages.markdown import SOFT_BREAK, defuse, finish, size
 from bridge.model import as_text, is_web_address, to_json
@@ -48,7 +49,6 @@ class BridgeEnvironment(LimitedEnvironment):
     def __init__(self, msgtype: str, timezone: tzinfo, loader: BaseLoader) -> None:
         super().__init__(
             loader,
-            _Ours,
             finalize=_printed,
             undefined=ChainableUndefined,
             trim_blocks=True,
@@ -57,9 +57,10 @@ class BridgeEnvironment(LimitedEnvironment):
         self.msgtype = msgtype
         self.is_json = MSGTYPES[msgtype].is_json
         self.timezone = timezone
+        filters = {**self.filters, **_FILTERS, **(_IN_JSON if self.is_json else {})}
         self.filters = {
             name: self._bounded(name, filter_)
-            for name, filter_ in {**self.filters, **_FILTERS}.items()
+            for name, filter_ in filters.items()
             if name not in _HTML_FILTERS
         }
 
@@ -87,6 +88,12 @@ class BridgeEnvironment(LimitedEnvironment):
         if operator == "+" and isinstance(left, str) and isinstance(right, str):
             return _concat(self, [left, right])
         return super().call_binop(context, operator, left, right)
+
+    def _parse(self, source: str, name: str | None, filename: str | None) -> nodes.Template:
+        tree = super()._parse(source, name, filename)
+        _Ours().visit(tree)
+        tree.set_environment(self)
+        return tree
 
     def defused(self, value: Any) -> Markup:
         """Return any value as text that is harmless in this msgtype."""
@@ -117,8 +124,14 @@ def _printed(env: BridgeEnvironment, value: Any) -> Markup:
     return env.defused(None if isinstance(value, Undefined) else value)
 
 
-class _Ours(Ticks):
-    """Replaces what would print or join texts that were not defused."""
+class _Ours(NodeTransformer):
+    """Replaces what would print or join texts that were not defused, or run unchecked."""
+
+    def visit_For(self, node: nodes.For) -> nodes.Node:
+        self.generic_visit(node)
+        if node.test:
+            node.test = _filtered(node.test, "default")  # the same condition, but in the budget
+        return node
 
     def visit_Concat(self, node: nodes.Concat) -> nodes.Node:
         self.generic_visit(node)
@@ -134,14 +147,8 @@ class _Ours(Ticks):
         return self.generic_visit(node)
 
 
-def _filtered(node: nodes.Expr, name: str) -> nodes.Filter:
+def _filtered(node: nodes.Node, name: str) -> nodes.Filter:
     return nodes.Filter(node, name, [], [], None, None, lineno=node.lineno)
-
-
-@pass_environment
-def _escape(env: BridgeEnvironment, value: Any) -> str:
-    """Return text as it would be printed, but for JSON, where it is encoded later."""
-    return _untouched(value) if env.is_json else env.defused(_untouched(value))
 
 
 @pass_environment
@@ -208,8 +215,6 @@ def _datetime(env: BridgeEnvironment, value: Any, form: str = "%Y-%m-%d %H:%M") 
 @pass_environment
 def _quote(env: BridgeEnvironment, value: Any) -> str:
     """Return text with every line quoted."""
-    if env.is_json:
-        return _untouched(value)
     lines = env.defused(value).replace(SOFT_BREAK, "\n").split("\n")
     return Markup("\n".join(f"> {line}" for line in lines)) if any(lines) else Markup("")
 
@@ -219,8 +224,6 @@ def _color(env: BridgeEnvironment, value: Any, color: str) -> str:
     """Return text in one of WeCom's three colours: info, comment, warning."""
     if color not in ("info", "comment", "warning"):
         raise ValueError(f"color is info, comment or warning, not {color!r}")
-    if env.is_json:
-        return _untouched(value)
     text = env.defused(value)
     if env.msgtype != "markdown" or not text.strip():
         return text
@@ -231,8 +234,6 @@ def _color(env: BridgeEnvironment, value: Any, color: str) -> str:
 def _link(env: BridgeEnvironment, value: Any, url: Any) -> str:
     """Return text as a link; only the text where the address is none a browser opens."""
     address = as_text(url)
-    if env.is_json:
-        return _untouched(value)
     label = as_text(value).translate({ord("["): "［", ord("]"): "］", ord("\n"): " "})
     text = Markup(label) if isinstance(value, Markup) else env.defused(label)
     if not is_web_address(address):
@@ -241,8 +242,8 @@ def _link(env: BridgeEnvironment, value: Any, url: Any) -> str:
     return Markup(f"{text} {address}" if env.msgtype == "text" else f"[{text}]({address})")
 
 
-def _untouched(value: Any) -> str:
-    """Return a value as text, which all filters of markup give in JSON, where there is none."""
+def _untouched(value: Any, *_: Any, **__: Any) -> str:
+    """Return a value as text."""
     return "" if isinstance(value, Undefined) else readable(value)
 
 
@@ -261,8 +262,8 @@ _FILTERS: Mapping[str, Callable[..., Any]] = {
     "qrcode": qrcode_address,
     "bytes": size,
     "safe": _safe,
-    "escape": _escape,
-    "e": _escape,
+    "escape": _printed,
+    "e": _printed,
     "tojson": _tojson,
     "format": _format,
     "join": _join,
@@ -271,3 +272,5 @@ _FILTERS: Mapping[str, Callable[..., Any]] = {
     "concat": _concat,
     "printed": _printed,
 }
+# In JSON there is no markup, and a value is encoded when it is printed.
+_IN_JSON = dict.fromkeys(("quote", "color", "link", "escape", "e"), _untouched)
