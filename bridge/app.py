@@ -37,7 +37,10 @@ def create_app(environ: Mapping[str, str] | None = None) -> Flask:
     )
     app.add_url_rule("/", "home", lambda: _home(bridge))
     if bridge.settings.admin_password:
-        _add_console(app)
+        # Here, because others need not load its 4 MiB; each module adds its views to the console.
+        from bridge.console import actions, blueprint, pages, sign_in, template_pages  # noqa: F401
+
+        app.register_blueprint(blueprint.console)
     _log_warnings(bridge)
     try:
         bridge.outbox.database.open()
@@ -57,13 +60,6 @@ def create_ops_app(bridge: Bridge) -> Flask:
     app.register_error_handler(HTTPException, _as_json)
     app.register_blueprint(ops)
     return app
-
-
-def _add_console(app: Flask) -> None:
-    # Imported here, because others need not load its 4 MiB; each adds its views to the blueprint.
-    from bridge.console import actions, blueprint, pages, sign_in, template_pages  # noqa: F401
-
-    app.register_blueprint(blueprint.console)
 
 
 def _home(bridge: Bridge) -> Response:
