@@ -29,7 +29,7 @@ from jinja2.visitor import NodeTransformer
 
 from bridge.messages.budget import MAX_OUTPUT, LimitedEnvironment
 from bridge.messages.context import MAX_CHARS, readable
-from bridge.messages.markdown import SOFT_BREAK, defuse, finish, size
+from bridge.messages.markdown import SOFT_BREAK, defuse, finish, join_up_to, size
 from bridge.model import as_text, is_web_address, to_json
 from bridge.msgtypes import MSGTYPES, TEXT_LIMITS
 
@@ -108,14 +108,8 @@ class BridgeEnvironment(LimitedEnvironment):
 
         A `tail` that the text does not hold already is put on a line of its own at its end.
         """
-        pieces: list[str] = []
         room = 2 * TEXT_LIMITS.get(self.msgtype, MAX_OUTPUT)
-        for piece in template.generate(variables):
-            pieces.append(piece)
-            room -= len(piece)
-            if room < 0:
-                break
-        text = finish("".join(pieces)).strip()
+        text = finish(join_up_to(template.generate(variables), room)).strip()
         return text if tail in text else f"{text}\n{tail}"
 
 

@@ -8,7 +8,7 @@ the text that was written.
 import re
 import unicodedata
 from bisect import bisect_right
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from bridge.msgtypes import MSGTYPES
 
@@ -99,6 +99,17 @@ def finish(text: str) -> str:
 def size(text: str) -> int:
     """Return the bytes of UTF-8 that WeCom counts."""
     return len(text.encode())
+
+
+def join_up_to(pieces: Iterable[str], room: int) -> str:
+    """Join texts, and take no more of them once they are longer than `room` characters."""
+    taken = []
+    for piece in pieces:
+        taken.append(piece)
+        room -= len(piece)
+        if room < 0:
+            break
+    return "".join(taken)
 
 
 def largest_that_fits(
