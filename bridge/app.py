@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 
 def create_app(environ: Mapping[str, str] | None = None) -> Flask:
-    """Return the WSGI app; whoever serves it starts `app.extensions["bridge"].dispatcher`.
+    """Return the WSGI app; whoever serves it starts `app.extensions["bridge"]`.
 
     Raises SettingsError. A database that does not answer is no reason not to start: the receiver
     answers 503 meanwhile.
@@ -84,6 +84,8 @@ def _log_warnings(bridge: Bridge) -> None:
         for route in bridge.routes
         if route.template and not bridge.renderer.knows(route.template)
     ]
+    if not settings.admin_password:
+        log.info("there is no console: set BRIDGE_ADMIN_PASSWORD to have one at /console/")
     for warning in warnings:
         log.warning("%s", warning)
 

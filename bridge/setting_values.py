@@ -118,6 +118,18 @@ def public_url(value: str) -> str:
     return value.rstrip("/")
 
 
+def heartbeat_url(value: str) -> Secret | None:
+    """Return the address of a monitor, None for ''; whoever knows it could keep an alarm silent."""
+    if not value:
+        return None
+    try:
+        _address(value)
+    except ValueError:
+        text = "must be the whole http or https address that the monitor gives you"
+        raise ValueError(text) from None
+    return Secret(value)
+
+
 def tokens(value: str) -> tuple[Secret, ...]:
     """Return the secret parts of the receiver's URL that are valid, none for ''."""
     given = [token.strip() for token in value.split(",") if token.strip()]

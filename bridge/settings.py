@@ -15,7 +15,13 @@ from bridge.model import Bot, Secret
 
 T = TypeVar("T")
 
-_SECRETS = ("WECOM_BOT_KEY", "BRIDGE_TOKEN", "BRIDGE_ADMIN_PASSWORD", "DATABASE_URL")
+_SECRETS = (
+    "WECOM_BOT_KEY",
+    "BRIDGE_TOKEN",
+    "BRIDGE_ADMIN_PASSWORD",
+    "BRIDGE_HEARTBEAT_URL",
+    "DATABASE_URL",
+)
 _PREFIXES = ("BRIDGE_", "WECOM_", "PGYER_")
 _BOT_PREFIX = "WECOM_BOT_KEY_"
 _LEVELS = {name: name for name in ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")}
@@ -66,6 +72,7 @@ class Settings:
     dedupe: float = _variable("BRIDGE_DEDUPE_SECONDS", "600", values.number(allow_zero=True))
     max_age: float = _variable("BRIDGE_MAX_AGE_HOURS", "24", values.number(3600))
     retention: float = _variable("BRIDGE_RETENTION_DAYS", "30", values.number(86400))
+    heartbeat_url: Secret | None = _variable("BRIDGE_HEARTBEAT_URL", "", values.heartbeat_url)
     public_url: str = _variable("BRIDGE_PUBLIC_URL", "", values.public_url)
     dispatch: bool = _variable("BRIDGE_DISPATCH", "on", values.one_of(on=True, off=False))
     port: int = _variable("PORT", "8000", values.whole(0, 65535))
@@ -82,6 +89,8 @@ class Settings:
         """
         webhooks = [bot.webhook.reveal() for bot in self.bots.values()]
         found = {*webhooks, *([self.admin_password.reveal()] if self.admin_password else ())}
+        if self.heartbeat_url:
+            found.add(self.heartbeat_url.reveal())
         for token in self.tokens:
             found |= _redacted(token.reveal(), "/pgyer/%s")
         for url in webhooks:

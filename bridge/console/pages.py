@@ -11,7 +11,7 @@ from flask.typing import ResponseReturnValue
 from bridge.console.blueprint import console
 from bridge.model import FIELDS, LATE, Event, Message, Target, as_text
 from bridge.msgtypes import MSGTYPES
-from bridge.storage.queries import DeliveryLine, Wanted
+from bridge.storage.queries import DeliveryLine, FirstSteps, Wanted
 from bridge.wiring import bridge
 from bridge.wording import gettext as _
 
@@ -39,9 +39,22 @@ def overview() -> ResponseReturnValue:
         bots=queries.bots(now),
         rate=settings.rate,
         hours=queries.per_hour(now),
+        steps=_first_steps(now),
         hook=hook,
         hooks={name: f"{hook}/{quote(name)}" for name in settings.bots},
     )
+
+
+def _first_steps(now: float) -> FirstSteps | None:
+    """Return what a new deployment has done, None once it has done everything before."""
+    if bridge.shared.was_done("set up", now):
+        return None
+    steps = bridge.queries.first_steps()
+    if steps.has_event and "default" in steps.bots:
+        # Retention may delete what shows it.
+        bridge.shared.take_turn("set up", 0.0, now)
+        return None
+    return steps
 
 
 @console.get("/events")
