@@ -241,8 +241,6 @@ def _json_field(form: Mapping[str, str]) -> Any:
     for name, value in form.items():
         for text in (value, name):
             if text.lstrip()[:1] in ("{", "["):
-                try:
+                with suppress(ValueError):
                     return _json(text)
-                except ValueError:
-                    continue
     return None
