@@ -12,14 +12,14 @@ from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 
 from bridge import configure
-from bridge.console.ops import create_ops
+from bridge.console.ops import ops
 from bridge.console.throttle import Throttle
 from bridge.delivery.wecom import proxy_problems
 from bridge.errors import SchemaError, StorageError
 from bridge.model import to_json
 from bridge.receiving.decoding import MAX_BODY
 from bridge.receiving.receiver import create_receiver
-from bridge.wiring import Bridge, create_bridge
+from bridge.wiring import Bridge
 
 log = logging.getLogger(__name__)
 
@@ -30,17 +30,17 @@ def create_app(environ: Mapping[str, str] | None = None) -> Flask:
     Raises SettingsError. A database that does not answer is no reason not to start: the receiver
     answers 503 meanwhile.
     """
-    bridge = create_bridge(*configure(os.environ if environ is None else environ))
-    throttle = Throttle()
-    app = create_ops_app(bridge, throttle, dispatches=bridge.settings.dispatch)
+    bridge = Bridge(*configure(os.environ if environ is None else environ))
+    app = create_ops_app(bridge)
     app.register_blueprint(
         create_receiver(bridge.settings, bridge.intake, bridge.wrong_tokens, bridge.clock)
     )
     app.add_url_rule("/", "home", lambda: _home(bridge))
-    if password := bridge.settings.admin_password:
-        from bridge.console.blueprint import add_console  # 4 MiB that others need not load
+    if bridge.settings.admin_password:
+        # Here, because others need not load its 4 MiB; each module adds its views to the console.
+        from bridge.console import actions, blueprint, pages, sign_in, template_pages  # noqa: F401
 
-        add_console(app, bridge, password, throttle)
+        app.register_blueprint(blueprint.console)
     _log_warnings(bridge)
     try:
         bridge.outbox.database.open()
@@ -52,13 +52,13 @@ def create_app(environ: Mapping[str, str] | None = None) -> Flask:
     return app
 
 
-def create_ops_app(bridge: Bridge, throttle: Throttle | None = None, *, dispatches: bool) -> Flask:
+def create_ops_app(bridge: Bridge) -> Flask:
     """Return an app of `/healthz`, `/readyz` and `/metrics` alone, which is all a worker serves."""
     app = _App("bridge", static_folder=None)
     app.config.update(MAX_CONTENT_LENGTH=MAX_BODY, PROVIDE_AUTOMATIC_OPTIONS=False)
-    app.extensions["bridge"] = bridge
+    app.extensions |= {"bridge": bridge, "throttle": Throttle()}
     app.register_error_handler(HTTPException, _as_json)
-    app.register_blueprint(create_ops(bridge, throttle or Throttle(), dispatches=dispatches))
+    app.register_blueprint(ops)
     return app
 
 
@@ -95,9 +95,9 @@ def _as_json(error: HTTPException) -> ResponseReturnValue:
         text = "not found"
     if error.code == 413:
         text = f"the body is over {MAX_BODY} bytes"
-    headers = {}
-    if isinstance(error, MethodNotAllowed) and error.valid_methods:
-        headers["Allow"] = ", ".join(sorted(error.valid_methods))
+    if isinstance(error, MethodNotAllowed):
+        error.valid_methods = sorted(error.valid_methods or ())
+    headers = {name: value for name, value in error.get_headers() if name != "Content-Type"}
     return {"error": text}, error.code or 500, headers
 
 

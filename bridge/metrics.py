@@ -5,13 +5,12 @@ gunicorn.conf.py sets, and the worker that answers a scrape adds them up.
 """
 
 import os
-from collections.abc import Iterable
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Histogram, generate_latest
-from prometheus_client.core import Metric
 from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.registry import Collector
 
 _QUICK = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
@@ -32,24 +31,14 @@ DELIVERED = Histogram(
 )
 
 
-class _Collected:
-    """A collector of metrics that were read beforehand, for one scrape."""
-
-    def __init__(self, metrics: Iterable[Metric]) -> None:
-        self._metrics = list(metrics)
-
-    def collect(self) -> Iterable[Metric]:
-        return self._metrics
-
-
-def exposition(current: Iterable[Metric]) -> bytes:
+def exposition(current: Collector) -> bytes:
     """Return the counters of all workers, and the `current` metrics, in Prometheus's text form."""
     registry = CollectorRegistry()
     if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
         MultiProcessCollector(registry)  # type: ignore[no-untyped-call]  # it has no annotations
     else:
         registry.register(REGISTRY)
-    registry.register(_Collected(current))
+    registry.register(current)
     return generate_latest(registry)
 
 

@@ -1,7 +1,7 @@
 """Every part that receives or dispatches, put together for one process."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from flask import current_app
+from werkzeug.local import LocalProxy
 
 from bridge.delivery.dispatcher import Dispatcher
 from bridge.delivery.wecom import Client
@@ -20,20 +20,33 @@ _WRONG_TOKEN = (
 )
 
 
-@dataclass(frozen=True)
 class Bridge:
-    """Settings and routes, and the parts made by them; `clock` gives the database's epoch s."""
+    """The parts made by settings and routes; nothing runs yet and no connection is open.
 
-    settings: Settings
-    routes: list[Route]
-    clock: Callable[[], float]
-    outbox: Outbox
-    intake: Intake
-    wrong_tokens: WrongRequests
-    queries: Queries
-    operator: Operator
-    renderer: Renderer
-    dispatcher: Dispatcher
+    `clock` gives the database's epoch seconds.
+    """
+
+    def __init__(self, settings: Settings, routes: list[Route]) -> None:
+        self.settings, self.routes, bots = settings, routes, settings.bots
+        self.outbox = Outbox(
+            settings.database_url.reveal(),
+            bots,
+            rate=settings.rate,
+            max_age=settings.max_age,
+            dedupe=settings.dedupe,
+        )
+        database = self.outbox.database
+        self.clock = database.time
+        self.intake = Intake(self.outbox, routes, settings.timezone)
+        self.wrong_tokens = WrongRequests("token", _WRONG_TOKEN)
+        self.queries = Queries(database, bots)
+        self.operator = Operator(database, settings.max_age, self.clock)
+        # Without a password there is no console for a message to link to.
+        public_url = settings.public_url if settings.admin_password else ""
+        self.renderer = Renderer(settings.templates, settings.timezone, public_url)
+        self.dispatcher = Dispatcher(
+            self.outbox, self.renderer, Client(), bots, settings.retention, self.clock
+        )
 
     def close(self) -> None:
         """Finish what is under way, and close the database."""
@@ -41,28 +54,5 @@ class Bridge:
         self.outbox.database.close()
 
 
-def create_bridge(settings: Settings, routes: list[Route]) -> Bridge:
-    """Put the parts together; nothing runs yet and no connection is open."""
-    outbox = Outbox(
-        settings.database_url.reveal(),
-        settings.bots,
-        rate=settings.rate,
-        max_age=settings.max_age,
-        dedupe=settings.dedupe,
-    )
-    clock = outbox.database.time
-    # Without a password there is no console for a message to link to.
-    public_url = settings.public_url if settings.admin_password else ""
-    renderer = Renderer(settings.templates, settings.timezone, public_url)
-    return Bridge(
-        settings,
-        routes,
-        clock,
-        outbox,
-        Intake(outbox, routes, settings.timezone),
-        WrongRequests("token", _WRONG_TOKEN),
-        Queries(outbox.database, settings.bots),
-        Operator(outbox.database, settings.max_age, clock),
-        renderer,
-        Dispatcher(outbox, renderer, Client(), settings.bots, settings.retention, clock),
-    )
+# The parts of the app that serves the request.
+bridge: Bridge = LocalProxy(lambda: current_app.extensions["bridge"])  # type: ignore[assignment]

@@ -1,58 +1,70 @@
-"""Every reason, delivery state and event type in Chinese and English, and what to do about it.
+"""The language of whoever reads, and every text in it: for the console and the command alike.
 
-The console, the command and the messages use these texts, so that one thing has one name. They
-are in `wording.toml`.
+States, event types and reasons are in `wording.toml` in Chinese and English, so that one thing has
+one name. All other texts are English in code and pages, with their Chinese in a gettext catalog:
+`make translations` gathers the texts and compiles the catalog.
 """
 
+import gettext as catalogs
 import tomllib
 from collections.abc import Mapping
+from contextvars import ContextVar
 from pathlib import Path
-from typing import NamedTuple
+
+LANGUAGES: Mapping[str, str] = {"zh": "中文", "en": "English"}
+# Of the request or the command; '' shows the texts of wording.toml in both, as `中文 · English`.
+language = ContextVar("language", default="")
+
+_HERE = Path(__file__).parent
+_TABLES = tomllib.loads((_HERE / "wording.toml").read_text(encoding="utf-8"))
+STATES = tuple(_TABLES["states"])
+TYPES = tuple(_TABLES["types"])
+_CATALOGS = {
+    "zh": catalogs.translation("messages", _HERE / "translations", ["zh"]),
+    "en": catalogs.NullTranslations(),
+}
 
 
-class Text(NamedTuple):
-    """One text in both languages."""
-
-    zh: str
-    en: str
-
-    def show(self, language: str = "") -> str:
-        """Return the text in `zh` or `en`; for any other language both, as `中文 · English`."""
-        if language in self._fields:
-            return str(getattr(self, language))
-        return " · ".join(dict.fromkeys(self))
+def N_(message: str) -> str:
+    """Mark a text that is translated later, where it is shown."""
+    return message
 
 
-_TABLES = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
-STATES: Mapping[str, Text] = {name: Text(*row) for name, row in _TABLES["states"].items()}
-TYPES: Mapping[str, Text] = {name: Text(*row) for name, row in _TABLES["types"].items()}
+def gettext(message: str, /, **values: object) -> str:
+    """Return a text in the language, with its `%(name)s` filled in."""
+    return catalog().gettext(message) % values
 
 
-def state(name: str) -> Text:
+def catalog() -> catalogs.NullTranslations:
+    """Return the catalog of the language."""
+    return _CATALOGS[language.get() or "zh"]
+
+
+def state(name: str) -> str:
     """Return what a delivery's state is called."""
-    return STATES.get(name, Text(name, name))
+    return _either(*_TABLES["states"].get(name, (name, name)))
 
 
-def type_name(name: str) -> Text:
+def type_name(name: str) -> str:
     """Return what an event's type is called; the type itself if it is not known."""
-    return TYPES.get(name, Text(name, name))
+    return _either(*_TABLES["types"].get(name, (name, name)))
 
 
-def meaning(reason: str) -> Text:
+def meaning(reason: str) -> str:
     """Return what the reason of an outcome or a delivery means; the reason if it is not known."""
     zh, en, _ = _row(reason)
-    number = reason.rpartition("_")[2]
-    return Text(zh.replace("{number}", number), en.replace("{number}", number))
+    return _either(zh, en).replace("{number}", reason.rpartition("_")[2])
 
 
-def advice(reason: str, bot: str) -> Text:
+def advice(reason: str, bot: str) -> str:
     """Return what to do when a call for a bot ended for this reason."""
     zh, en = _TABLES["advice"][_row(reason)[2]]
-    values = {
-        "variable": "WECOM_BOT_KEY" if bot == "default" else f"WECOM_BOT_KEY_{bot.upper()}",
-        "number": reason.rpartition("_")[2],
-    }
-    return Text(zh.format(**values), en.format(**values))
+    variable = "WECOM_BOT_KEY" if bot == "default" else f"WECOM_BOT_KEY_{bot.upper()}"
+    return _either(zh, en).format(variable=variable, number=reason.rpartition("_")[2])
+
+
+def _either(zh: str, en: str) -> str:
+    return {"zh": zh, "en": en}.get(language.get()) or " · ".join(dict.fromkeys((zh, en)))
 
 
 def _row(reason: str) -> tuple[str, str, str]:

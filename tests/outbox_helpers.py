@@ -22,8 +22,8 @@ def put(outbox: Outbox, clock: Clock, *targets: Target, **payload: object) -> in
 
 
 def claim(outbox: Outbox, limit: int = 10) -> list[Attempt]:
-    """Do what the dispatcher's loop does: expire what is too old, then claim."""
-    outbox.expire_overdue()
+    """Do what the dispatcher's loop does: maintain, then claim."""
+    outbox.maintain()
     return outbox.claim(limit)
 
 

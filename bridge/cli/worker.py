@@ -4,6 +4,7 @@ import logging.config
 import os
 import socket
 import threading
+from dataclasses import replace
 
 import click
 from werkzeug.serving import make_server
@@ -12,7 +13,7 @@ from bridge import configure, logs
 from bridge.app import create_ops_app
 from bridge.cli.common import stop_signals, wait_for_stop
 from bridge.errors import SchemaError, StorageError
-from bridge.wiring import Bridge, create_bridge
+from bridge.wiring import Bridge
 
 log = logging.getLogger(__name__)
 
@@ -25,7 +26,7 @@ def worker() -> None:
     """
     settings, routes = configure(os.environ)
     logging.config.dictConfig(logs.config(settings))
-    bridge = create_bridge(settings, routes)
+    bridge = Bridge(replace(settings, dispatch=True), routes)
     stopping = stop_signals()
     try:
         try:
@@ -44,7 +45,7 @@ def worker() -> None:
 
 def _serve_ops(bridge: Bridge) -> None:
     """Answer health checks and Prometheus; a port that is taken must not keep it from sending."""
-    app = create_ops_app(bridge, dispatches=True)
+    app = create_ops_app(bridge)
     try:
         listening = socket.create_server(("0.0.0.0", bridge.settings.port))
     except OSError as error:

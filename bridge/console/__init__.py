@@ -1,1 +1,1 @@
-"""What is reached over HTTP: the receiver that Pgyer calls, and the checks of the platform."""
+"""What is reached over HTTP beside the receiver: the checks of the platform, and the console."""

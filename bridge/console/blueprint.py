@@ -1,8 +1,14 @@
-"""The console: its pages and actions behind one sign-in, and what its page templates use."""
+"""The console's blueprint: what its page templates use, and its error pages.
 
+The other modules add their views to it; whoever registers it imports them first.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, tzinfo
 from typing import Any
 
-from flask import Blueprint, Flask, g, render_template
+from flask import Blueprint, abort, render_template
+from flask.blueprints import BlueprintSetupState
 from flask.typing import ResponseReturnValue
 from flask_wtf.csrf import CSRFError
 from markupsafe import Markup
@@ -10,14 +16,38 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.routing import IntegerConverter
 
 from bridge import wording
-from bridge.console import actions, i18n, pages, sign_in, template_pages
-from bridge.console.i18n import gettext as _
-from bridge.console.throttle import Throttle
-from bridge.console.times import Times
 from bridge.errors import StorageError
 from bridge.messages.html import to_html
-from bridge.model import Message, Secret
-from bridge.wiring import Bridge
+from bridge.model import Message
+from bridge.wiring import bridge
+from bridge.wording import gettext as _
+
+console = Blueprint(
+    "console", __name__, url_prefix="/console", template_folder="templates", static_folder="static"
+)
+
+
+@dataclass(frozen=True)
+class Times:
+    """Epoch seconds as the pages write them, in the bridge's time zone; they are made `now`."""
+
+    zone: tzinfo
+    now: float
+
+    def local(self, at: float) -> datetime:
+        """Return date and time in the bridge's zone."""
+        return datetime.fromtimestamp(at, self.zone)
+
+    def full(self, at: float) -> str:
+        """Return date and time to the second."""
+        return self.local(at).strftime("%Y-%m-%d %H:%M:%S")
+
+    def short(self, at: float) -> str:
+        """Return the time alone for today, date and time for any other day."""
+        then, today = self.local(at), self.local(self.now)
+        if then.date() == today.date():
+            return then.strftime("%H:%M:%S")
+        return then.strftime("%m-%d %H:%M" if then.year == today.year else "%Y-%m-%d")
 
 
 class _Id(IntegerConverter):
@@ -26,57 +56,47 @@ class _Id(IntegerConverter):
     regex = r"\d{1,18}"
 
 
-def add_console(app: Flask, bridge: Bridge, password: Secret, throttle: Throttle) -> None:
-    """Serve `/console/` to those who know the password."""
-    csrf = sign_in.prepare(app, sign_in.session_key(password, bridge.settings.tokens))
-    i18n.translate_templates(app)
-    app.url_map.converters["id"] = _Id
-    console = Blueprint(
-        "console",
-        __name__,
-        url_prefix="/console",
-        template_folder="templates",
-        static_folder="static",
+@console.record
+def _prepare(state: BlueprintSetupState) -> None:
+    state.app.url_map.converters["id"] = _Id
+    environment = state.app.jinja_env
+    environment.add_extension("jinja2.ext.i18n")
+    environment.add_extension("jinja2.ext.do")
+    environment.install_gettext_callables(  # type: ignore[attr-defined]  # by the extension
+        lambda text: wording.catalog().gettext(text),
+        lambda one, several, count: wording.catalog().ngettext(one, several, count),
+        newstyle=True,
     )
-    sign_in.add_sign_in(console, password, csrf, throttle)
-    pages.add_pages(console, bridge)
-    template_pages.add_template_pages(console, bridge)
-    actions.add_actions(console, bridge)
-    times = Times(bridge.settings.timezone, bridge.clock)
 
-    @console.app_template_filter()
-    def as_html(message: Message) -> Markup:
-        return Markup(to_html(message))
 
-    @console.context_processor
-    def variables() -> dict[str, Any]:
-        chosen = {"language": g.get("language", "zh"), "languages": i18n.LANGUAGES}
-        return {**chosen, "wording": wording, "times": times}
+@console.app_template_filter()
+def as_html(message: Message) -> Markup:
+    return Markup(to_html(message))
 
-    @console.route("/<path:rest>", methods=["GET", "POST"])
-    def no_page(rest: str) -> ResponseReturnValue:
-        return _error(404, _("There is no such page."))
 
-    @console.errorhandler(HTTPException)
-    def refused(error: HTTPException) -> ResponseReturnValue:
-        if isinstance(error, CSRFError):
-            text = _("This page was open for too long. Go back, reload it and try again.")
-            return _error(400, text)
-        status, text = error.code or 500, error.description or ""
-        if text == type(error).description:  # werkzeug's own English text
-            generic = {
-                404: _("There is no such page."),
-                413: _("That is too much text."),
-                500: _("This is an error in the bridge itself. Its log says more."),
-            }
-            text = generic.get(status, text)
-        return _error(status, text)
+@console.context_processor
+def _variables() -> dict[str, Any]:
+    return {"wording": wording, "times": Times(bridge.settings.timezone, bridge.clock())}
 
-    @console.errorhandler(StorageError)
-    def unavailable(error: StorageError) -> ResponseReturnValue:
-        return _error(503, _("The database does not answer: %(why)s", why=str(error)))
 
-    app.register_blueprint(console)
+@console.route("/<path:rest>", methods=["GET", "POST"])
+def no_page(rest: str) -> ResponseReturnValue:
+    abort(404)
+
+
+@console.errorhandler(HTTPException)
+def _refused(error: HTTPException) -> ResponseReturnValue:
+    text = error.description or ""
+    if isinstance(error, CSRFError):
+        text = _("This page was open for too long. Go back, reload it and try again.")
+    elif text == type(error).description:
+        text = ""  # Werkzeug's own, in English; the page has one for each status
+    return _error(error.code or 500, text)
+
+
+@console.errorhandler(StorageError)
+def _unavailable(error: StorageError) -> ResponseReturnValue:
+    return _error(503, _("The database does not answer: %(why)s", why=str(error)))
 
 
 def _error(status: int, text: str) -> ResponseReturnValue:

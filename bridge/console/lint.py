@@ -3,17 +3,16 @@
 import difflib
 import json
 import re
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator, Mapping
 from datetime import UTC
 from itertools import islice
-from typing import Any
+from typing import NamedTuple
 
 from jinja2 import DictLoader, Environment, TemplateSyntaxError, meta, nodes
 
-from bridge.console.i18n import N_
 from bridge.messages.environment import BridgeEnvironment
 from bridge.model import FIELDS, Event, Message
+from bridge.wording import N_
 
 _KNOWN = {*FIELDS, "payload", "event", "mention"}
 _KNOWN_DIGEST = {"total", "groups", "console", "mention"}
@@ -21,47 +20,44 @@ _MAX_FINDINGS = 20
 _VALUE = "\ufffc"  # in the skeleton, in the place of each `{{ }}`
 
 # Possessive, and no construct contains its own opening: so each takes time linear in the text.
-_LISTS = (r"^[^\S\n]*+(?:[-+*]|\d++[.)])[^\S\n]++\S", N_("a list: WeCom shows its marks as typed"))
-_PICTURES = (
-    r"!\[[^\[\]\n]*+\]\([^()\n]*+\)",
-    N_("a picture: only markdown_v2 shows one in the text"),
-)
-_TABLES = (r"^[^\S\n]*+\|.*\|[^\S\n]*+$", N_("a table: only markdown_v2 shows one"))
-_FENCES = (r"^[^\S\n]*+```", N_("a block of code: only markdown_v2 shows one"))
-_ITALICS = (
-    r"(?<![*\w])\*[^*\s](?:[^*\n]*[^*\s])?\*(?!\*)",
-    N_("italics: only markdown_v2 has them"),
-)
-_RULES = (
-    r"^[^\S\n]*+(?:-{3,}+|\*{3,}+|_{3,}+)[^\S\n]*+$",
-    N_("a rule: only markdown_v2 shows one"),
-)
-_COLOURS = (r"</?font\b", N_("a colour: only markdown shows one"))
-_MENTIONS = (r"<@", N_("a mention: markdown_v2 has none; use {{ mention }}"))
-_MARKUP = (
-    r"\*\*\S|`[^`\n]++`|^#{1,6} |^> |\[[^\[\]\n]++\]\([^()\n]++\)|</?font\b|^[^\S\n]*+```|!\[",
-    N_("markup: text shows it as typed"),
-)
 _NOT_SHOWN = {
-    "markdown": (_LISTS, _PICTURES, _TABLES, _FENCES, _ITALICS, _RULES),
-    "markdown_v2": (_COLOURS, _MENTIONS),
-    "text": (_MARKUP,),
+    "markdown": (
+        (r"^[^\S\n]*+(?:[-+*]|\d++[.)])[^\S\n]++\S", N_("a list: WeCom shows its marks as typed")),
+        (r"!\[[^\[\]\n]*+\]\([^()\n]*+\)", N_("a picture: only markdown_v2 shows one in the text")),
+        (r"^[^\S\n]*+\|.*\|[^\S\n]*+$", N_("a table: only markdown_v2 shows one")),
+        (r"^[^\S\n]*+```", N_("a block of code: only markdown_v2 shows one")),
+        (r"(?<![*\w])\*[^*\s](?:[^*\n]*[^*\s])?\*(?!\*)", N_("italics: only markdown_v2 has them")),
+        (
+            r"^[^\S\n]*+(?:-{3,}+|\*{3,}+|_{3,}+)[^\S\n]*+$",
+            N_("a rule: only markdown_v2 shows one"),
+        ),
+    ),
+    "markdown_v2": (
+        (r"</?font\b", N_("a colour: only markdown shows one")),
+        (r"<@", N_("a mention: markdown_v2 has none; use {{ mention }}")),
+    ),
+    "text": (
+        (
+            r"\*\*\S|`[^`\n]++`|^#{1,6} |^> |\[[^\[\]\n]++\]\([^()\n]++\)|</?font\b"
+            r"|^[^\S\n]*+```|!\[",
+            N_("markup: text shows it as typed"),
+        ),
+    ),
 }
 _USELESS_FILTERS = {"markdown_v2": {"color"}, "text": {"color", "quote"}}
 
 
-@dataclass(frozen=True)
-class Finding:
+class Finding(NamedTuple):
     """A remark about a template; `level` is error, warning or note, `line` 0 without one."""
 
     level: str
     text: str
     line: int = 0
-    values: dict[str, Any] = field(default_factory=dict)
+    values: Mapping[str, str] | None = None
 
 
-def lint(source: str, msgtype: str, name: str) -> list[dict[str, Any]]:
-    """Return findings on a template's text, as JSON, by line; a syntax error comes alone."""
+def lint(source: str, msgtype: str, name: str) -> list[Finding]:
+    """Return findings on a template's text by line; a syntax error comes alone."""
     environment = BridgeEnvironment(msgtype, UTC, DictLoader({}))
     try:
         tree = environment.parse(source)
@@ -71,8 +67,8 @@ def lint(source: str, msgtype: str, name: str) -> list[dict[str, Any]]:
             *_useless(tree, msgtype),
         ]
     except TemplateSyntaxError as error:
-        found = [Finding("error", "%(problem)s", error.lineno, {"problem": error.message})]
-    return list(map(asdict, sorted(found, key=lambda finding: finding.line)[:_MAX_FINDINGS]))
+        found = [Finding("error", "%(problem)s", error.lineno, {"problem": str(error.message)})]
+    return sorted(found, key=lambda finding: finding.line)[:_MAX_FINDINGS]
 
 
 def lint_message(event: Event, message: Message, was_cut: bool) -> list[Finding]:

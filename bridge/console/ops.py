@@ -1,88 +1,86 @@
 """What a platform asks: does the process serve, and is all well with the bridge."""
 
-import hmac
-import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from flask import Blueprint, Response, abort, request
 from flask.typing import ResponseReturnValue
 from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+from werkzeug.datastructures import WWWAuthenticate
+from werkzeug.exceptions import Unauthorized
 
 from bridge import metrics
-from bridge.console.throttle import Throttle
+from bridge.console.throttle import is_password
 from bridge.errors import StorageError
 from bridge.model import LATE
-from bridge.wiring import Bridge
+from bridge.wiring import bridge
+
+ops = Blueprint("ops", __name__)
 
 
-def create_ops(bridge: Bridge, throttle: Throttle, *, dispatches: bool) -> Blueprint:
-    """Return `/healthz`, `/readyz` and, behind the admin password, `/metrics`."""
-    ops = Blueprint("ops", __name__)
-    password, clock = bridge.settings.admin_password, bridge.clock
-
-    @ops.get("/healthz", strict_slashes=False)
-    def healthz() -> ResponseReturnValue:
-        return {"status": "ok"}
-
-    @ops.get("/readyz", strict_slashes=False)
-    def readyz() -> ResponseReturnValue:
-        wrong, pending, age = [], None, None
-        try:
-            bridge.outbox.database.check()
-            health = bridge.queries.health()
-            pending = health.pending
-            age = max(0.0, round(clock() - health.oldest, 1)) if health.oldest else 0.0
-            if age > LATE:
-                wrong.append(f"the oldest of {pending} pending deliveries waits for {age:.0f} s")
-            wrong += [f"bot {name} is stopped: {why}" for name, why in health.stopped.items()]
-        except StorageError as error:
-            wrong.append(f"database: {error}")
-        if dispatches and not bridge.dispatcher.alive:
-            wrong.append("the dispatcher does not run: start the bridge by gunicorn.conf.py")
-        wrong += [f"template {problem}" for problem in bridge.renderer.problems]
-        body = {"pending": pending, "oldest_pending_seconds": age, "problems": wrong}
-        return {"status": "not ready" if wrong else "ready", **body}, 503 if wrong else 200
-
-    @ops.get("/metrics")
-    def scrape() -> ResponseReturnValue:
-        if password is None:
-            abort(404)
-        given = request.authorization.password if request.authorization else None
-        asked = Response("", 401, {"WWW-Authenticate": 'Basic realm="bridge"'})
-        if given is None:
-            return asked
-        if wait := math.ceil(throttle.enter(request.remote_addr or "")):
-            return Response("", 429, {"Retry-After": str(wait)})
-        if not hmac.compare_digest(given.encode(), password.reveal().encode()):
-            return asked
-        throttle.forget(request.remote_addr or "")
-        text = metrics.exposition(_now(bridge))
-        return Response(text, content_type="text/plain; version=0.0.4; charset=utf-8")
-
-    return ops
+@ops.get("/healthz", strict_slashes=False)
+def healthz() -> ResponseReturnValue:
+    return {"status": "ok"}
 
 
-def _now(bridge: Bridge) -> Iterator[Metric]:
-    """Yield the metrics that are read from the store, the same whichever worker is asked."""
-    broken = len(bridge.renderer.problems)
-    yield GaugeMetricFamily("bridge_template_errors", "Broken templates.", broken)
-    build = GaugeMetricFamily("bridge_build_info", "The bridge's version.", labels=["version"])
-    build.add_metric([metrics.build()], 1)
-    yield build
-    now, text = bridge.clock(), "Whether the database can be read and written."
+@ops.get("/readyz", strict_slashes=False)
+def readyz() -> ResponseReturnValue:
+    wrong, pending, age = [], None, None
     try:
         bridge.outbox.database.check()
-        health, bots = bridge.queries.health(), bridge.queries.bots(now)
-    except StorageError:
-        yield GaugeMetricFamily("bridge_database_up", text, 0)
-        return
-    yield GaugeMetricFamily("bridge_database_up", text, 1)
-    age = max(0.0, now - health.oldest) if health.oldest else 0.0
-    yield GaugeMetricFamily("bridge_oldest_pending_seconds", "Age of the oldest that waits.", age)
-    waiting = GaugeMetricFamily("bridge_pending_deliveries", "What waits.", labels=["bot"])
-    stopped = GaugeMetricFamily("bridge_bot_stopped", "Whether a bot is stopped.", labels=["bot"])
-    for bot in bots:
-        waiting.add_metric([bot.name], bot.pending)
-        stopped.add_metric([bot.name], bool(bot.stopped))
-    yield waiting
-    yield stopped
+        health = bridge.queries.health()
+        pending = health.pending
+        age = max(0.0, round(bridge.clock() - health.oldest, 1)) if health.oldest else 0.0
+        if age > LATE:
+            wrong.append(f"the oldest of {pending} pending deliveries waits for {age:.0f} s")
+        wrong += [f"bot {name} is stopped: {why}" for name, why in health.stopped.items()]
+    except StorageError as error:
+        wrong.append(f"database: {error}")
+    if bridge.settings.dispatch and not bridge.dispatcher.alive:
+        wrong.append("the dispatcher does not run: start the bridge by gunicorn.conf.py")
+    wrong += [f"template {problem}" for problem in bridge.renderer.problems]
+    body = {"pending": pending, "oldest_pending_seconds": age, "problems": wrong}
+    return {"status": "not ready" if wrong else "ready", **body}, 503 if wrong else 200
+
+
+@ops.get("/metrics")
+def scrape() -> ResponseReturnValue:
+    if not bridge.settings.admin_password:
+        abort(404)
+    given = request.authorization.password if request.authorization else None
+    if given is None or not is_password(given):
+        raise Unauthorized(www_authenticate=WWWAuthenticate("basic", {"realm": "bridge"}))
+    text = metrics.exposition(_Current())
+    return Response(text, content_type="text/plain; version=0.0.4; charset=utf-8")
+
+
+class _Current(Collector):
+    """The metrics that are read from the store, the same whichever worker is asked."""
+
+    def collect(self) -> Iterator[Metric]:
+        broken, now = len(bridge.renderer.problems), bridge.clock()
+        yield GaugeMetricFamily("bridge_template_errors", "Broken templates.", broken)
+        build = {metrics.build(): 1}
+        yield _gauges("bridge_build_info", "The bridge's version.", "version", build)
+        text = "Whether the database can be read and written."
+        try:
+            bridge.outbox.database.check()
+            health, bots = bridge.queries.health(), bridge.queries.bots(now)
+        except StorageError:
+            yield GaugeMetricFamily("bridge_database_up", text, 0)
+            return
+        yield GaugeMetricFamily("bridge_database_up", text, 1)
+        age = max(0.0, now - health.oldest) if health.oldest else 0.0
+        text = "Age of the oldest that waits."
+        yield GaugeMetricFamily("bridge_oldest_pending_seconds", text, age)
+        pending = {bot.name: bot.pending for bot in bots}
+        yield _gauges("bridge_pending_deliveries", "What waits.", "bot", pending)
+        stopped = {bot.name: bool(bot.stopped) for bot in bots}
+        yield _gauges("bridge_bot_stopped", "Whether a bot is stopped.", "bot", stopped)
+
+
+def _gauges(name: str, text: str, label: str, values: Mapping[str, float]) -> Metric:
+    family = GaugeMetricFamily(name, text, labels=[label])
+    for of, value in values.items():
+        family.add_metric([of], value)
+    return family

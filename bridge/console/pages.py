@@ -1,94 +1,96 @@
 """The console's read-only pages: overview, events, one event, bots."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from io import BytesIO
 from urllib.parse import quote
 
-from flask import Blueprint, abort, g, render_template, request, send_file, url_for
+from flask import abort, g, render_template, request, send_file
 from flask.typing import ResponseReturnValue
 
-from bridge.console.i18n import gettext as _
-from bridge.console.i18n import translated
+from bridge.console.blueprint import console
 from bridge.model import FIELDS, LATE, Event, Message, Target, as_text
 from bridge.msgtypes import MSGTYPES
 from bridge.storage.queries import DeliveryLine, Wanted
-from bridge.wiring import Bridge
-from bridge.wording import advice, meaning
+from bridge.wiring import bridge
+from bridge.wording import gettext as _
 
 DAY = 86400.0  # seconds
 PAGE = 50  # events
-SHOWN_TEXT = 20_000  # characters of one value, and of a raw body
+SHOWN_TEXT = 20_000  # characters of a raw body
 SHOWN_FIELDS = 100
 
 
-# What is wrong, what a person must do about it, and the address of the page for that.
-Problem = tuple[str, str, str]
+@console.get("/")
+def overview() -> ResponseReturnValue:
+    settings, queries, now = bridge.settings, bridge.queries, bridge.clock()
+    wrong_tokens, health = bridge.wrong_tokens, queries.health()
+    late = now - health.oldest if health.oldest else 0.0
+    base = settings.public_url or request.url_root.rstrip("/")
+    hook = f"{base}/pgyer/{settings.tokens[0].reveal()}"
+    return render_template(
+        "console/overview.html",
+        is_sending=bridge.dispatcher.alive or not settings.dispatch,
+        health=health,
+        minutes_late=int(late) // 60 if late > LATE else 0,
+        unsent=queries.unsent_counts(now - DAY),
+        wrong_tokens=wrong_tokens.count if wrong_tokens.last_at > now - DAY else 0,
+        broken=bridge.renderer.problems_by_file,
+        bots=queries.bots(now),
+        rate=settings.rate,
+        hours=queries.per_hour(now),
+        hook=hook,
+        hooks={name: f"{hook}/{quote(name)}" for name in settings.bots},
+    )
 
 
-def add_pages(console: Blueprint, bridge: Bridge) -> None:
-    """Add the pages to the console."""
-    queries, settings = bridge.queries, bridge.settings
-
-    @console.get("/")
-    def overview() -> ResponseReturnValue:
-        now = bridge.clock()
-        base = settings.public_url or request.url_root.rstrip("/")
-        hook = f"{base}/pgyer/{settings.tokens[0].reveal()}"
-        return render_template(
-            "console/overview.html",
-            problems=list(find_problems(bridge, now)),
-            bots=queries.bots(now),
-            rate=settings.rate,
-            hours=queries.per_hour(now),
-            hook=hook,
-            hooks={name: f"{hook}/{quote(name)}" for name in settings.bots},
-        )
-
-    @console.get("/events")
-    def events() -> ResponseReturnValue:
-        names = ("app", "type", "bot", "state", "text")
-        given = {n: request.args.get(n, "").replace("\0", "").strip()[:200] for n in names}
-        wanted = Wanted(**given, since=0.0)
-        before = id_from(request.args.get("before", ""))
-        return render_template(
-            "console/events.html",
-            page=queries.events(wanted, before or None, PAGE),
-            wanted=wanted,
-            before=before,
-            filters={name: text for name, text in given.items() if text},
-            types=queries.types(),
-            bots=sorted(settings.bots),
-        )
-
-    @console.get("/events/<id:event_id>")
-    def event(event_id: int) -> ResponseReturnValue:
-        found = find_event(bridge, event_id)
-        deliveries = queries.deliveries(event_id)
-        shown = rendered(bridge, found, deliveries)
-        g.shows_pictures = any(MSGTYPES[message.msgtype].shows_pictures for _, message in shown)
-        return render_template(
-            "console/event.html",
-            event=found,
-            fields=fields(found),
-            raw=readable(found.raw),
-            deliveries=deliveries,
-            messages=shown,
-            bots=sorted(settings.bots),
-        )
-
-    @console.get("/events/<id:event_id>/raw")
-    def raw(event_id: int) -> ResponseReturnValue:
-        body, name = BytesIO(find_event(bridge, event_id).raw), f"event-{event_id}.bin"
-        return send_file(body, "application/octet-stream", as_attachment=True, download_name=name)
-
-    @console.get("/bots")
-    def bots() -> ResponseReturnValue:
-        found = queries.bots(bridge.clock())
-        return render_template("console/bots.html", bots=found, rate=settings.rate)
+@console.get("/events")
+def events() -> ResponseReturnValue:
+    names = ("app", "type", "bot", "state", "text")
+    given = {n: request.args.get(n, "").replace("\0", "").strip()[:200] for n in names}
+    wanted = Wanted(**given, since=0.0)
+    before = id_from(request.args.get("before", ""))
+    return render_template(
+        "console/events.html",
+        page=bridge.queries.events(wanted, before or None, PAGE),
+        wanted=wanted,
+        before=before,
+        filters={name: text for name, text in given.items() if text},
+        types=bridge.queries.types(),
+        bots=sorted(bridge.settings.bots),
+    )
 
 
-def find_event(bridge: Bridge, event_id: int) -> Event:
+@console.get("/events/<id:event_id>")
+def event(event_id: int) -> ResponseReturnValue:
+    found = find_event(event_id)
+    deliveries = bridge.queries.deliveries(event_id)
+    shown = rendered(found, deliveries)
+    g.shows_pictures = any(MSGTYPES[message.msgtype].shows_pictures for _, message in shown)
+    return render_template(
+        "console/event.html",
+        event=found,
+        fields=fields(found),
+        raw=readable(found.raw),
+        deliveries=deliveries,
+        messages=shown,
+        bots=sorted(bridge.settings.bots),
+    )
+
+
+@console.get("/events/<id:event_id>/raw")
+def raw(event_id: int) -> ResponseReturnValue:
+    body, name = BytesIO(find_event(event_id).raw), f"event-{event_id}.bin"
+    return send_file(body, "application/octet-stream", as_attachment=True, download_name=name)
+
+
+@console.get("/bots")
+def bots() -> ResponseReturnValue:
+    found = bridge.queries.bots(bridge.clock())
+    return render_template("console/bots.html", bots=found, rate=bridge.settings.rate)
+
+
+def find_event(event_id: int) -> Event:
     """Return a stored event, or end the request with 404."""
     text = _(
         "There is no event %(id)s; perhaps it is older than BRIDGE_RETENTION_DAYS.", id=event_id
@@ -96,60 +98,7 @@ def find_event(bridge: Bridge, event_id: int) -> Event:
     return bridge.queries.event(event_id) or abort(404, text)
 
 
-def find_problems(bridge: Bridge, now: float) -> Iterator[Problem]:
-    """Yield what a person must do, the most serious first."""
-    if bridge.settings.dispatch and not bridge.dispatcher.alive:
-        yield (
-            _("Nothing is being sent: the dispatcher does not run."),
-            _("Start the bridge with gunicorn.conf.py, and look into its log."),
-            "",
-        )
-    health = bridge.queries.health()
-    for name, reason in sorted(health.stopped.items()):
-        why = translated(meaning(reason))
-        yield (
-            _("The bot %(name)s is stopped: %(why)s.", name=name, why=why),
-            translated(advice(reason, name)),
-            url_for("console.bots"),
-        )
-    if health.oldest and now - health.oldest > LATE:
-        minutes = int(now - health.oldest) // 60
-        yield (
-            _("The oldest waiting delivery waits for %(minutes)s minutes.", minutes=minutes),
-            _("See its bot's state."),
-            url_for("console.events", state="pending"),
-        )
-    unsent = bridge.queries.unsent_counts(now - DAY)
-    if count := unsent.get("parked"):
-        yield (
-            _("WeCom refused deliveries in the last 24 hours: %(count)s.", count=count),
-            _("Correct the cause, then try them again or mark them as done."),
-            url_for("console.events", state="parked"),
-        )
-    if count := unsent.get("expired"):
-        yield (
-            _("Deliveries expired unsent in the last 24 hours: %(count)s.", count=count),
-            translated(advice("too_old", "")),
-            url_for("console.events", state="expired"),
-        )
-    if bridge.wrong_tokens.last_at > now - DAY:
-        count = bridge.wrong_tokens.count
-        yield (
-            _("Requests with a wrong token since the start: %(count)s.", count=count),
-            _("If one was Pgyer's, its event is lost: paste the address below again."),
-            "#paste",
-        )
-    for file, problem in sorted(bridge.renderer.problems_by_file.items()):
-        yield (
-            _("A template is broken: %(problem)s", problem=problem),
-            _("Its last good version is used, or a plain message. Correct the file."),
-            url_for("console.template", file=file),
-        )
-
-
-def rendered(
-    bridge: Bridge, event: Event, deliveries: Sequence[DeliveryLine]
-) -> list[tuple[list[str], Message]]:
+def rendered(event: Event, deliveries: Sequence[DeliveryLine]) -> list[tuple[list[str], Message]]:
     """Return an event's messages by the current templates, each with the bots that get it."""
     bots: dict[Target, dict[str, None]] = {}  # the inner one is an ordered set
     for line in deliveries:
@@ -168,14 +117,10 @@ def id_from(text: str) -> int:
 
 
 def fields(event: Event) -> dict[str, str]:
-    """Return the payload as text, the known fields first, its length limited."""
-    names = [name for name in FIELDS if name in event.payload]
-    names += [name for name in event.payload if name not in names]
-    texts = {name: as_text(event.payload[name]) for name in names[:SHOWN_FIELDS]}
-    return {
-        name: text if len(text) <= SHOWN_TEXT else f"{text[:SHOWN_TEXT]}…"
-        for name, text in texts.items()
-    }
+    """Return the payload as text, the known fields first, and no more than SHOWN_FIELDS."""
+    known = (name for name in FIELDS if name in event.payload)
+    names = list(dict.fromkeys([*known, *event.payload]))[:SHOWN_FIELDS]
+    return {name: as_text(event.payload[name]) for name in names}
 
 
 def readable(raw: bytes) -> str:

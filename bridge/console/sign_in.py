@@ -2,42 +2,34 @@
 
 import hashlib
 import hmac
-import math
 import string
 from collections.abc import Sequence
 from typing import Any
 from urllib.parse import quote
 
-from flask import (
-    Blueprint,
-    Flask,
-    Response,
-    flash,
-    g,
-    redirect,
-    render_template,
-    request,
-    session,
-    url_for,
-)
+from flask import Flask, Response, flash, g, redirect, render_template, request, session, url_for
+from flask.blueprints import BlueprintSetupState
 from flask.sessions import SecureCookieSessionInterface
 from flask.typing import ResponseReturnValue
 from flask_wtf.csrf import CSRFProtect
+from werkzeug.exceptions import TooManyRequests
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from bridge.console.i18n import LANGUAGES, choose_language
-from bridge.console.i18n import gettext as _
-from bridge.console.throttle import Throttle
+from bridge import wording
+from bridge.console.blueprint import console
+from bridge.console.throttle import is_password
 from bridge.model import Secret
+from bridge.wording import gettext as _
 
 SIGNED_IN = 7 * 86400  # seconds since the last page
-_OPEN = {"console.sign_in", "console.static", "console.language"}
+_OPEN = {"console.sign_in", "console.static", "console.choose_language"}
 
 _QUERY = string.punctuation  # what a query may contain beside letters and digits
 _POLICY = (
     "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:{pictures}; "
     "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
+_csrf = CSRFProtect()
 
 
 class _Sessions(SecureCookieSessionInterface):
@@ -71,10 +63,14 @@ def session_key(password: Secret, tokens: Sequence[Secret]) -> bytes:
     return hmac.new(password.reveal().encode(), known.encode(), hashlib.sha256).digest()
 
 
-def prepare(app: Flask, key: bytes) -> CSRFProtect:
+@console.record
+def _add_sessions(state: BlueprintSetupState) -> None:
     """Add sessions to the app, and let it see the client behind a proxy."""
+    app = state.app
+    assert isinstance(app, Flask)
+    settings = app.extensions["bridge"].settings
     app.wsgi_app = _Proxied(app.wsgi_app, x_host=1)  # type: ignore[method-assign]
-    app.secret_key = key
+    app.secret_key = session_key(settings.admin_password, settings.tokens)
     app.session_interface = _Sessions()
     app.config.update(
         SESSION_COOKIE_NAME="bridge_console",
@@ -86,71 +82,72 @@ def prepare(app: Flask, key: bytes) -> CSRFProtect:
         WTF_CSRF_TIME_LIMIT=None,  # as long as the session: a page may be open overnight
         WTF_CSRF_SSL_STRICT=False,  # it requires the Referer that our Referrer-Policy omits
     )
-    return CSRFProtect(app)
+    _csrf.init_app(app)
 
 
-def add_sign_in(
-    console: Blueprint, password: Secret, csrf: CSRFProtect, throttle: Throttle
-) -> None:
+@console.before_request
+def _require_sign_in() -> ResponseReturnValue | None:
     """Refuse every page without the password, and every POST without its page's token."""
-
-    @console.before_request
-    def require_sign_in() -> ResponseReturnValue | None:
-        choose_language()
-        if request.endpoint == "console.static":
-            return None
-        if request.endpoint not in _OPEN and not session.get("signed_in"):
-            if request.method == "POST":
-                return redirect(url_for("console.sign_in"), 303)
-            return redirect(url_for("console.sign_in", next=request.full_path.rstrip("?")), 303)
-        csrf.protect()
+    accepted = request.accept_languages.best_match(wording.LANGUAGES, "zh")
+    wording.language.set(session.get("language", accepted))
+    if request.endpoint == "console.static":
         return None
-
-    @console.after_request
-    def headers(response: Response) -> Response:
-        pictures = " https:" if g.get("shows_pictures") else ""
-        response.headers["Content-Security-Policy"] = _POLICY.format(pictures=pictures)
-        response.headers["X-Content-Type-Options"] = "nosniff"
-        response.headers["Referrer-Policy"] = "no-referrer"
-        if request.endpoint != "console.static":
-            response.headers["Cache-Control"] = "no-store"
-        return response
-
-    @console.route("/sign-in", methods=["GET", "POST"])
-    def sign_in() -> ResponseReturnValue:
-        if request.method == "GET":
-            return render_template("console/sign_in.html")
-        address = request.remote_addr or ""
-        if wait := math.ceil(throttle.enter(address)):
-            problem = _(
-                "Too many wrong passwords from your address. Try again in %(wait)s seconds.",
-                wait=wait,
-            )
-            page = render_template("console/sign_in.html", problem=problem)
-            return page, 429, {"Retry-After": str(wait)}
-        given = request.form.get("password", "").strip()
-        if not hmac.compare_digest(given.encode(), password.reveal().encode()):
-            problem = _("This is not the password. It is the value of BRIDGE_ADMIN_PASSWORD.")
-            return render_template("console/sign_in.html", problem=problem), 401
-        throttle.forget(address)
-        restart_session()
-        session.permanent = session["signed_in"] = True
-        return redirect(console_page(request.form.get("next", "")), 303)
-
-    @console.post("/sign-out")
-    def sign_out() -> ResponseReturnValue:
-        restart_session()
-        flash(_("You are signed out."))
-        return redirect(url_for("console.sign_in"), 303)
-
-    @console.post("/language")
-    def language() -> ResponseReturnValue:
-        if request.form.get("language") in LANGUAGES:
-            session["language"] = request.form["language"]
-        return redirect(console_page(request.form.get("next", "")), 303)
+    if request.endpoint not in _OPEN and not session.get("signed_in"):
+        if request.method == "POST":
+            return redirect(url_for("console.sign_in"), 303)
+        return redirect(url_for("console.sign_in", next=request.full_path.rstrip("?")), 303)
+    _csrf.protect()
+    return None
 
 
-def restart_session() -> None:
+@console.after_request
+def _add_headers(response: Response) -> Response:
+    pictures = " https:" if g.get("shows_pictures") else ""
+    response.headers["Content-Security-Policy"] = _POLICY.format(pictures=pictures)
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    response.headers["Referrer-Policy"] = "no-referrer"
+    if request.endpoint != "console.static":
+        response.headers["Cache-Control"] = "no-store"
+    return response
+
+
+@console.teardown_request
+def _forget_language(_error: BaseException | None) -> None:
+    wording.language.set("")  # the thread serves others next
+
+
+@console.route("/sign-in", methods=["GET", "POST"])
+def sign_in() -> ResponseReturnValue:
+    if request.method == "GET":
+        return render_template("console/sign_in.html")
+    if not is_password(request.form.get("password", "").strip()):
+        return render_template("console/sign_in.html", is_wrong=True), 401
+    _restart_session()
+    session.permanent = session["signed_in"] = True
+    return redirect(console_page(request.form.get("next", "")), 303)
+
+
+@console.errorhandler(TooManyRequests)
+def _too_many_tries(error: TooManyRequests) -> ResponseReturnValue:
+    page = render_template("console/sign_in.html", wait=error.retry_after)
+    return page, 429, {"Retry-After": str(error.retry_after)}
+
+
+@console.post("/sign-out")
+def sign_out() -> ResponseReturnValue:
+    _restart_session()
+    flash(_("You are signed out."))
+    return redirect(url_for("console.sign_in"), 303)
+
+
+@console.post("/language")
+def choose_language() -> ResponseReturnValue:
+    if request.form.get("language") in wording.LANGUAGES:
+        session["language"] = request.form["language"]
+    return redirect(console_page(request.form.get("next", "")), 303)
+
+
+def _restart_session() -> None:
     """Forget everything in the session but the language."""
     kept = {"language": session["language"]} if "language" in session else {}
     session.clear()

@@ -1,10 +1,17 @@
-"""Limits guesses of the admin password, for the console and `/metrics` together."""
+"""The admin password, for the console and `/metrics` together, and the limit on guesses of it."""
 
+import hmac
 import ipaddress
+import math
 import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+
+from flask import current_app, request
+from werkzeug.exceptions import TooManyRequests
+
+from bridge.wiring import bridge
 
 FAILURES = 5  # of one address in a MINUTE
 MINUTE = 60.0  # seconds
@@ -37,6 +44,21 @@ class Throttle:
         """Drop an address's failures, because it gave the password."""
         with self._lock:
             self._failures.pop(_network(address), None)
+
+
+def is_password(given: str) -> bool:
+    """Return whether the client gave the admin password.
+
+    Raises TooManyRequests, which says how long to wait, after too many wrong ones.
+    """
+    password, address = bridge.settings.admin_password, request.remote_addr or ""
+    throttle: Throttle = current_app.extensions["throttle"]
+    if wait := math.ceil(throttle.enter(address)):
+        raise TooManyRequests(retry_after=wait)
+    if not password or not hmac.compare_digest(given.encode(), password.reveal().encode()):
+        return False
+    throttle.forget(address)
+    return True
 
 
 def _network(address: str) -> str:

@@ -133,7 +133,7 @@ class Dispatcher:
         if time.monotonic() - self._tidied_at < POLL:
             return
         self._tidied_at = time.monotonic()
-        self._outbox.expire_overdue()
+        self._outbox.maintain()
         now = self._clock()
         if not 0 <= now - self._pruned_at < PRUNE_EVERY and not prune(
             self._outbox.database, now - self._retention

@@ -52,7 +52,7 @@ def correct_times(connection: Connection, now: float) -> list[str]:
     """
     bots = bots_ahead(connection, now, " FOR UPDATE" if connection.is_postgres else "")
     for bot in bots:
-        ahead = max(0.0, bot["last_attempt_at"] - now)
+        ahead = max(0.0, bot["last_attempt_at"] - now, (bot["latest_end"] or 0.0) - now)
         values = {"name": bot["name"], "now": now, "ahead": ahead}
         connection.execute(SQL["shift_attempts"], values)
         update_bot(

@@ -85,10 +85,6 @@ class Outbox:
         with self.database.read() as connection:
             values = {"names": list(self._known), "now": now, "limit": limit}
             names = [row["name"] for row in connection.execute(SQL["due_bots"], values)]
-            ahead = claims.bots_ahead(connection, now)
-        if ahead:
-            corrected = self.database.write(partial(claims.correct_times, now=now))
-            log.warning("the clock has been set back: times of %s are corrected", corrected)
         if not names:
             return []
         take = partial(claims.take_leases, names=names, now=now, rate=self._rate)
@@ -117,12 +113,22 @@ class Outbox:
             log.error("bot %s is stopped, and no other bot can send a notice of it", attempt.bot)
         return recorded
 
-    def expire_overdue(self) -> None:
-        """Settle what is too old, with notices about it; raises StorageError."""
+    def maintain(self) -> None:
+        """Settle what is too old, with notices, and correct times after a clock was set back.
+
+        To be called each second. Raises StorageError.
+        """
         now = self._clock()
         with self.database.read() as connection:
-            if not self._notices.is_overdue(connection, now):
-                return
+            ahead = claims.bots_ahead(connection, now)
+            overdue = self._notices.is_overdue(connection, now)
+        if ahead:
+            corrected = self.database.write(partial(claims.correct_times, now=now))
+            log.warning("the clock has been set back: times of %s are corrected", corrected)
+        if overdue:
+            self._expire(now)
+
+    def _expire(self, now: float) -> None:
         expired, unheard = self.database.write_and_wake(partial(self._notices.expire, now=now))
         for bot, events in expired.items():
             metrics.DELIVERIES.labels(bot, "expired").inc(len(events))

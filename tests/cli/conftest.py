@@ -8,7 +8,7 @@ from support import environment
 
 from bridge import configure
 from bridge.model import Outcome
-from bridge.wiring import create_bridge
+from bridge.wiring import Bridge
 
 
 @pytest.fixture
@@ -16,7 +16,7 @@ def end_all(tmp_path: Path) -> EndAll:
     """End every pending delivery with an outcome; return how many."""
 
     def end(outcome: Outcome) -> int:
-        bridge = create_bridge(*configure(environment(tmp_path)))
+        bridge = Bridge(*configure(environment(tmp_path)))
         done = 0
         while claimed := bridge.outbox.claim(10):
             for attempt in claimed:

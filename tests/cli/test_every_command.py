@@ -12,7 +12,7 @@ from bridge import configure
 from bridge.cli import main
 from bridge.model import Outcome, Verdict
 from bridge.samples import samples
-from bridge.wiring import create_bridge
+from bridge.wiring import Bridge
 
 HOSTILE = {
     "type": "feed\x1b[31mback",
@@ -80,7 +80,7 @@ def test_the_entry_point_ends_with_the_exit_code(monkeypatch: pytest.MonkeyPatch
 def test_the_commands_work_on_either_database(cli: Cli, database_url: str, tmp_path: Path) -> None:
     environ = {"DATABASE_URL": database_url}
     assert cli("send", "crashlog", "--bot", "default,dev", **environ).exit_code == 0
-    bridge = create_bridge(*configure({**environment(tmp_path), **environ}))
+    bridge = Bridge(*configure({**environment(tmp_path), **environ}))
     for attempt in bridge.outbox.claim(10):
         bridge.outbox.record(attempt, PARKED)
     bridge.close()

@@ -10,7 +10,7 @@ from support import environment
 
 from bridge import configure
 from bridge.cli import retry
-from bridge.wiring import create_bridge
+from bridge.wiring import Bridge
 
 
 def test_parked_events_are_pending_again_by_their_ids(cli: Cli, end_all: EndAll) -> None:
@@ -69,7 +69,7 @@ def test_what_was_marked_as_done_is_retried_only_by_its_id(
 ) -> None:
     cli("send", "crashlog")
     end_all(PARKED)
-    bridge = create_bridge(*configure(environment(tmp_path)))
+    bridge = Bridge(*configure(environment(tmp_path)))
     bridge.operator.mark_done([1])
     bridge.close()
     assert cli("retry", "--all").exit_code == 1

@@ -9,6 +9,8 @@ import pytest
 from console_client import Console, serve
 from support import ROOT
 
+from bridge.wording import language
+
 FILE = "crashlog.markdown.j2"
 
 
@@ -36,6 +38,12 @@ def test_the_language_can_be_chosen_before_signing_in(tmp_path: Path) -> None:
     console.sign_in()
     assert ">Overview</a>" in console.page("/", "zh")
     console.bridge.close()
+
+
+def test_the_language_ends_with_its_request(console: Console) -> None:
+    """The thread serves others next, who may have another language or none."""
+    assert "Overview" in console.page("/", "en")
+    assert language.get() == ""
 
 
 def test_the_catalog_is_in_step_with_the_code(monkeypatch: pytest.MonkeyPatch) -> None:

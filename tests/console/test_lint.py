@@ -6,15 +6,14 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from bridge.console.lint import Finding, lint, lint_message
+from bridge.console.lint import lint, lint_message
 from bridge.model import Event, Message
 
 UTC = ZoneInfo("UTC")
 
 
 def complaints(source: str, msgtype: str = "markdown", name: str = "crashlog") -> list[str]:
-    found = [Finding(**each) for each in lint(source, msgtype, name)]
-    return [f"{f.line}: {f.text % f.values}" for f in found]
+    return [f"{f.line}: {f.text % (f.values or {})}" for f in lint(source, msgtype, name)]
 
 
 @pytest.mark.parametrize(

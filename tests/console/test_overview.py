@@ -65,7 +65,7 @@ def test_the_overview_reports_late_and_expired_deliveries(
     app.sign_in()
     assert "waits for 60 minutes" in app.page("/")
     app.bridge.outbox._clock = lambda: later + 90000
-    app.bridge.outbox.expire_overdue()
+    app.bridge.outbox.maintain()
     app.bridge.outbox._clock = lambda: later
     assert "expired unsent in the last 24 hours: 1." in app.page("/")
     assert "it waited for too long" in app.page("/events/1")

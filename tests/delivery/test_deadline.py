@@ -54,11 +54,11 @@ def test_an_answer_that_drips_ends_at_the_deadline(start: bytes, piece: bytes) -
 def test_the_faults_of_the_sandbox_that_drip_end_at_the_deadline(
     fault: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(server, "PAUSE", 0.1)
+    monkeypatch.setattr(server, "PAUSE", 0.2)
     box = Sandbox({"k": "k"}, rate=None)
     box.fault("k", fault)
     with serve(box) as url:
-        client, bot = Client(timeout=2.0), Bot("default", Secret(f"{url}{SEND}?key=k"))
+        client, bot = Client(timeout=4.0), Bot("default", Secret(f"{url}{SEND}?key=k"))
         assert client.send(bot, MESSAGE).reason == "read_timeout"
         assert client.send(bot, MESSAGE).verdict is Verdict.SENT
 
@@ -85,7 +85,7 @@ def test_a_kept_connection_has_a_deadline_for_each_call() -> None:
         drip(b"", b"H")(connection)
 
     with far_side(talk) as place:
-        client, bot = Client(timeout=1.0), Bot("default", Secret(f"http://{place}/send?key=k"))
+        client, bot = Client(timeout=4.0), Bot("default", Secret(f"http://{place}/send?key=k"))
         reasons = [client.send(bot, MESSAGE).reason for _ in range(4)]
     assert reasons == ["ok", "ok", "ok", "read_timeout"]
     assert len(connections) == 1

@@ -325,7 +325,7 @@ def test_what_expires_is_logged_and_counted_once_though_its_transaction_is_run_a
     with ThreadPoolExecutor(3) as pool:
         first = pool.submit(outbox.database.write, block)
         assert blocked.wait(30)
-        together = [pool.submit(outbox.expire_overdue), pool.submit(outbox.database.write, fail)]
+        together = [pool.submit(outbox.maintain), pool.submit(outbox.database.write, fail)]
         until(lambda: outbox.database.writer.queued == 2)
         go.set()
         first.result()

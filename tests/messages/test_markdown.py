@@ -137,10 +137,10 @@ def test_hostile_text_of_a_message_s_length_takes_no_time() -> None:
         text = (unit * 4096)[:4096]
         for msgtype in MSGTYPES:
             best = min(_timed(lambda t=text, m=msgtype: defuse(t, m)) for _ in range(3))
-            assert best < 0.2  # generous: quadratic would be seconds
+            assert best < 1  # generous: quadratic would be seconds
 
 
 def _timed(work: object) -> float:
-    began = time.perf_counter()
+    began = time.process_time()
     work()  # type: ignore[operator]
-    return time.perf_counter() - began
+    return time.process_time() - began

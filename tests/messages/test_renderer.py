@@ -350,13 +350,14 @@ def test_odd_payloads_fit_and_say_what_was_left_out(payload: dict[str, object]) 
 def test_a_mebibyte_is_rendered_in_no_time() -> None:
     made = event(type="crashlog", title="T", notes=LONG * (1 << 15))
     target = Target("default")
-    assert min(_timed(lambda: SHIPPED_RENDERER.messages(made, target)) for _ in range(5)) < 0.2
+    # Generous: quadratic would be minutes.
+    assert min(_timed(lambda: SHIPPED_RENDERER.messages(made, target)) for _ in range(3)) < 4
 
 
 def _timed(work: object) -> float:
-    began = time.perf_counter()
+    began = time.process_time()
     work()  # type: ignore[operator]
-    return time.perf_counter() - began
+    return time.process_time() - began
 
 
 def test_a_template_of_a_user_s_own_fits_as_well(tmp_path: Path) -> None:

@@ -14,10 +14,10 @@ from urllib.parse import urlsplit
 import pytest
 import requests
 from click.testing import CliRunner
-from support import until
+from support import PATIENCE, free_port, until
 
 from bridge.cli import commands
-from bridge.sandbox import MINUTE, RETRY_AFTER, SEND, UPLOAD, Sandbox, serve, server
+from bridge.sandbox import MINUTE, RETRY_AFTER, SEND, UPLOAD, Sandbox, serve
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(32)
 JPG = b"\xff\xd8\xff" + bytes(32)
@@ -42,7 +42,7 @@ class Client:
         self.http = requests.Session()
 
     def post(self, path: str, key: str = KEY, **args: Any) -> requests.Response:
-        return self.http.post(f"{self.url}{path}?key={key}&type=file", timeout=5, **args)
+        return self.http.post(f"{self.url}{path}?key={key}&type=file", timeout=PATIENCE, **args)
 
     def send(self, msgtype: str = "text", key: str = KEY, **body: Any) -> dict[str, Any]:
         body = body or {"content": "hi"}
@@ -220,7 +220,7 @@ def test_an_unknown_key_is_refused_before_anything_else(client: Client, key: str
 
 
 def test_a_call_without_any_key_is_refused(client: Client) -> None:
-    response = client.http.post(client.url + SEND, json={}, timeout=5)
+    response = client.http.post(client.url + SEND, json={}, timeout=PATIENCE)
     assert core(client.reply(response)) == (93000, "invalid webhook url")
 
 
@@ -238,7 +238,7 @@ def test_a_call_without_any_key_is_refused(client: Client) -> None:
 )
 def test_the_first_key_of_a_query_counts(client: Client, query: str, errcode: int) -> None:
     body = {"msgtype": "text", "text": {"content": "hi"}}
-    response = client.http.post(f"{client.url}{SEND}?{query}", json=body, timeout=5)
+    response = client.http.post(f"{client.url}{SEND}?{query}", json=body, timeout=PATIENCE)
     assert client.reply(response)["errcode"] == errcode
     assert client.send()["errcode"] == 0  # the connection is still in step
 
@@ -466,9 +466,9 @@ def test_closing_the_sandbox_releases_a_hanging_call() -> None:
     serving = serve(sandbox)
     with (client := Client(serving.url)).http, ThreadPoolExecutor() as pool:
         hanging = pool.submit(client.send)
-        assert called.wait(timeout=5)
+        assert called.wait(timeout=PATIENCE)
         serving.close()
-        assert isinstance(hanging.exception(timeout=4), requests.ConnectionError)
+        assert isinstance(hanging.exception(timeout=PATIENCE), requests.ConnectionError)
 
 
 def test_a_message_can_be_taken_with_a_warning(client: Client, sandbox: Sandbox) -> None:
@@ -528,18 +528,21 @@ def test_a_retry_after_can_be_absurd(client: Client, sandbox: Sandbox, fault: st
 def test_a_reply_can_come_piece_by_piece(
     client: Client, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, fault: str, begin: bytes
 ) -> None:
-    monkeypatch.setattr(server, "PAUSE", 0.001)
+    next_piece = threading.Semaphore(0)
+    pause = lambda seconds: seconds > 0 and not next_piece.acquire(timeout=30)  # noqa: E731
+    monkeypatch.setattr(sandbox.released, "wait", pause)
     sandbox.fault(KEY, fault)
     place = urlsplit(client.url)
     with socket.create_connection((place.hostname, place.port), timeout=30) as connection:
         connection.sendall(f"POST {SEND}?key={KEY} HTTP/1.1\r\nContent-Length: 0\r\n\r\n".encode())
         read, pieces = b"", 0
         while begin not in read:
-            piece = connection.recv(4096)
-            assert piece
-            read, pieces = read + piece, pieces + 1
+            read, pieces = read + connection.recv(4096), pieces + 1
+            next_piece.release()
     assert pieces > 1
     assert sandbox.messages() == []
+    monkeypatch.undo()
+    next_piece.release()
 
 
 def test_closing_the_sandbox_ends_a_reply_that_drips(sandbox: Sandbox) -> None:
@@ -549,7 +552,7 @@ def test_closing_the_sandbox_ends_a_reply_that_drips(sandbox: Sandbox) -> None:
         dripping = pool.submit(client.send)
         until(lambda: len(sandbox.calls) == 1)
         serving.close()
-        assert isinstance(dripping.exception(timeout=4), requests.ConnectionError)
+        assert isinstance(dripping.exception(timeout=PATIENCE), requests.ConnectionError)
 
 
 def test_faults_are_met_in_order_also_by_uploads_and_can_be_cleared(
@@ -578,9 +581,9 @@ def test_a_fault_for_an_unknown_key_is_refused(sandbox: Sandbox) -> None:
 def test_faults_can_be_set_and_cleared_over_http(client: Client) -> None:
     faults = f"{client.url}/sandbox/faults"
     two = {"key": KEY, "fault": "45033", "times": 2}
-    assert client.http.post(faults, json=two, timeout=5).status_code == 200
+    assert client.http.post(faults, json=two, timeout=PATIENCE).status_code == 200
     assert codes(client, 1) == [45033]
-    assert client.http.delete(faults, timeout=5).status_code == 200
+    assert client.http.delete(faults, timeout=PATIENCE).status_code == 200
     assert codes(client, 1) == [0]
 
 
@@ -590,7 +593,7 @@ def test_faults_can_be_set_and_cleared_over_http(client: Client) -> None:
      {"key": KEY, "fault": "busy", "times": "2"}, {"key": KEY, "fault": "busy", "colour": 1}],
 )  # fmt: skip
 def test_a_wrong_fault_over_http_is_a_400_that_says_why(client: Client, payload: Any) -> None:
-    response = client.http.post(f"{client.url}/sandbox/faults", json=payload, timeout=5)
+    response = client.http.post(f"{client.url}/sandbox/faults", json=payload, timeout=PATIENCE)
     assert response.status_code == 400
     assert response.json()["error"]
 
@@ -621,16 +624,16 @@ def test_accepted_messages_are_listed_over_http_by_time_and_by_robot(
     clock.now += 1
     client.send(content="two")
     client.send(content="")
-    listed = client.http.get(f"{client.url}/sandbox/messages", timeout=5).json()
+    listed = client.http.get(f"{client.url}/sandbox/messages", timeout=PATIENCE).json()
     assert [message["payload"]["text"]["content"] for message in listed] == ["one", "two"]
-    only = client.http.get(f"{client.url}/sandbox/messages?key={KEY}", timeout=5).json()
+    only = client.http.get(f"{client.url}/sandbox/messages?key={KEY}", timeout=PATIENCE).json()
     payload = {"msgtype": "text", "text": {"content": "two"}}
     expected = {"key": KEY, "name": "甲组", "at": clock.now, "msgtype": "text", "payload": payload}
     assert only == [expected]
 
 
 def page(client: Client) -> str:
-    return client.http.get(client.url, timeout=5).text
+    return client.http.get(client.url, timeout=PATIENCE).text
 
 
 def test_the_page_shows_each_group_as_it_would_look(client: Client) -> None:
@@ -672,11 +675,11 @@ def test_the_page_of_a_silent_robot_says_how_to_reach_it(client: Client) -> None
 
 
 def test_the_page_is_sent_again_only_if_something_came(client: Client) -> None:
-    etag = client.http.get(client.url, timeout=5).headers["ETag"]
+    etag = client.http.get(client.url, timeout=PATIENCE).headers["ETag"]
     again = {"If-None-Match": etag}
-    assert client.http.get(client.url, headers=again, timeout=5).status_code == 304
+    assert client.http.get(client.url, headers=again, timeout=PATIENCE).status_code == 304
     client.send()
-    assert client.http.get(client.url, headers=again, timeout=5).status_code == 200
+    assert client.http.get(client.url, headers=again, timeout=PATIENCE).status_code == 200
 
 
 def test_a_connection_is_kept_alive_until_the_sandbox_closes(sandbox: Sandbox) -> None:
@@ -712,9 +715,9 @@ def test_replies_can_be_slow(clock: Clock) -> None:
 
 
 def test_a_sandbox_can_go_down_and_come_back_at_the_same_place(sandbox: Sandbox) -> None:
-    first = serve(sandbox)
+    port = free_port()
+    first = serve(sandbox, port=port)
     first.close()
-    port = int(first.url.rpartition(":")[2])
     with pytest.raises(requests.ConnectionError), (client := Client(first.url)).http:
         client.send()
     with serve(sandbox, port=port), (client := Client(first.url)).http:

@@ -63,6 +63,23 @@ def test_the_rate_holds_when_a_clock_is_set_back_and_for_no_longer_than_a_window
     assert len(claim(outbox)) == 1
 
 
+def test_the_rate_is_no_lower_where_a_call_ends_before_the_clock_step_is_noticed(
+    outbox: Outbox, clock: Clock
+) -> None:
+    for n in range(RATE):
+        put(outbox, clock, n=n)
+        attempt = claim_one(outbox)
+        if n == RATE - 1:
+            clock.advance(-3600.0)
+        outbox.record(attempt, SENT)
+    for n in range(3):
+        put(outbox, clock, n=RATE + n)
+    assert claim(outbox) == []
+    clock.advance(WINDOW)
+    for _ in range(3):
+        outbox.record(claim_one(outbox), SENT)
+
+
 def test_a_bot_that_sent_little_sends_at_once_when_the_clock_was_set_back(
     outbox: Outbox, clock: Clock
 ) -> None:

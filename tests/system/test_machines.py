@@ -205,12 +205,13 @@ def test_a_worker_whose_port_is_taken_tells_all_the_same(
     assert f"no /metrics of this worker: PORT {bridge.port}" in workers.log.read_text()
 
 
-def worker_on(url: str) -> subprocess.Popen[str]:
+def worker_on(url: str, log: Path) -> subprocess.Popen[bytes]:
     environ = {"PATH": os.environ["PATH"], "WECOM_BOT_KEY": DEFAULT, "BRIDGE_TOKEN": TOKEN}
-    return subprocess.Popen(
-        [sys.executable, "-m", "bridge", "worker"], cwd=ROOT, text=True,
-        env=environ | {"DATABASE_URL": url}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-    )  # fmt: skip
+    with log.open("wb") as file:
+        return subprocess.Popen(
+            [sys.executable, "-m", "bridge", "worker"],
+            cwd=ROOT, env=environ | {"DATABASE_URL": url}, stdout=file, stderr=file,
+        )  # fmt: skip
 
 
 def test_a_worker_refuses_the_database_of_a_newer_bridge(tmp_path: Path) -> None:
@@ -220,19 +221,22 @@ def test_a_worker_refuses_the_database_of_a_newer_bridge(tmp_path: Path) -> None
         lambda c: c.execute("INSERT INTO schema_versions (version, applied_at) VALUES (9999, 0)")
     )
     database.close()
-    process = worker_on(url)
-    said, _ = process.communicate(timeout=60)
-    assert process.returncode == 1
+    assert worker_on(url, tmp_path / "log").wait(60) == 1
+    said = (tmp_path / "log").read_text()
     assert "its schema is version 9999" in said
     assert "dispatching" not in said
 
 
-def test_a_worker_waits_for_a_database_that_is_away() -> None:
-    with worker_on(f"postgresql://bridge@127.0.0.1:{free_port()}/bridge") as process:
-        assert process.stdout
-        said = [process.stdout.readline() for _ in range(3)]
-        process.terminate()
-        assert process.wait(60) == 0
+def test_a_worker_waits_for_a_database_that_is_away(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    with worker_on(f"postgresql://bridge@127.0.0.1:{free_port()}/bridge", log) as process:
+        try:
+            until(lambda: log.read_text().count("\n") >= 3, "it says three things", 60.0)
+            process.terminate()
+            assert process.wait(60) == 0
+        finally:
+            process.kill()
+    said = log.read_text().splitlines()
     assert "the database cannot be used yet" in said[0]
     assert "dispatching for default" in said[1]
     assert "; next try in 2 s" in said[2] or "not notified by others for 2 s" in said[2]

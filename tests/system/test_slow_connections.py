@@ -10,8 +10,10 @@ import pytest
 import requests
 from support import TOKEN, Deployment, until
 
+from bridge.receiving.gunicorn_worker import REQUEST
 from bridge.sandbox import Sandbox
 
+OK = b'{"status": "ok"}'
 HALF_HEAD = b"POST /pgyer/x HTTP/1.1\r\nHost: x\r\nX-Long: "
 HALF_BODY = f"POST /pgyer/{TOKEN} HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{{".encode()
 HALF_CHUNK = (
@@ -29,6 +31,15 @@ def connect(bridge: Deployment, first: bytes = b"") -> socket.socket:
     connection = socket.create_connection(("127.0.0.1", bridge.port), timeout=30)
     connection.sendall(first)
     return connection
+
+
+def read_until(connection: socket.socket, *parts: bytes, count: int = 1) -> None:
+    """Read until each part has come so often; fail where the connection ends before."""
+    read = b""
+    while any(read.count(part) < count for part in parts):
+        piece = connection.recv(4096)
+        assert piece, f"closed after {read!r}"
+        read += piece
 
 
 def seconds_until_closed(connection: socket.socket) -> float:
@@ -79,15 +90,15 @@ def test_slow_connections_neither_delay_the_others_nor_stay(
 ) -> None:
     began = time.monotonic()
     for n in range(5):
-        assert requests.get(f"{bridge.url}/healthz", timeout=5).status_code == 200
+        assert requests.get(f"{bridge.url}/healthz", timeout=20).status_code == 200
         assert bridge.post(f'{{"type": "feedback", "n": {n}}}').status_code == 200
-    # Ten requests: on an idle machine they take some 50 ms together.
-    assert time.monotonic() - began < 10.0
+    # Ten requests: on an idle machine they take some 50 ms together, and nothing is closed before.
+    assert time.monotonic() - began < REQUEST
     until(lambda: len(sandbox[0].messages()) == 5)
     assert len(slow) == 32
     for connection in slow:
         seconds_until_closed(connection)
-    assert time.monotonic() - began < 20.0
+    assert time.monotonic() - began < 2 * REQUEST  # the promise is 20 s, and the machine is busy
     assert bridge.post('{"type": "feedback", "n": 9}').status_code == 200
 
 
@@ -103,12 +114,9 @@ def test_a_request_that_comes_in_pieces_is_answered(bridge: Deployment) -> None:
 def test_requests_that_come_at_once_on_one_connection_are_all_answered(bridge: Deployment) -> None:
     get = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
     with connect(bridge, get * 3 + get[:10]) as connection:
-        answers = b""
-        while answers.count(b'{"status": "ok"}') < 3:
-            answers += connection.recv(4096)
+        read_until(connection, OK, count=3)
         connection.send(get[10:])
-        while answers.count(b'{"status": "ok"}') < 4:
-            answers += connection.recv(4096)
+        read_until(connection, OK)
 
 
 def test_a_broken_chunk_is_answered_400(bridge: Deployment) -> None:
@@ -132,9 +140,7 @@ def test_a_sender_that_waits_for_100_continue_is_served(bridge: Deployment) -> N
     with connect(bridge, head.encode()) as connection:
         assert connection.recv(4096).startswith(b"HTTP/1.1 100 ")
         connection.send(body)
-        answers = b""
-        while b"HTTP/1.1 200 " not in answers:
-            answers += connection.recv(4096)
+        read_until(connection, b"HTTP/1.1 200 ")
 
 
 def test_a_stop_does_not_wait_for_requests_that_have_not_arrived(
@@ -143,4 +149,4 @@ def test_a_stop_does_not_wait_for_requests_that_have_not_arrived(
     assert slow
     began = time.monotonic()
     assert bridge.stop() == 0
-    assert time.monotonic() - began < 10.0
+    assert time.monotonic() - began < REQUEST

@@ -330,7 +330,7 @@ class OutboxMachine(RuleBasedStateMachine):
         """Do what the dispatcher's loop does: tidy up, claim."""
         process = self.processes[number]
         with self.faulty(number, fault):
-            process.outbox.expire_overdue()
+            process.outbox.maintain()
             prune(process.outbox.database, self.clock() - RETENTION)
             now = self.clock()
             due = self.due(now)

@@ -54,7 +54,7 @@ class World:
         self.ids[title] = accepted.event
 
     def dispatch(self) -> bool:
-        self.outbox.expire_overdue()
+        self.outbox.maintain()
         attempts = self.outbox.claim(10)
         for attempt in attempts:
             self.sender.send(attempt, Call())

@@ -11,7 +11,7 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import requests
-from support import ROOT, Deployment, until
+from support import ROOT, Deployment
 from trust.load import Figure, new_version, settle
 from trust.scale import scaled
 
@@ -139,12 +139,12 @@ def test_hostile_templates_cost_no_event(
         began = time.monotonic()
         assert requests.get(f"{bridge.url}/healthz", timeout=30).ok
         longest = max(longest, time.monotonic() - began)
-    bridge.post(new_version("goes on"))
+    assert bridge.post(new_version("goes on")).status_code == 200
     settle(bridge)
     texts = [call.payload["markdown"]["content"] for call in box.messages()]
     for name in HOSTILE_TEMPLATES:
         assert any(f"the {name} one" in text for text in texts), f"{name}: {texts}"
-    until(lambda: any("goes on" in text for text in texts))
+    assert any("goes on" in text for text in texts)
     for text in texts:
         assert "root:" not in text and "uid=" not in text and "class '" not in text
     assert bridge.stop() == 0

@@ -42,9 +42,14 @@ WHERE name IN :names AND lease_until <= :now AND rest_until <= :now
 ORDER BY last_attempt_at, name LIMIT :limit;
 
 -- name: bots_ahead
--- Bots with times that cannot be: the clock has been set back since they were written.
-SELECT name, lease_until, rest_until, stop_notice_at, expiry_notice_at, last_attempt_at
-FROM bots WHERE last_attempt_at > :now + 1 OR lease_until > :latest_lease + 1 ORDER BY name;
+-- Bots with times that cannot be: the clock has been set back since they were written. A call that
+-- was under way then may have ended after it, so that only earlier attempts are in the future.
+SELECT name, lease_until, rest_until, stop_notice_at, expiry_notice_at, last_attempt_at,
+    (SELECT max(ended_at) FROM attempts WHERE bot = name) AS latest_end
+FROM bots
+WHERE last_attempt_at > :now + 1 OR lease_until > :latest_lease + 1
+    OR name IN (SELECT bot FROM attempts WHERE ended_at > :now + 1)
+ORDER BY name;
 
 -- name: shift_attempts
 -- Take a bot's attempts along into the past, so that they count for the rate as long as they should.
