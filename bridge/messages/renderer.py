@@ -152,19 +152,18 @@ def _names(event: Event, template: str) -> list[str]:
     return [template, *own, "default"]
 
 
+def _load(sources: Mapping[str, str], file: str, timezone: tzinfo) -> Template:
+    environment = BridgeEnvironment(msgtype_of(file) or "markdown", timezone, DictLoader(sources))
+    with environment.limited():  # Jinja2 works out constants while it compiles
+        return environment.get_template(file)
+
+
 def try_files(sources: Mapping[str, str], files: Sequence[str], timezone: tzinfo) -> dict[str, str]:
     """Render some of these files for a try; return what is wrong with which."""
     problems = {}
-    environments = {
-        msgtype: BridgeEnvironment(msgtype, timezone, DictLoader(sources))
-        for msgtype in {msgtype_of(file) for file in files}
-    }
     for file in files:
-        environment = environments[msgtype_of(file)]
         try:
-            with environment.limited():  # Jinja2 works out constants while it compiles
-                template = environment.get_template(file)
-            _try_one(file.removesuffix(f".{environment.msgtype}.j2"), template)
+            _try_one(file.removesuffix(f".{msgtype_of(file)}.j2"), _load(sources, file, timezone))
         except Exception as error:  # anything may come out of a user's template
             problems[file] = describe(file, error)
     return problems
@@ -179,10 +178,8 @@ def render_draft(
     console: str,
 ) -> dict[str, Any]:
     """Return `msgtype`, `body` and `was_cut` of a draft's message, or the `problem` with it."""
-    environment = BridgeEnvironment(msgtype_of(file) or "markdown", timezone, DictLoader(sources))
     try:
-        with environment.limited():
-            template = environment.get_template(file)
+        template = _load(sources, file, timezone)
         if file.startswith("digest."):
             message, was_cut = _digest([Delivery(1, event, target)], console, template)[0], False
         else:
