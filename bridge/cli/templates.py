@@ -2,11 +2,12 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 
 from bridge.cli.common import json_option, open_bridge
-from bridge.cli.terminal import Terminal, iso, local_time
+from bridge.cli.terminal import Terminal, iso
 from bridge.messages.lint import Finding
 from bridge.messages.saving import find_name_problem, find_problems
 from bridge.messages.template_files import msgtype_of
@@ -32,26 +33,26 @@ def list_templates(as_json: bool) -> None:
         saved_at = {file: bridge.template_versions.of(file)[0].saved_at for file in saved}
         in_folder, problems = bridge.renderer.folder_files, bridge.renderer.problems_by_file
         files, zone = bridge.renderer.files, bridge.settings.timezone
+        found = [
+            {
+                "file": file,
+                "msgtype": msgtype_of(file),
+                "in_folder": file in in_folder,
+                "saved_at": iso(saved_at.get(file, 0.0), zone),
+                "problem": problems.get(file, ""),
+            }
+            for file in files
+        ]
         if as_json:
-            names = ("file", "msgtype", "in_folder", "saved_at", "problem")
-            rows = [
-                (f, msgtype_of(f), f in in_folder, iso(saved_at.get(f, 0), zone), problems.get(f, ""))
-                for f in files
-            ]
-            terminal.json([dict(zip(names, row, strict=True)) for row in rows])
-            return
-        edited = {True: _("edited in the console"), False: _("only in the console")}
-        terminal.table(
-            [
-                [
-                    file,
-                    edited[file in in_folder] if file in saved else _("the file"),
-                    local_time(saved_at[file], zone) if file in saved else "",
-                    problems.get(file, ""),
-                ]
-                for file in files
-            ]
-        )
+            terminal.json(found)
+        else:
+            terminal.table([_row(line) for line in found])
+
+
+def _row(line: Mapping[str, Any]) -> list[str]:
+    edited = _("edited in the console") if line["in_folder"] else _("only in the console")
+    where = edited if line["saved_at"] else _("the file")
+    return [line["file"], where, (line["saved_at"] or "")[:19].replace("T", " "), line["problem"]]
 
 
 @templates.command()

@@ -5,13 +5,13 @@ from dataclasses import dataclass, replace
 
 from flask import request
 
-from bridge.console import bridge
 from bridge.console.pages import find_event, id_from
 from bridge.errors import TooLargeError, UndecodableError
 from bridge.model import Event
 from bridge.receiving.decoding import decode
 from bridge.samples import example_for, examples, samples
 from bridge.storage.queries import Wanted
+from bridge.wiring import bridge
 from bridge.wording import gettext as _
 
 PASTED = "pasted"  # the choice of the form's own JSON

@@ -3,13 +3,14 @@
 from flask import abort, flash, redirect, request, url_for
 from flask.typing import ResponseReturnValue
 
-from bridge.console import bridge, template_help
+from bridge.console import template_help
 from bridge.console.blueprint import console
 from bridge.console.pages import id_from
 from bridge.console.preview_events import asked_event
 from bridge.console.template_pages import list_page, template_page, typed_text
 from bridge.messages.lint import Finding
 from bridge.messages.saving import find_name_problem, find_problems
+from bridge.wiring import bridge
 from bridge.wording import TYPES
 from bridge.wording import gettext as _
 

@@ -5,12 +5,12 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
-from bridge.console import bridge
 from bridge.messages.digest import group_deliveries
 from bridge.messages.template_files import msgtype_of
 from bridge.model import FIELDS, Delivery, Event, Target, as_text
 from bridge.msgtypes import TEXT_LIMITS
 from bridge.settings import default_templates
+from bridge.wiring import bridge
 from bridge.wording import N_
 from bridge.wording import gettext as _
 

@@ -8,7 +8,7 @@ from typing import Any
 from flask import Response, abort, g, render_template, request, send_file
 from flask.typing import ResponseReturnValue
 
-from bridge.console import bridge, template_help
+from bridge.console import template_help
 from bridge.console.blueprint import console
 from bridge.console.preview_events import PASTED, RECENT, Asked, asked_event
 from bridge.messages import child
@@ -23,6 +23,7 @@ from bridge.model import Event, Target
 from bridge.msgtypes import MSGTYPES, TEMPLATE_MSGTYPES, TEXT_LIMITS
 from bridge.samples import examples
 from bridge.storage.queries import Wanted
+from bridge.wiring import bridge
 from bridge.wording import N_
 from bridge.wording import gettext as _
 
