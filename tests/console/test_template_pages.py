@@ -141,7 +141,7 @@ def test_an_id_outside_the_list_is_in_its_field(console: Console) -> None:
     [("my-updateVersion.news.j2", 'class="card"'),
      ("my-updateVersion.template_card.j2", 'class="card"'),
      ("my-updateVersion.markdown_v2.j2", "<table>"), ("my-crashlog.text.j2", "[崩溃日志]"),
-     ("digest.markdown.j2", "共 1 条"), ("_macros.j2", "新版本")],
+     ("digest.markdown.j2", "共 20 条"), ("_macros.j2", "新版本")],
 )  # fmt: skip
 def test_every_msgtype_has_a_preview(console: Console, file: str, shown: str) -> None:
     source = console.bridge.renderer.files[file]
