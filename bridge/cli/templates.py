@@ -7,8 +7,7 @@ from typing import Any
 import click
 
 from bridge.cli.common import json_option, open_bridge
-from bridge.cli.terminal import Terminal, iso
-from bridge.messages.lint import Finding
+from bridge.cli.terminal import iso
 from bridge.messages.saving import find_name_problem, find_problems
 from bridge.messages.template_files import msgtype_of
 from bridge.wiring import Bridge
@@ -102,23 +101,24 @@ def import_templates(paths: Sequence[Path]) -> None:
                 N_("%(file)s is saved.") if file in changed else N_("%(file)s is in use already.")
             )
             terminal.say(_(done, file=file))
-        for file, findings in refused.items():
-            _say_refused(terminal, file, findings)
+        for file, problems in refused.items():
+            for problem in problems:
+                text = _("%(file)s is not saved: %(problem)s", file=file, problem=problem)
+                terminal.say(text, err=True)
     if refused:
         raise click.exceptions.Exit(1)
 
 
-def _read(paths: Sequence[Path]) -> tuple[dict[str, str], dict[str, list[Finding]]]:
+def _read(paths: Sequence[Path]) -> tuple[dict[str, str], dict[str, list[str]]]:
     """Return the texts of files by name, and of those that are no text what is wrong."""
     texts, refused = {}, {}
     for path in _files(paths):
         try:
             texts[path.name] = path.read_text(encoding="utf-8-sig")
         except UnicodeDecodeError:
-            refused[path.name] = [Finding("error", N_("It is not UTF-8 text: save it as UTF-8."))]
+            refused[path.name] = [_("It is not UTF-8 text: save it as UTF-8.")]
         except OSError as error:
-            values = {"problem": str(error.strerror)}
-            refused[path.name] = [Finding("error", "%(problem)s", 0, values)]
+            refused[path.name] = [str(error.strerror)]
     return texts, refused
 
 
@@ -128,21 +128,14 @@ def _files(paths: Sequence[Path]) -> Iterator[Path]:
 
 
 def _sound(
-    texts: Mapping[str, str], bridge: Bridge, refused: dict[str, list[Finding]]
+    texts: Mapping[str, str], bridge: Bridge, refused: dict[str, list[str]]
 ) -> dict[str, str]:
     """Return the texts that may be saved together; add to `refused` why others may not."""
     left = dict(texts)
     while left and (problems := find_problems(bridge.renderer, left)):
         if not left.keys() & problems.keys():  # they break another file: nobody knows which does
-            broken = [finding for findings in problems.values() for finding in findings]
+            broken = [problem for found in problems.values() for problem in found]
             problems = dict.fromkeys(left, broken)
         refused |= {file: problems[file] for file in left.keys() & problems.keys()}
         left = {file: text for file, text in left.items() if file not in refused}
     return left
-
-
-def _say_refused(terminal: Terminal, file: str, findings: Sequence[Finding]) -> None:
-    for finding in findings:
-        line = _("line %(line)s", line=finding.line) + " " if finding.line else ""
-        problem = line + _(finding.text, **finding.values or {})
-        terminal.say(_("%(file)s is not saved: %(problem)s", file=file, problem=problem), err=True)

@@ -8,7 +8,6 @@ from bridge.console.blueprint import console
 from bridge.console.pages import id_from
 from bridge.console.preview_events import asked_event
 from bridge.console.template_pages import list_page, template_page, typed_text
-from bridge.messages.lint import Finding
 from bridge.messages.saving import find_name_problem, find_problems
 from bridge.wiring import bridge
 from bridge.wording import TYPES
@@ -73,6 +72,6 @@ def _save(file: str, source: str, done: str) -> ResponseReturnValue:
     return redirect(url_for("console.template", file=file), 303)
 
 
-def _problems(file: str, source: str) -> list[Finding]:
+def _problems(file: str, source: str) -> list[str]:
     found = find_problems(bridge.renderer, {file: source})
-    return [finding for findings in found.values() for finding in findings]
+    return [problem for problems in found.values() for problem in problems]

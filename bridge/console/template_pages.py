@@ -61,7 +61,7 @@ def download(file: str) -> Response:
     return send_file(text, "text/plain", as_attachment=True, download_name=file)
 
 
-def list_page(problems: Sequence[Finding] = ()) -> str:
+def list_page(problems: Sequence[str] = ()) -> str:
     """Return the list of templates, with what is wrong with a new one."""
     renderer = bridge.renderer
     types, rules = defaultdict(list), defaultdict(list)  # that use a file
@@ -85,7 +85,7 @@ def list_page(problems: Sequence[Finding] = ()) -> str:
     )
 
 
-def template_page(file: str, source: str, asked: Asked, problems: Sequence[Finding] = ()) -> str:
+def template_page(file: str, source: str, asked: Asked, problems: Sequence[str] = ()) -> str:
     """Return a template's page with a text in its editor, and why that cannot be saved."""
     renderer, msgtype = bridge.renderer, msgtype_of(file)
     own = renderer.folder_files.get(file)
