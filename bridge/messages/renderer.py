@@ -5,6 +5,7 @@ The generic templates below are used where a template fails and has no good vers
 
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import tzinfo
 from functools import partial
@@ -195,14 +196,13 @@ def _try_one(stem: str, template: Template) -> None:
     if stem == "digest":
         _digest([Delivery(n, event, target) for n, event in enumerate(events)], "", template)
         return
-    blanks = []
+    shown = 0
     for event in events:
-        try:
+        with suppress(BlankError):  # some events may have nothing to show
             _main(event, target, template)
-        except BlankError as error:  # some events may have nothing to show
-            blanks.append(error)
-    if len(blanks) == len(events) and not _may_show_others(template):
-        raise blanks[0]
+            shown += 1
+    if not shown and not _may_show_others(template):
+        raise BlankError("shows nothing")
 
 
 def _may_show_others(template: Template) -> bool:
