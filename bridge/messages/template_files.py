@@ -2,8 +2,7 @@
 
 A file that is broken, or that fails when it is tried, is replaced by its last good version. The
 problem is logged once, with file and line, and stays in `problems` until the file is fixed. A
-good file may still fail on one event: that stays in `problems_by_file` until it
-renders another.
+good file may still fail on one event: it is in `problems_by_file` until it renders another.
 """
 
 import logging
