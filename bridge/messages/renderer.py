@@ -4,13 +4,13 @@ The generic templates below are used where a template fails and has no good vers
 """
 
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import tzinfo
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from jinja2 import DictLoader, Template, meta, nodes
 
@@ -28,8 +28,6 @@ from bridge.model import Delivery, Event, Message, Target
 from bridge.msgtypes import MSGTYPES, TEXT_LIMITS
 
 log = logging.getLogger(__name__)
-
-T = TypeVar("T")
 
 _GENERIC = """\
 {{ (action or event.type or '通知')|color('comment') }} **{{ title }}**
@@ -134,17 +132,6 @@ class Renderer(TemplateFiles):
                 return {files[0]: describe(files[0], error)}
         each = [self.try_files(sources, [file]) for file in files]
         return {file: problem for found in each for file, problem in found.items()}
-
-    def _render(self, names: Iterable[str], generic: Template, make: Callable[[Template], T]) -> T:
-        for template in self._good_versions(names):
-            try:
-                result = make(template)
-            except Exception as error:  # anything may come out of a user's template
-                self._note(template, error)
-            else:
-                self._note(template, None)
-                return result
-        return make(generic)
 
 
 def _names(event: Event, template: str) -> list[str]:

@@ -2,17 +2,18 @@
 
 A file that is broken, or that fails when it is tried, is replaced by its last good version. The
 problem is logged once, with file and line, and stays in `problems` until the file is fixed. A
-good file may still fail on one event: that stays in `failures` until it renders another.
+good file may still fail on one event: it is in `problems_by_file` until it renders another.
 """
 
 import logging
 import os
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import tzinfo
 from pathlib import Path
+from typing import TypeVar
 
 from jinja2 import DictLoader, Template, TemplateError, TemplateSyntaxError
 
@@ -20,6 +21,8 @@ from bridge.messages.environment import BridgeEnvironment
 from bridge.msgtypes import TEMPLATE_MSGTYPES
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -44,7 +47,7 @@ class TemplateFiles:
         self._lock = threading.Lock()  # guards the trials
         self._tried = self._newest = _Folder()
         self._untried: list[_Folder] = []
-        self._failures: dict[str, str] = {}  # by the name of the file, with file and line
+        self._failures: dict[str, str] = {}  # by the name of the file, '' once it renders again
         self._read()  # an edit before the first use has a former version
 
     def try_files(self, sources: Mapping[str, str], files: Sequence[str]) -> Mapping[str, str]:
@@ -64,7 +67,8 @@ class TemplateFiles:
     @property
     def problems_by_file(self) -> Mapping[str, str]:
         """Return the same by the name of the file, and why a good one failed on its last event."""
-        return {**self._failures, **self._try_all().problems}
+        failures = {file: problem for file, problem in self._failures.items() if problem}
+        return {**failures, **self._try_all().problems}
 
     def load(self) -> None:
         """Read and try the files, if they were not yet; to be called after a fork."""
@@ -74,30 +78,30 @@ class TemplateFiles:
         """Return whether there is a file for a template's name, good or not."""
         return bool(self._file_for([name]))
 
-    def _good_versions(self, names: Iterable[str]) -> tuple[Template, ...]:
-        """Return the newest and the last good version of the first of these names that has a file.
-
-        A name is a file's without its msgtype, or with it: `crashlog`, `crashlog.text`. Empty
-        where no file exists, or where it was never good.
-        """
-        return self._try_all().versions.get(self._file_for(names), ())
-
     def _file_for(self, names: Iterable[str]) -> str:
         """Return the file of the first of these names that has one, good or not; '' for none."""
         texts = self._read().texts
         return next((file for file in _file_names(names) if file in texts), "")
 
-    def _note(self, template: Template, error: Exception | None) -> None:
-        """Keep, and log once, why a file's newest version failed on an event; None: it did not."""
-        file = template.name or ""
-        if template not in self._tried.versions.get(file, ())[:1]:
-            return
-        problem = describe(file, error) if error else ""
-        if not problem:
-            self._failures.pop(file, None)
-        elif self._failures.get(file) != problem:
-            self._failures[file] = problem
-            log.error("template %s; a former version or the generic one is used", problem)
+    def _render(self, names: Iterable[str], generic: Template, make: Callable[[Template], T]) -> T:
+        """Return what `make` makes of a template of the first of these names that has a file.
+
+        It is the file's newest good version, the one before where that fails, else `generic`. Why
+        the newest failed is kept until it does not, and logged once.
+        """
+        for template in self._try_all().versions.get(self._file_for(names), ()):
+            file, problem = template.name or "", ""
+            try:
+                made = make(template)
+            except Exception as error:  # anything may come out of a user's template
+                problem = describe(file, error)
+            if template in self._tried.versions.get(file, ())[:1]:
+                if problem and problem != self._failures.get(file):
+                    log.error("template %s; a former version or the generic one is used", problem)
+                self._failures[file] = problem
+            if not problem:
+                return made
+        return make(generic)
 
     def _read(self) -> _Folder:
         """Return the texts, read again if a file was changed, added or removed."""
