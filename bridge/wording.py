@@ -7,7 +7,7 @@ are in `wording.toml`.
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 
 class Text(NamedTuple):
@@ -26,6 +26,13 @@ class Text(NamedTuple):
 _TABLES = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
 STATES: Mapping[str, Text] = {name: Text(*row) for name, row in _TABLES["states"].items()}
 TYPES: Mapping[str, Text] = {name: Text(*row) for name, row in _TABLES["types"].items()}
+
+CUT = "（已截断"  # how the mark of a text that was cut begins
+
+
+def cut_mark(length: int) -> str:
+    """Return what follows a text of so many characters that was cut."""
+    return f"…{CUT}，共 {length} 字）"
 
 
 def state(name: str) -> Text:
@@ -53,6 +60,13 @@ def advice(reason: str, bot: str) -> Text:
         "number": reason.rpartition("_")[2],
     }
     return Text(zh.format(**values), en.format(**values))
+
+
+def notice(kind: str, bot: str, reason: str = "", **values: Any) -> str:
+    """Return what a notice of the bridge's own says in the group: what happened, what to do."""
+    values |= {"bot": bot, "meaning": meaning(reason).zh, "advice": advice(reason, bot).zh}
+    text: str = _TABLES["notices"][kind]
+    return text.format(**values)
 
 
 def _row(reason: str) -> tuple[str, str, str]:

@@ -18,13 +18,13 @@ from bridge.messages.budget import MAX_OUTPUT, TooCostlyError
 from bridge.messages.cards import parse_body
 from bridge.messages.child import ChildError
 from bridge.messages.context import Context, fit
-from bridge.messages.digest import Group, fit_groups, group_deliveries
+from bridge.messages.digest import Detail, Group, fit_groups, group_deliveries
 from bridge.messages.environment import BridgeEnvironment, Markup
-from bridge.messages.markdown import CUT
 from bridge.messages.mentions import follow_up, inline_mentions, mention_lists
 from bridge.messages.template_files import TemplateFiles, describe, msgtype_of
 from bridge.model import Delivery, Event, Message, Target
 from bridge.msgtypes import MSGTYPES, TEXT_LIMITS
+from bridge.wording import CUT
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +38,7 @@ _GENERIC = """\
 _GENERIC_DIGEST = """\
 **共 {{ total }} 条**
 {% for group in groups %}
-{{ group.title }} {{ group.os_version }} {{ group.type }} ×{{ group.count }}
+{{ group.title }} {{ group.version }} {{ group.name }} {{ group.times }}
 {% endfor %}"""
 _JSON_VALUE = 1024  # bytes of one value in a card, for which WeCom names no limit
 _NEWS_VALUE = MAX_OUTPUT // 64  # bytes; the texts of an article are cut when it is parsed
@@ -260,7 +260,7 @@ def _main(event: Event, target: Target, template: Template) -> tuple[Message, bo
             body = parse_body(msgtype, render(room, room, room))
             return Message(msgtype, body), CUT in str(body)
         text, was_cut = fit(render, TEXT_LIMITS[msgtype])
-    return _text_message(msgtype, text, mention, target.mention), was_cut
+    return _text_message(msgtype, text, mention, target.mention), was_cut or CUT in text
 
 
 def _digest(
@@ -273,10 +273,12 @@ def _digest(
     names = [name for delivery in deliveries for name in delivery.target.mention]
     mention = inline_mentions(msgtype, names)
 
-    def render(groups: Sequence[Group], notes_size: int) -> str:
+    def render(groups: Sequence[Group], detail: Detail) -> str:
+        shown = [group.variables(detail) for group in groups]
         variables = {
-            "total": sum(len(group.deliveries) for group in groups),
-            "groups": [group.variables(notes_size) for group in groups],
+            "total": sum(group["count"] for group in shown),
+            "groups": shown,
+            "hidden": sum(group["hidden"] for group in shown),
             "console": console,
             "mention": Markup(mention),
         }

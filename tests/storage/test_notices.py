@@ -140,7 +140,12 @@ def test_what_is_too_old_expires_and_a_notice_says_how_many(outbox: Outbox, cloc
     notice = claim_one(outbox)
     assert states(outbox)[:3] == ["expired"] * 3
     assert notice.bot == "dev"
-    assert notice.deliveries[0].event.payload == {"bot": "dev", "count": 3, "hours": 24.0}
+    assert notice.deliveries[0].event.payload == {
+        "bot": "dev",
+        "count": 3,
+        "hours": 24.0,
+        "message": "机器人 dev 有 3 条通知超过 24 小时仍未送达，不再发送。",
+    }
 
 
 def test_notices_of_expiry_come_at_most_once_an_hour_and_count_all(
