@@ -108,9 +108,10 @@ class Renderer:
         return self.preview(event, target)[0]
 
     def preview(self, event: Event, target: Target) -> tuple[list[Message], bool]:
-        """Return the same messages, and whether the first of them had to be cut."""
+        """Return the same messages, and whether something was cut in the first of them."""
         names = _names(event, target.template)
         main, was_cut = self._render(names, self._generic, partial(_main, event, target))
+        was_cut = was_cut or CUT in str(main.body)  # by the template itself, as in `stack`
         following = follow_up(main.msgtype, target.mention, event.fields["title"])
         if "qrcode" in target.attach:
             following += attachments.qrcode(event)
@@ -127,7 +128,7 @@ class Renderer:
     def draft(self, source: str, file: str, event: Event, target: Target) -> tuple[Message, bool]:
         """Return the message that a file would make of an event if this were its text.
 
-        Also returns whether values had to be cut. A helper such as `_macros.j2` is shown through
+        Also returns whether values had to be cut. A helper such as `_ours.j2` is shown through
         the file that the event uses. It is rendered in the child process: raises DraftError,
         TooCostlyError or ChildError.
         """
@@ -260,7 +261,7 @@ def _main(event: Event, target: Target, template: Template) -> tuple[Message, bo
             body = parse_body(msgtype, render(room, room, room))
             return Message(msgtype, body), CUT in str(body)
         text, was_cut = fit(render, TEXT_LIMITS[msgtype])
-    return _text_message(msgtype, text, mention, target.mention), was_cut or CUT in text
+    return _text_message(msgtype, text, mention, target.mention), was_cut
 
 
 def _digest(

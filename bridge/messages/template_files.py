@@ -61,7 +61,7 @@ class TemplateFiles:
 
     @property
     def sources(self) -> Mapping[str, str]:
-        """Return the text of every file by its name, helpers such as `_macros.j2` included."""
+        """Return the text of every file by its name, helpers such as `_ours.j2` included."""
         return self._read().texts
 
     @property
