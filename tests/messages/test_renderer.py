@@ -19,6 +19,7 @@ from bridge.messages.renderer import Renderer
 from bridge.model import Delivery, Event, Message, Target
 from bridge.receiving.decoding import decode, undecodable
 from bridge.samples import examples, samples
+from bridge.wording import notice
 
 SHANGHAI = ZoneInfo("Asia/Shanghai")
 SHIPPED = ROOT / "templates"
@@ -166,6 +167,20 @@ def test_an_unknown_event_shows_nested_values_readably(
 def test_an_event_of_nothing_at_all_still_says_something() -> None:
     [message] = shipped()
     assert "蒲公英通知" in str(message.body["content"])
+
+
+@pytest.mark.parametrize(
+    "reason", ["invalid_webhook", "robot_disabled", "robot_not_in_group", "wrong_address"]
+)
+def test_the_notice_of_a_stopped_bot_is_plain_chinese(reason: str) -> None:
+    facts = {"bot": "dev", "reason": reason, "detail": "invalid webhook url"}
+    payload = {**facts, "message": notice("botStopped", **facts)}
+    [message] = SHIPPED_RENDERER.messages(Event("botStopped", payload, 0.0), TO_DEFAULT)
+    text = str(message.body["content"])
+    assert "机器人 dev：" in text and "每小时自动再试一次" in text
+    assert reason not in text and "invalid webhook url" not in text
+    assert ("在群里重新启用" in text) is (reason == "robot_disabled")
+    assert ("WECOM_BOT_KEY_DEV" in text) is (reason != "robot_disabled")
 
 
 def test_the_notice_of_an_undecodable_body_quotes_its_beginning_on_one_line() -> None:
