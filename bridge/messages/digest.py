@@ -79,13 +79,13 @@ class Group:
 
 def group_deliveries(deliveries: Sequence[Delivery]) -> list[Group]:
     """Group deliveries, which are in order, by app, platform and type; an app's are together."""
-    apps: dict[tuple[str, str], dict[str, Group]] = {}
+    apps: dict[tuple[str, str], dict[tuple[bool, str], Group]] = {}
     for delivery in deliveries:
         event = delivery.event
         fields = {name: plain(event.fields[name]) for name in _FIELDS}
         groups = apps.setdefault((fields["title"], fields["device_type"]), {})
-        name = _name(event)
-        groups.setdefault(name, Group(event.type, name)).add(delivery, fields)
+        key = event.type in TYPES, _name(event)
+        groups.setdefault(key, Group(event.type, key[1])).add(delivery, fields)
     return [group for groups in apps.values() for group in groups.values()]
 
 

@@ -80,11 +80,13 @@ def test_types_that_nobody_knows_are_grouped_and_named_by_their_action() -> None
             delivery(4, "buildFailed", title="A"),
             delivery(5, "", title="A"),
             delivery(6, "crashlog", title="A", action="Crash log"),
+            delivery(7, "ours", title="A", action="崩溃日志"),
         ]
     )
     shown = [(group.variables(DETAIL)["name"], len(group.deliveries)) for group in found]
     assert shown == [
         ("证书过期", 2), ("证书更新", 1), ("buildFailed", 1), ("通知", 1), ("崩溃日志", 1),
+        ("崩溃日志", 1),
     ]  # fmt: skip
 
 

@@ -46,6 +46,19 @@ def test_every_sample_ends_as_a_markdown_message_of_its_own_template(
             assert nonsense not in content
 
 
+def test_the_samples_of_pgyer_s_documentation_arrive(sandbox: Served, deploy: Deploy) -> None:
+    box, api = sandbox
+    bridge = deploy(api).start()
+    heads = {"updateVersion": "新版本", "feedback": "用户反馈", "crashlog": "崩溃日志"}
+    for n, (name, head) in enumerate(heads.items(), 1):
+        body = (ROOT / "tests" / "pgyer_samples" / f"{name}.txt").read_bytes()
+        assert bridge.post(body).json() == {"status": "accepted", "event": n, "bots": ["default"]}
+        until(lambda n=n: len(box.messages(DEFAULT)) == n, f"{name} arrives")
+        content = contents(box, DEFAULT)[-1]
+        for shown in (head, "OooPlay 2.4", "iOS · 构建 139", "(http://www.pgyer.com/oooplay_test)"):
+            assert shown in content
+
+
 def test_a_post_without_known_fields_shows_all_that_came(sandbox: Served, deploy: Deploy) -> None:
     box, api = sandbox
     bridge = deploy(api).start()
