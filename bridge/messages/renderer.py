@@ -19,13 +19,13 @@ from bridge.messages.budget import MAX_OUTPUT, TooCostlyError
 from bridge.messages.cards import parse_body
 from bridge.messages.child import ChildError
 from bridge.messages.context import Context, fit
-from bridge.messages.digest import Group, fit_groups, group_deliveries
+from bridge.messages.digest import Detail, Group, fit_groups, group_deliveries
 from bridge.messages.environment import BridgeEnvironment, Markup
-from bridge.messages.markdown import CUT
 from bridge.messages.mentions import follow_up, inline_mentions, mention_lists
 from bridge.messages.template_files import TemplateFiles, describe, msgtype_of
 from bridge.model import Delivery, Event, Message, Target
 from bridge.msgtypes import MSGTYPES, TEXT_LIMITS
+from bridge.wording import CUT
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +37,7 @@ _GENERIC = """\
 _GENERIC_DIGEST = """\
 **共 {{ total }} 条**
 {% for group in groups %}
-{{ group.title }} {{ group.os_version }} {{ group.type }} ×{{ group.count }}
+{{ group.title }} {{ group.version }} {{ group.name }} {{ group.times }}
 {% endfor %}"""
 _JSON_VALUE = 1024  # bytes of one value in a card, for which WeCom names no limit
 _NEWS_VALUE = MAX_OUTPUT // 64  # bytes; the texts of an article are cut when it is parsed
@@ -87,9 +87,10 @@ class Renderer(TemplateFiles):
         return self.preview(event, target)[0]
 
     def preview(self, event: Event, target: Target) -> tuple[list[Message], bool]:
-        """Return the same messages, and whether the first of them had to be cut."""
+        """Return the same messages, and whether something was cut in the first of them."""
         names = _names(event, target.template)
         main, was_cut = self._render(names, self._generic, partial(_main, event, target))
+        was_cut = was_cut or CUT in str(main.body)  # by the template itself, as in `stack`
         following = follow_up(main.msgtype, target.mention, event.fields["title"])
         if "qrcode" in target.attach:
             following += attachments.qrcode(event)
@@ -106,7 +107,7 @@ class Renderer(TemplateFiles):
     def draft(self, source: str, file: str, event: Event, target: Target) -> tuple[Message, bool]:
         """Return the message that a file would make of an event if this were its text.
 
-        Also returns whether values had to be cut. A helper such as `_macros.j2` is shown through
+        Also returns whether values had to be cut. A helper such as `_ours.j2` is shown through
         the file that the event uses. It is rendered in the child process: raises DraftError,
         TooCostlyError or ChildError.
         """
@@ -231,10 +232,12 @@ def _digest(
     names = [name for delivery in deliveries for name in delivery.target.mention]
     mention = inline_mentions(msgtype, names)
 
-    def render(groups: Sequence[Group], notes_size: int) -> str:
+    def render(groups: Sequence[Group], detail: Detail) -> str:
+        shown = [group.variables(detail) for group in groups]
         variables = {
-            "total": sum(len(group.deliveries) for group in groups),
-            "groups": [group.variables(notes_size) for group in groups],
+            "total": sum(group["count"] for group in shown),
+            "groups": shown,
+            "hidden": sum(group["hidden"] for group in shown),
             "console": console,
             "mention": Markup(mention),
         }

@@ -56,7 +56,7 @@ class TemplateFiles:
 
     @property
     def files(self) -> Mapping[str, str]:
-        """Return the text of every file by its name, helpers such as `_macros.j2` included."""
+        """Return the text of every file by its name, helpers such as `_ours.j2` included."""
         return self._read().texts
 
     @property
