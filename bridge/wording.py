@@ -7,9 +7,11 @@ one name. All other texts are English in code and pages, with their Chinese in a
 
 import gettext as catalogs
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
+from typing import Any
 
 LANGUAGES: Mapping[str, str] = {"zh": "中文", "en": "English"}
 # Of the request or the command; '' shows the texts of wording.toml in both, as `中文 · English`.
@@ -25,6 +27,16 @@ _CATALOGS = {
 }
 
 
+@contextmanager
+def speaking(chosen: str) -> Iterator[None]:
+    """Use a language for what is done inside; the groups' is Chinese, whoever looks."""
+    token = language.set(chosen)
+    try:
+        yield
+    finally:
+        language.reset(token)
+
+
 def N_(message: str) -> str:
     """Mark a text that is translated later, where it is shown."""
     return message
@@ -33,6 +45,14 @@ def N_(message: str) -> str:
 def gettext(message: str, /, **values: object) -> str:
     """Return a text in the language, with its `%(name)s` filled in."""
     return catalog().gettext(message) % values
+
+
+CUT = "（已截断"  # how the mark of a text that was cut begins
+
+
+def cut_mark(length: int) -> str:
+    """Return what follows a text of so many characters that was cut."""
+    return f"…{CUT}，共 {length} 字）"
 
 
 def catalog() -> catalogs.NullTranslations:
@@ -65,6 +85,14 @@ def advice(reason: str, bot: str) -> str:
 
 def _either(zh: str, en: str) -> str:
     return {"zh": zh, "en": en}.get(language.get()) or " · ".join(dict.fromkeys((zh, en)))
+
+
+def notice(kind: str, bot: str, reason: str = "", **values: Any) -> str:
+    """Return what a notice of the bridge's own says in the group: what happened, what to do."""
+    with speaking("zh"):
+        values |= {"bot": bot, "meaning": meaning(reason), "advice": advice(reason, bot)}
+    text: str = _TABLES["notices"][kind]
+    return text.format(**values)
 
 
 def _row(reason: str) -> tuple[str, str, str]:

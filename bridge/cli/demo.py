@@ -30,9 +30,9 @@ bots = ["dev"]
 mention = ["wangqing"]
 """
 _CURL = """\
-curl -d '{{"type": "updateVersion", "title": "OooPlay", "os_version": "2.5", \
+curl -d '{{"type": "updateVersion", "title": "商城", "os_version": "3.8.2", \
 "build_version": "'$(date +%s)'", "device_type": "Android", "appsize": "26662364", \
-"notes": "修复了若干问题", "link": "https://www.pgyer.com/oooplay"}}' {url}"""
+"notes": "修复了若干问题", "link": "https://www.pgyer.com/shop_demo"}}' {url}"""
 
 
 @click.command()
@@ -101,15 +101,20 @@ def _post_samples(url: str, box: Sandbox, stopping: Event) -> bool:
     """Post every sample and wait for it in the sandbox; return whether all arrived."""
     bodies = samples()
     for name, body in bodies.items():
-        before = len(box.messages())
+        before = _count(box)
         answer = requests.post(url, data=body, timeout=10).json()
-        arrived = any(len(box.messages()) > before for _ in _moments(stopping))
+        arrived = any(_count(box) > before for _ in _moments(stopping))
         mark, state = ("✓", "arrived") if arrived else ("✗", "has not arrived")
         click.echo(f"{mark} {name}: event {answer.get('event')} → {answer.get('bots')} {state}")
         if not arrived:
             return False
     click.echo(f"全部 {len(bodies)} 条示例已到达 · all {len(bodies)} samples have arrived")
     return True
+
+
+def _count(box: Sandbox) -> int:
+    """Return how many messages came, without the files that follow them."""
+    return sum(call.msgtype != "file" for call in box.messages())
 
 
 def _moments(stopping: Event) -> Iterator[None]:

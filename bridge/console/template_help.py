@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
-from bridge.messages.digest import group_deliveries
+from bridge.messages.digest import COUNTED, group_deliveries
 from bridge.messages.template_files import msgtype_of
 from bridge.model import FIELDS, Delivery, Event, Target, as_text
 from bridge.msgtypes import TEXT_LIMITS
@@ -37,6 +37,12 @@ _MEANINGS = {
     "event.type": N_("the event's type, as the bridge knows it"),
     "mention": N_("who is mentioned, by the route"),
     "total": N_("how many events"),
+    "hidden": N_("how many have a text that is not listed"),
+    "group.name": N_("what the type is called"),
+    "group.count": N_("how many"),
+    "group.times": N_("×76, empty for a single one"),
+    "group.version": N_("the newest version"),
+    "group.versions": N_("how many versions"),
     "console": N_("the console's page of events"),
 }
 
@@ -55,9 +61,10 @@ def variables(file: str, event: Event, earlier: Sequence[Event]) -> list[Variabl
     if file.startswith("digest."):
         target = Target("default")
         deliveries = [Delivery(n, each, target) for n, each in enumerate([*earlier, event])]
-        group = group_deliveries(deliveries)[0].variables(_SHOWN)
-        values = {"total": len(deliveries), "console": "", "mention": ""}
-        values |= {f"group.{name}": value for name, value in group.items()}
+        group = group_deliveries(deliveries)[0].variables(COUNTED)
+        values = {"total": len(deliveries), "hidden": 0, "console": "", "mention": ""}
+        texts = {name: value for name, value in group.items() if not isinstance(value, list)}
+        values |= {f"group.{name}": value for name, value in texts.items()}
     else:
         more = {_path(name): value for name, value in event.payload.items() if name not in FIELDS}
         about = {"event.id": event.id, "event.type": event.type, "mention": ""}
@@ -80,10 +87,12 @@ def filters(file: str) -> list[tuple[str, str]]:
     """Return what a template of this name can do: code to insert, and what it gives."""
     msgtype = msgtype_of(file) or "markdown"
     found = [
+        ("{{ build_version|optional }}", N_("goes with its part of the line where it is empty")),
         ("{% if notes %}\n{{ notes }}\n{% endif %}", N_("only where there is a value")),
         ("{{ appsize|filesize }}", N_("a size, such as 2.1 MB")),
         ("{{ (updated or created)|datetime('%m-%d %H:%M') }}", N_("a time in the bridge's zone")),
         ("{{ notes|truncate(100) }}", N_("the first 100 characters")),
+        ("{{ notes|stack(6) }}", N_("the first 6 lines of a stack")),
         ("{{ link|qrcode }}", N_("the address of the app's QR picture")),
     ]
     if msgtype in TEXT_LIMITS:
@@ -97,8 +106,16 @@ def filters(file: str) -> list[tuple[str, str]]:
             ("{{ '文字'|color('warning') }}", N_("orange-red")),
         ]
     if file.startswith("digest."):
-        loop = "{% for group in groups %}\n{{ group.title }} ×{{ group.count }}\n{% endfor %}"
-        found.insert(0, (loop, N_("a line for each app")))
+        line = "{{ group.title }} {{ group.name }} {{ group.times }}"
+        text = "> {{ text.version|optional }} {{ text.notes|optional }}"
+        found = [
+            (f"{{% for group in groups %}}\n{line}\n{{% endfor %}}", N_("a line for each app")),
+            (
+                f"{{% for text in group.newest %}}\n{text}\n{{% endfor %}}",
+                N_("an app's newest texts, within its line"),
+            ),
+            *found,
+        ]
     return found
 
 

@@ -15,7 +15,7 @@ from bridge.model import FIELDS, Event, Message
 from bridge.wording import N_
 
 _KNOWN = {*FIELDS, "payload", "event", "mention"}
-_KNOWN_DIGEST = {"total", "groups", "console", "mention"}
+_KNOWN_DIGEST = {"total", "groups", "hidden", "console", "mention"}
 _MAX_FINDINGS = 20
 _VALUE = "\ufffc"  # in the skeleton, in the place of each `{{ }}`
 

@@ -4,12 +4,13 @@ The generic templates below are used where a template fails and has no good vers
 """
 
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import tzinfo
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from jinja2 import DictLoader, Template, meta, nodes
 
@@ -18,17 +19,15 @@ from bridge.messages.budget import MAX_OUTPUT, TooCostlyError
 from bridge.messages.cards import parse_body
 from bridge.messages.child import ChildError
 from bridge.messages.context import Context, fit
-from bridge.messages.digest import Group, fit_groups, group_deliveries
+from bridge.messages.digest import Detail, Group, fit_groups, group_deliveries
 from bridge.messages.environment import BridgeEnvironment, Markup
-from bridge.messages.markdown import CUT
 from bridge.messages.mentions import follow_up, inline_mentions, mention_lists
 from bridge.messages.template_files import Saved, TemplateFiles, describe, msgtype_of
 from bridge.model import Delivery, Event, Message, Target
 from bridge.msgtypes import MSGTYPES, TEXT_LIMITS
+from bridge.wording import CUT
 
 log = logging.getLogger(__name__)
-
-T = TypeVar("T")
 
 _GENERIC = """\
 {{ (action or event.type or '通知')|color('comment') }} **{{ title }}**
@@ -38,7 +37,7 @@ _GENERIC = """\
 _GENERIC_DIGEST = """\
 **共 {{ total }} 条**
 {% for group in groups %}
-{{ group.title }} {{ group.os_version }} {{ group.type }} ×{{ group.count }}
+{{ group.title }} {{ group.version }} {{ group.name }} {{ group.times }}
 {% endfor %}"""
 _JSON_VALUE = 1024  # bytes of one value in a card, for which WeCom names no limit
 _NEWS_VALUE = MAX_OUTPUT // 64  # bytes; the texts of an article are cut when it is parsed
@@ -90,9 +89,10 @@ class Renderer(TemplateFiles):
         return self.preview(event, target)[0]
 
     def preview(self, event: Event, target: Target) -> tuple[list[Message], bool]:
-        """Return the same messages, and whether the first of them had to be cut."""
+        """Return the same messages, and whether something was cut in the first of them."""
         names = _names(event, target.template)
         main, was_cut = self._render(names, self._generic, partial(_main, event, target))
+        was_cut = was_cut or CUT in str(main.body)  # by the template itself, as in `stack`
         following = follow_up(main.msgtype, target.mention, event.fields["title"])
         if "qrcode" in target.attach:
             following += attachments.qrcode(event)
@@ -112,7 +112,7 @@ class Renderer(TemplateFiles):
         """Return the message that a file would make of an event if this were its text.
 
         Also returns whether values had to be cut; of a digest, which is one of the `earlier` events
-        as well, whether some had no room. A helper such as `_macros.j2` is shown through the file
+        as well, whether some had no room. A helper such as `_ours.j2` is shown through the file
         that the event uses. It is rendered in the child process: raises DraftError, TooCostlyError
         or ChildError.
         """
@@ -147,17 +147,6 @@ class Renderer(TemplateFiles):
                 return {files[0]: describe(files[0], error)}
         each = [self.try_files(sources, [file]) for file in files]
         return {file: problem for found in each for file, problem in found.items()}
-
-    def _render(self, names: Iterable[str], generic: Template, make: Callable[[Template], T]) -> T:
-        for template in self._good_versions(names):
-            try:
-                result = make(template)
-            except Exception as error:  # anything may come out of a user's template
-                self._note(template, error)
-            else:
-                self._note(template, None)
-                return result
-        return make(generic)
 
 
 def _names(event: Event, template: str) -> list[str]:
@@ -214,14 +203,13 @@ def _try_one(stem: str, template: Template) -> None:
     if stem == "digest":
         _digest([Delivery(n, event, target) for n, event in enumerate(events)], "", template)
         return
-    blanks = []
+    shown = 0
     for event in events:
-        try:
+        with suppress(BlankError):  # some events may have nothing to show
             _main(event, target, template)
-        except BlankError as error:  # some events may have nothing to show
-            blanks.append(error)
-    if len(blanks) == len(events) and not _may_show_others(template):
-        raise blanks[0]
+            shown += 1
+    if not shown and not _may_show_others(template):
+        raise BlankError("shows nothing")
 
 
 def _may_show_others(template: Template) -> bool:
@@ -263,10 +251,12 @@ def _digest(
     names = [name for delivery in deliveries for name in delivery.target.mention]
     mention = inline_mentions(msgtype, names)
 
-    def render(groups: Sequence[Group], notes_size: int) -> str:
+    def render(groups: Sequence[Group], detail: Detail) -> str:
+        shown = [group.variables(detail) for group in groups]
         variables = {
-            "total": sum(len(group.deliveries) for group in groups),
-            "groups": [group.variables(notes_size) for group in groups],
+            "total": sum(group["count"] for group in shown),
+            "groups": shown,
+            "hidden": sum(group["hidden"] for group in shown),
             "console": console,
             "mention": Markup(mention),
         }

@@ -3,7 +3,7 @@
 A text that was saved in the console wins over the file of its name, and is a file in all else. A
 file that is broken, or that fails when it is tried, is replaced by its last good version. The
 problem is logged once, with file and line, and stays in `problems` until the file is fixed. A
-good file may still fail on one event: that stays in `failures` until it renders another.
+good file may still fail on one event: it is in `problems_by_file` until it renders another.
 """
 
 import logging
@@ -14,6 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import tzinfo
 from pathlib import Path
+from typing import TypeVar
 
 from jinja2 import DictLoader, Template, TemplateError, TemplateSyntaxError
 
@@ -23,6 +24,7 @@ from bridge.msgtypes import TEMPLATE_MSGTYPES
 log = logging.getLogger(__name__)
 
 Saved = Callable[[], Mapping[str, str]]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,7 @@ class TemplateFiles:
         self._lock = threading.Lock()  # guards the trials
         self._tried = self._newest = _Folder()
         self._untried: list[_Folder] = []
-        self._failures: dict[str, str] = {}  # by the name of the file, with file and line
+        self._failures: dict[str, str] = {}  # by the name of the file, '' once it renders again
         # An edit before the first use has a former version, and so has a saved text.
         self._read_with({})
 
@@ -64,7 +66,7 @@ class TemplateFiles:
 
     @property
     def files(self) -> Mapping[str, str]:
-        """Return the text of every file by its name, helpers such as `_macros.j2` included."""
+        """Return the text of every file by its name, helpers such as `_ours.j2` included."""
         return self._read().texts
 
     @property
@@ -80,7 +82,8 @@ class TemplateFiles:
     @property
     def problems_by_file(self) -> Mapping[str, str]:
         """Return the same by the name of the file, and why a good one failed on its last event."""
-        return {**self._failures, **self._try_all().problems}
+        failures = {file: problem for file, problem in self._failures.items() if problem}
+        return {**failures, **self._try_all().problems}
 
     def load(self) -> None:
         """Read and try the files, if they were not yet; to be called after a fork."""
@@ -90,30 +93,30 @@ class TemplateFiles:
         """Return whether there is a file for a template's name, good or not."""
         return bool(self._file_for([name]))
 
-    def _good_versions(self, names: Iterable[str]) -> tuple[Template, ...]:
-        """Return the newest and the last good version of the first of these names that has a file.
-
-        A name is a file's without its msgtype, or with it: `crashlog`, `crashlog.text`. Empty
-        where no file exists, or where it was never good.
-        """
-        tried = self._try_all()
-        return tried.versions.get(_first(names, tried.texts), ())
-
     def _file_for(self, names: Iterable[str]) -> str:
         """Return the file of the first of these names that has one, good or not; '' for none."""
         return _first(names, self.files)
 
-    def _note(self, template: Template, error: Exception | None) -> None:
-        """Keep, and log once, why a file's newest version failed on an event; None: it did not."""
-        file = template.name or ""
-        if template not in self._tried.versions.get(file, ())[:1]:
-            return
-        problem = describe(file, error) if error else ""
-        if not problem:
-            self._failures.pop(file, None)
-        elif self._failures.get(file) != problem:
-            self._failures[file] = problem
-            log.error("template %s; a former version or the generic one is used", problem)
+    def _render(self, names: Iterable[str], generic: Template, make: Callable[[Template], T]) -> T:
+        """Return what `make` makes of a template of the first of these names that has a file.
+
+        It is the file's newest good version, the one before where that fails, else `generic`. Why
+        the newest failed is kept until it does not, and logged once.
+        """
+        tried = self._try_all()
+        for template in tried.versions.get(_first(names, tried.texts), ()):
+            file, problem = template.name or "", ""
+            try:
+                made = make(template)
+            except Exception as error:  # anything may come out of a user's template
+                problem = describe(file, error)
+            if template in self._tried.versions.get(file, ())[:1]:
+                if problem and problem != self._failures.get(file):
+                    log.error("template %s; a former version or the generic one is used", problem)
+                self._failures[file] = problem
+            if not problem:
+                return made
+        return make(generic)
 
     def _read(self) -> _Folder:
         return self._read_with(self._saved())

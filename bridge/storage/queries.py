@@ -82,7 +82,7 @@ class EventLine:
     received_at: float
     type: str
     error: str
-    fields: Mapping[str, str]  # title, device_type, os_version, build_version, link
+    fields: Mapping[str, str]  # those of tables.SHOWN
     brief: str
     deliveries: Sequence[DeliveryLine]
 

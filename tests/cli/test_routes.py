@@ -17,7 +17,7 @@ attach = "log"
 quiet = "00:00-23:59"
 continue = true
 [[route]]
-device = "iOS"
+device = "Android"
 template = "crashlog"
 [[route]]
 bots = []
@@ -29,8 +29,8 @@ def test_each_rule_says_why_it_matches_or_not(cli: Cli, tmp_path: Path) -> None:
     done = cli("routes", "test", "crashlog")
     assert done.exit_code == 0
     event, *rules, dev, default = done.stdout.splitlines()
-    assert event == "事件 Event: crashlog · OooPlay 2.4 (139) iOS"
-    assert "rule 1: ✗ app = OooPlay, 不是 not Other" in rules[0] and "type" not in rules[0]
+    assert event == "事件 Event: crashlog · 商城 3.8.1 (1874) Android"
+    assert "rule 1: ✗ app = 商城, 不是 not Other" in rules[0] and "type" not in rules[0]
     assert "rule 2: ✓" in rules[1] and "goes on" in rules[1]
     assert "rule 3: ✓" in rules[2] and "goes on" not in rules[2]
     assert "rule 4: - 未执行到" in rules[3]

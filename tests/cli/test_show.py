@@ -19,7 +19,7 @@ def test_an_event_is_shown_with_deliveries_and_attempts(cli: Cli, end_all: EndAl
     shown = cli("show", "1").stdout
     for said in (
         "Event 1  crashlog",
-        "title: OooPlay",
+        "title: 商城",
         "→ default parked (invalid_parameter)",
         "→ dev parked",
         "  40058  invalid_parameter  ",
@@ -27,7 +27,7 @@ def test_an_event_is_shown_with_deliveries_and_attempts(cli: Cli, end_all: EndAl
     ):
         assert said in shown
     event = json.loads(cli("show", "1", "--json").stdout)
-    assert event["payload"]["title"] == "OooPlay"
+    assert event["payload"]["title"] == "商城"
     assert event["received_at"].endswith("+08:00")
     delivery = event["deliveries"][0]
     assert (delivery["state"], delivery["reason"]) == ("parked", "invalid_parameter")

@@ -15,11 +15,14 @@ from bridge.sandbox import Sandbox, serve
 
 
 def told_events(content: str) -> int:
-    """How many events a message tells: a digest's lines end with ×N."""
-    counts = re.findall(r"×(\d+)$", content, re.MULTILINE)
-    if counts:
-        assert f"共 {sum(map(int, counts))} 条" in content
-    return sum(map(int, counts)) if counts else 1
+    """How many events a message is about: a digest says it for each group and for all."""
+    if "通知汇总" not in content:
+        return 1
+    groups = re.findall(r"^(?!#|>|<@|另有).+$", content, re.MULTILINE)
+    found = (re.search(r" ×(\d+)|(\d+) [个条]", group) for group in groups)
+    total = sum(int(count[1] or count[2]) if count else 1 for count in found)
+    assert f"共 {total} 条" in content
+    return total
 
 
 def test_a_flood_is_told_whole_without_45009_however_wecom_counts(

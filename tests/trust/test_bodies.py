@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from bodies import NOW, PLAIN, TRADITIONAL, UPDATE, WRAPPINGS, Wrapped, dumps
-from support import TOKEN, Deployment, environment
+from support import ROOT, TOKEN, Deployment, environment
 from trust.load import Figure, settle
 from trust.scale import scaled
 
@@ -46,7 +46,9 @@ def originals() -> list[Wrapped]:
     wrapped = [
         wrap(values) for wrap in WRAPPINGS.values() for values in (UPDATE, PLAIN, TRADITIONAL)
     ]
-    return [*wrapped, *((body, "application/json", "") for body in samples().values())]
+    documented = [path.read_bytes() for path in (ROOT / "tests" / "pgyer_samples").glob("*.txt")]
+    bodies = [*samples().values(), *sorted(documented)]
+    return [*wrapped, *((body, "application/json", "") for body in bodies)]
 
 
 def mutated(dice: random.Random) -> Iterator[Wrapped]:

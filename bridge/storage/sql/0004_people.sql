@@ -26,3 +26,6 @@ ALTER TABLE events ADD COLUMN rules TEXT NOT NULL DEFAULT '';
 ALTER TABLE events ADD COLUMN duplicates INTEGER NOT NULL DEFAULT 0;
 -- What a call carried, e.g. `markdown`, `text`, `file`.
 ALTER TABLE attempts ADD COLUMN carried TEXT NOT NULL DEFAULT '';
+
+-- What Pgyer calls an event, by which a digest names those of types that nobody knows.
+ALTER TABLE events ADD COLUMN action TEXT NOT NULL DEFAULT '';

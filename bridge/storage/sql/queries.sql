@@ -9,11 +9,11 @@ SELECT payload_hash, id FROM events WHERE payload_hash IN :hashes AND received_a
 -- name: add_event
 -- Add an event by an id that was taken for it.
 INSERT INTO events (
-    id, received_at, type, title, device_type, os_version, build_version, link, brief, payload, raw,
-    error, payload_hash)
+    id, received_at, type, action, title, device_type, os_version, build_version, link, brief,
+    payload, raw, error, payload_hash)
 VALUES (
-    :id, :received_at, :type, :title, :device_type, :os_version, :build_version, :link, :brief,
-    :payload, :raw, :error, :payload_hash);
+    :id, :received_at, :type, :action, :title, :device_type, :os_version, :build_version, :link,
+    :brief, :payload, :raw, :error, :payload_hash);
 
 -- name: add_delivery
 -- Add a pending delivery of an event.
@@ -111,7 +111,7 @@ FROM deliveries JOIN events ON events.id = event_id WHERE deliveries.id IN :ids;
 -- name: digest_deliveries
 -- A bot's due deliveries, with no more of their events than a digest shows.
 SELECT deliveries.*, type, received_at, error, brief,
-    title, device_type, os_version, build_version, link
+    action, title, device_type, os_version, build_version, link
 FROM deliveries JOIN events ON events.id = event_id
 WHERE bot = :name AND state = 'pending' AND not_before <= :now AND messages_sent = 0
     AND not_before >= :from_not_before
@@ -191,7 +191,8 @@ WHERE delivery_id IN (SELECT id FROM deliveries WHERE event_id IN :events);
 -- name: event_lines
 -- Events of a span of ids for a list, newest first. What is '' or 0 is not asked for; each OR also
 -- keeps SQLite from another index than that of the ids.
-SELECT id, received_at, type, error, brief, title, device_type, os_version, build_version, link
+SELECT id, received_at, type, error, brief, action, title, device_type, os_version, build_version,
+    link
 FROM events
 WHERE id < :top AND id >= :bottom
     AND (:type = '' OR type = :type)
