@@ -16,7 +16,7 @@ from bridge.wording import gettext as _
 
 PASTED = "pasted"  # the choice of the form's own JSON
 RECENT = 20  # stored events that are offered, and that a digest shows
-_BUILDS = 12  # of one app, in a digest
+_BUILDS = range(2080, 2092)  # of one app, in a digest
 
 
 @dataclass(frozen=True)
@@ -71,6 +71,6 @@ def _digest_events() -> list[Event]:
     stored = bridge.queries.events(Wanted(), limit=RECENT).events
     return [
         *(examples()[kind] for kind in samples()),
-        *(replace(build, payload={**build.payload, "build_version": n}) for n in range(_BUILDS)),
+        *(replace(build, payload={**build.payload, "build_version": n}) for n in _BUILDS),
         *(Event(e.type, {**e.fields, "notes": e.brief}, e.received_at) for e in reversed(stored)),
     ]

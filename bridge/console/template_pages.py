@@ -51,7 +51,9 @@ def preview(file: str) -> ResponseReturnValue:
 def live_preview() -> ResponseReturnValue:
     file = request.form.get("file", "")
     _source(file)
-    return render_template("console/_preview.html", **_shown(_edited(), file, asked_event(file)))
+    shown = _shown(_edited(), file, asked_event(file))
+    parts = ("console/_preview.html", "console/_variables.html")
+    return "".join(render_template(part, **shown) for part in parts)
 
 
 @console.post("/templates/<file>/download")
@@ -114,7 +116,7 @@ def template_page(file: str, source: str, asked: Asked, problems: Sequence[str] 
 
 
 def _shown(source: str, file: str, asked: Asked) -> dict[str, Any]:
-    """Return the variables of `_preview.html`."""
+    """Return the variables of `_preview.html` and `_variables.html`."""
     shown = previewed(source, file, asked.event, asked.earlier)
     if asked.problem:
         text = N_("The pasted JSON cannot be decoded: %(problem)s")

@@ -163,7 +163,7 @@ def test_variables_filters_and_examples_come_by_a_click(open_page: Callable[...,
     page.click("#variables summary")
     page.click("#variables button >> text='title'")
     expect(source).to_have_value("a{{ title }}b")
-    expect(page.locator(".bubble")).to_contain_text("aOooPlayb")
+    expect(page.locator(".bubble")).to_contain_text("a商城旧版b")
     page.click("#filters summary")
     page.click("#filters button >> text=filesize")
     expect(source).to_have_value("a{{ title }}{{ appsize|filesize }}b")
@@ -189,7 +189,7 @@ def test_json_of_one_s_own_is_shown(
     page.fill("[name=payload]", "nothing")
     expect(page.locator(".findings .error")).to_contain_text("无法解析")
     page.select_option("[name=event]", "feedback")
-    expect(page.locator(".bubble")).to_contain_text("file OooPlay")
+    expect(page.locator(".bubble")).to_contain_text("file 商城")
     page.click("text=用这段 JSON 预览")
     expect(page.locator(".findings .error")).to_contain_text("无法解析")
 
