@@ -83,11 +83,11 @@ class Outbox:
         """
         now = self._clock()
         with self.database.read() as connection:
-            values = {"names": list(self._known), "now": now, "limit": limit}
+            values = {"names": list(self._known), "now": now, "limit": limit + claims.SPARE}
             names = [row["name"] for row in connection.execute(SQL["due_bots"], values)]
         if not names:
             return []
-        take = partial(claims.take_leases, names=names, now=now, rate=self._rate)
+        take = partial(claims.take_leases, names=names, limit=limit, now=now, rate=self._rate)
         taken = self.database.write(take)
         if not taken:
             return []

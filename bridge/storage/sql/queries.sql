@@ -57,9 +57,11 @@ UPDATE attempts SET started_at = started_at - :ahead, ended_at = ended_at - :ahe
 WHERE bot = :name AND ended_at > :now;
 
 -- name: free_bots
--- Those of these bots that are still free; to be locked until the transaction ends.
+-- Those of these bots that are still free, the one that waited longest first; to be locked until the
+-- transaction ends.
 SELECT name, lease, lease_until, lease_delivery_id FROM bots
-WHERE name IN :names AND lease_until <= :now AND rest_until <= :now;
+WHERE name IN :names AND lease_until <= :now AND rest_until <= :now
+ORDER BY last_attempt_at, name LIMIT :limit;
 
 -- name: bot_queues
 -- For each bot its attempts in the rate window, its first due delivery, and how many are due and
