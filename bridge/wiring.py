@@ -1,7 +1,10 @@
 """Every part that receives or dispatches, put together for one process."""
 
+from contextlib import suppress
+
 from bridge.delivery.dispatcher import Dispatcher
 from bridge.delivery.wecom import Client
+from bridge.errors import StorageError
 from bridge.messages.renderer import Renderer
 from bridge.model import Route
 from bridge.receiving.intake import Intake
@@ -10,6 +13,7 @@ from bridge.settings import Settings
 from bridge.storage.operator import Operator
 from bridge.storage.outbox import Outbox
 from bridge.storage.queries import Queries
+from bridge.storage.wrong_tokens import WrongTokens
 
 _WRONG_TOKEN = (
     "a request with a wrong token is refused. If it was Pgyer's, its event is lost: "
@@ -35,7 +39,8 @@ class Bridge:
         database = self.outbox.database
         self.clock = database.time
         self.intake = Intake(self.outbox, routes, settings.timezone)
-        self.wrong_tokens = WrongRequests("token", _WRONG_TOKEN)
+        self.wrong_tokens = WrongTokens(database, self.clock)
+        self.wrong_requests = WrongRequests("token", _WRONG_TOKEN, also=self.wrong_tokens.note)
         self.queries = Queries(database, bots)
         self.operator = Operator(database, settings.max_age, self.clock)
         # Without a password there is no console for a message to link to.
@@ -48,4 +53,6 @@ class Bridge:
     def close(self) -> None:
         """Finish what is under way, and close the database."""
         self.dispatcher.stop()
+        with suppress(StorageError):
+            self.wrong_tokens.write()
         self.outbox.database.close()

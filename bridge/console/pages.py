@@ -1,4 +1,4 @@
-"""The console's read-only pages: overview, events, one event, bots."""
+"""The console's read-only pages: overview, events, one event."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -8,10 +8,12 @@ from urllib.parse import quote
 from flask import abort, g, render_template, request, send_file, url_for
 from flask.typing import ResponseReturnValue
 
-from bridge.console import bridge
-from bridge.console.blueprint import console
+from bridge.console import bridge, history
+from bridge.console.blueprint import Times, console
+from bridge.console.bot_pages import bot_lines, in_order
 from bridge.model import FIELDS, LATE, Event, Message, Target, as_text
 from bridge.msgtypes import MSGTYPES
+from bridge.receiving import explain
 from bridge.storage.queries import DeliveryLine, Wanted
 from bridge.wording import advice, meaning
 from bridge.wording import gettext as _
@@ -20,6 +22,7 @@ DAY = 86400.0  # seconds
 PAGE = 50  # events
 SHOWN_TEXT = 20_000  # characters of a raw body
 SHOWN_FIELDS = 100
+SHOWN_SILENT = 5  # apps
 
 
 # What is wrong, what a person must do about it, and the address of the page for that.
@@ -34,7 +37,9 @@ def overview() -> ResponseReturnValue:
     return render_template(
         "console/overview.html",
         problems=list(find_problems(now)),
-        bots=bridge.queries.bots(now),
+        bots=bot_lines(),
+        latest=bridge.queries.latest_event(),
+        silent=bridge.queries.silent_apps(now)[:SHOWN_SILENT],
         rate=settings.rate,
         hours=bridge.queries.per_hour(now),
         hook=hook,
@@ -55,14 +60,14 @@ def events() -> ResponseReturnValue:
         before=before,
         filters={name: text for name, text in given.items() if text},
         types=bridge.queries.types(),
-        bots=sorted(bridge.settings.bots),
+        bots=in_order(bridge.settings.bots),
     )
 
 
 @console.get("/events/<id:event_id>")
 def event(event_id: int) -> ResponseReturnValue:
     found = find_event(event_id)
-    deliveries = bridge.queries.deliveries(event_id)
+    deliveries, reception = bridge.queries.deliveries(event_id), bridge.queries.reception(event_id)
     shown = rendered(found, deliveries)
     g.shows_pictures = any(MSGTYPES[message.msgtype].shows_pictures for _, message in shown)
     return render_template(
@@ -71,8 +76,14 @@ def event(event_id: int) -> ResponseReturnValue:
         fields=fields(found),
         raw=readable(found.raw),
         deliveries=deliveries,
+        reception=reception,
+        history=history,
+        explain=explain,
+        digests=history.digests(deliveries),
+        conditions={bot.name: bot for bot in bridge.queries.bots(bridge.clock())},
+        is_sending=is_sending(),
         messages=shown,
-        bots=sorted(bridge.settings.bots),
+        bots=in_order(bridge.settings.bots),
     )
 
 
@@ -80,12 +91,6 @@ def event(event_id: int) -> ResponseReturnValue:
 def raw(event_id: int) -> ResponseReturnValue:
     body, name = BytesIO(find_event(event_id).raw), f"event-{event_id}.bin"
     return send_file(body, "application/octet-stream", as_attachment=True, download_name=name)
-
-
-@console.get("/bots")
-def bots() -> ResponseReturnValue:
-    found = bridge.queries.bots(bridge.clock())
-    return render_template("console/bots.html", bots=found, rate=bridge.settings.rate)
 
 
 def find_event(event_id: int) -> Event:
@@ -96,16 +101,22 @@ def find_event(event_id: int) -> Event:
     return bridge.queries.event(event_id) or abort(404, text)
 
 
+def is_sending() -> bool:
+    """Return whether the dispatcher runs; where this process has none, it is taken for granted."""
+    return bridge.dispatcher.alive or not bridge.settings.dispatch
+
+
 def find_problems(now: float) -> Iterator[Problem]:
     """Yield what a person must do, the most serious first."""
-    if bridge.settings.dispatch and not bridge.dispatcher.alive:
+    if not is_sending():
         yield (
             _("Nothing is being sent: the dispatcher does not run."),
             _("Start the bridge with gunicorn.conf.py, and look into its log."),
             "",
         )
     health = bridge.queries.health()
-    for name, reason in sorted(health.stopped.items()):
+    for name in in_order(health.stopped):
+        reason = health.stopped[name]
         yield (
             _("The bot %(name)s is stopped: %(why)s.", name=name, why=meaning(reason)),
             advice(reason, name),
@@ -131,10 +142,15 @@ def find_problems(now: float) -> Iterator[Problem]:
             advice("too_old", ""),
             url_for("console.events", state="expired"),
         )
-    if bridge.wrong_tokens.last_at > now - DAY:
-        count = bridge.wrong_tokens.count
+    wrong = bridge.wrong_tokens.total()
+    if wrong.last_at > now - DAY:
+        since = Times(bridge.settings.timezone, now).short(wrong.since)
         yield (
-            _("Requests with a wrong token since the start: %(count)s.", count=count),
+            _(
+                "Requests with a wrong token: %(count)s, since %(since)s.",
+                count=wrong.count,
+                since=since,
+            ),
             _("If one was Pgyer's, its event is lost: paste the address below again."),
             "#paste",
         )

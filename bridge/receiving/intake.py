@@ -59,21 +59,29 @@ class Intake:
         A body that cannot be decoded is stored as it came. When this returns, nothing of it can
         be lost. Raises TooLargeError, StorageError.
         """
-        error = ""
-        try:
-            events = decoding.decode(body, now, content_type, content_encoding)
-        except TooLargeError:
-            raise
-        except UndecodableError as problem:
-            error = str(problem)
-        except Exception:  # a bug must not cost an event
-            log.exception("a bug in decoding; the body is kept as it came")
-            error = "a bug in the bridge"
-        if error:
-            events = [decoding.undecodable(body, now, error)]
+        events, error = read(body, now, content_type, content_encoding)
         if not events:
             return Receipt()
-        routed = [(e, routing.targets(e, self._routes, self._zone, bots)) for e in events]
+        routed = [routing.route(event, self._routes, self._zone, bots) for event in events]
         accepted = self._outbox.accept(routed, bots)
         pairs = zip(routed, accepted, strict=True)
-        return Receipt([(event, targets, result) for (event, targets), result in pairs], error)
+        return Receipt([(one.event, one.targets, result) for one, result in pairs], error)
+
+
+def read(
+    body: bytes, now: float, content_type: str = "", content_encoding: str = ""
+) -> tuple[list[Event], str]:
+    """Return the events in a body, none for a ping, and '' or why it could not be decoded.
+
+    Then its one event keeps the raw bytes. Raises TooLargeError.
+    """
+    try:
+        return decoding.decode(body, now, content_type, content_encoding), ""
+    except TooLargeError:
+        raise
+    except UndecodableError as problem:
+        error = str(problem)
+    except Exception:  # a bug must not cost an event
+        log.exception("a bug in decoding; the body is kept as it came")
+        error = "a bug in the bridge"
+    return [decoding.undecodable(body, now, error)], error

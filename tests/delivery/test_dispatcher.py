@@ -18,7 +18,7 @@ from bridge.delivery.sender import RECORD_TRIES, Call, SenderLimit
 from bridge.delivery.wecom import Client
 from bridge.errors import StorageError
 from bridge.messages.renderer import Renderer
-from bridge.model import Attempt, Bot, Message, Outcome, Target, Verdict
+from bridge.model import Attempt, Bot, Message, Outcome, Routed, Target, Verdict
 from bridge.storage.claims import LEASE
 from bridge.storage.outbox import Outbox
 from bridge.storage.results import Recorded
@@ -253,12 +253,12 @@ def test_old_history_is_deleted_while_it_runs(
     clock: Clock,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    outbox.accept([(event(clock), ())])
+    outbox.accept([Routed(event(clock), ())])
     clock.advance(31 * 86400)
     monkeypatch.setattr(dispatchers, "POLL", 0.01)
     dispatcher.start()
     until(lambda: rows(outbox, "events") == [])
-    outbox.accept([(event(clock, n=2), ())])
+    outbox.accept([Routed(event(clock, n=2), ())])
     clock.advance(PRUNE_EVERY + 31 * 86400)
     outbox.database.wakeup.set()
     until(lambda: rows(outbox, "events") == [])

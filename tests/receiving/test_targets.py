@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from bridge.model import Event, Route, Target
-from bridge.receiving.routing import compared, parse, quiet_end, targets
+from bridge.receiving.routing import compared, parse, quiet_end, route
 
 ZONE = ZoneInfo("Asia/Shanghai")
 
@@ -19,7 +19,7 @@ def test_a_bot_that_several_rules_name_gets_what_all_of_them_want() -> None:
     first = Route(1, ("dev",), mention=("a", "b"), attach=("log",), continues=True)
     second = Route(2, ("dev", "ops"), mention=("b", "c"), template="t", attach=("log", "qrcode"))
     event = Event("updateVersion", {}, at("12:00"))
-    assert targets(event, [first, second], ZONE) == [
+    assert route(event, [first, second], ZONE).targets == [
         Target("dev", ("a", "b", "c"), "t", ("log", "qrcode")),
         Target("ops", ("b", "c"), "t", ("log", "qrcode")),
     ]
@@ -32,7 +32,7 @@ def test_it_is_delayed_only_if_every_rule_that_names_it_is_quiet() -> None:
 
     def delayed_until(*quiet: tuple[int, int] | None) -> float:
         routes = [Route(n, ("dev",), quiet=hours, continues=True) for n, hours in enumerate(quiet)]
-        [target] = targets(event, routes, ZONE)
+        [target] = route(event, routes, ZONE).targets
         return target.not_before
 
     assert delayed_until(night, None) == 0.0

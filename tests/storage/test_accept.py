@@ -6,7 +6,7 @@ import pytest
 from outbox_helpers import DEFAULT, DEV, claim, claim_one, put, rows
 from support import Clock, event
 
-from bridge.model import Bot, Target
+from bridge.model import Bot, Routed, Target
 from bridge.storage.outbox import Outbox
 
 
@@ -28,13 +28,13 @@ def test_what_was_accepted_is_claimed_with_its_whole_event(outbox: Outbox, clock
 
 
 def test_an_event_for_nobody_is_kept_and_not_told(outbox: Outbox, clock: Clock) -> None:
-    outbox.accept([(event(clock), ())])
+    outbox.accept([Routed(event(clock), ())])
     assert len(rows(outbox, "events")) == 1
     assert claim(outbox) == []
 
 
 def test_events_of_one_body_are_stored_together(outbox: Outbox, clock: Clock) -> None:
-    told = [(event(clock, n=n), (DEFAULT, DEV)) for n in range(3)]
+    told = [Routed(event(clock, n=n), (DEFAULT, DEV)) for n in range(3)]
     accepted = outbox.accept(told)
     assert len({a.event for a in accepted}) == 3
     assert len(rows(outbox)) == 6
@@ -43,7 +43,7 @@ def test_events_of_one_body_are_stored_together(outbox: Outbox, clock: Clock) ->
 def test_the_same_payload_again_is_told_once(outbox: Outbox, clock: Clock) -> None:
     first = put(outbox, clock, timestamp=1)
     clock.advance(599)
-    [again] = outbox.accept([(event(clock, timestamp=600), (DEFAULT,))])
+    [again] = outbox.accept([Routed(event(clock, timestamp=600), (DEFAULT,))])
     assert (again.event, again.duplicate) == (first, True)
     assert len(rows(outbox)) == 1
 
@@ -62,10 +62,10 @@ def test_any_other_field_makes_it_another_event(
 
 
 def test_the_same_payload_for_other_bots_is_another_event(outbox: Outbox, clock: Clock) -> None:
-    one = outbox.accept([(event(clock), (DEV,))], ["dev"])
-    two = outbox.accept([(event(clock), (DEFAULT,))], ["default"])
-    three = outbox.accept([(event(clock), (DEFAULT, DEV))], ["dev", "default"])
-    again = outbox.accept([(event(clock), (DEFAULT, DEV))], ["default", "dev"])
+    one = outbox.accept([Routed(event(clock), (DEV,))], ["dev"])
+    two = outbox.accept([Routed(event(clock), (DEFAULT,))], ["default"])
+    three = outbox.accept([Routed(event(clock), (DEFAULT, DEV))], ["dev", "default"])
+    again = outbox.accept([Routed(event(clock), (DEFAULT, DEV))], ["default", "dev"])
     assert len({a[0].event for a in (one, two, three)}) == 3
     assert again[0].duplicate and again[0].event == three[0].event
 
@@ -73,12 +73,12 @@ def test_the_same_payload_for_other_bots_is_another_event(outbox: Outbox, clock:
 def test_the_order_of_keys_does_not_make_another_event(outbox: Outbox, clock: Clock) -> None:
     one = event(clock)
     turned = type(one)(one.type, dict(reversed(one.payload.items())), one.received_at)
-    outbox.accept([(one, (DEFAULT,))])
-    assert outbox.accept([(turned, (DEFAULT,))])[0].duplicate
+    outbox.accept([Routed(one, (DEFAULT,))])
+    assert outbox.accept([Routed(turned, (DEFAULT,))])[0].duplicate
 
 
 def test_equal_events_in_one_body_are_told_once(outbox: Outbox, clock: Clock) -> None:
-    accepted = outbox.accept([(event(clock), (DEFAULT,)), (event(clock), (DEFAULT,))])
+    accepted = outbox.accept([Routed(event(clock), (DEFAULT,))] * 2)
     assert [a.duplicate for a in accepted] == [False, True]
 
 

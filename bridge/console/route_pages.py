@@ -1,0 +1,70 @@
+"""The page of routes: the rules in plain words, and any event tried against them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from flask import render_template, request
+from flask.typing import ResponseReturnValue
+
+from bridge.console import bridge
+from bridge.console.blueprint import console
+from bridge.console.pages import find_event, id_from
+from bridge.model import NAMED, Event
+from bridge.receiving import explain
+from bridge.receiving.explain import Checked
+from bridge.receiving.intake import read
+from bridge.receiving.routing import route
+from bridge.storage.queries import Wanted
+
+RECENT = 20  # stored events that the page offers by name
+TRIED = 20  # events of one body that are shown
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What becomes of an event: of each rule, and the bots that it goes to with their file."""
+
+    event: Event
+    checked: Sequence[Checked]
+    targets: Sequence[tuple[str, str]]
+    was_named: bool  # the address named its bots
+
+    @property
+    def has_match(self) -> bool:
+        return any(one.result is explain.Result.MATCHED for one in self.checked)
+
+
+@console.get("/routes")
+def routes() -> ResponseReturnValue:
+    choice = request.args.get("id", "") or request.args.get("event", "")
+    return _page([find_event(id_from(choice))] if choice else [], choice=choice)
+
+
+@console.post("/routes")
+def try_body() -> ResponseReturnValue:
+    body = request.form.get("body", "")
+    events, error = read(body.encode("utf-8", "replace"), bridge.clock())
+    return _page(events[:TRIED], body=body, error=error, was_empty=not events)
+
+
+def _page(events: Sequence[Event], **more: object) -> ResponseReturnValue:
+    return render_template(
+        "console/routes.html",
+        file=bridge.settings.routes,
+        rules=bridge.routes,
+        explain=explain,
+        trials=[_trial(event) for event in events],
+        recent=bridge.queries.events(Wanted(), limit=RECENT).events,
+        **more,
+    )
+
+
+def _trial(event: Event) -> Trial:
+    zone = bridge.settings.timezone
+    targets = [
+        (explain.target_text(target, zone), bridge.renderer.file_for(event, target.template))
+        for target in route(event, bridge.routes, zone).targets
+    ]
+    rules = bridge.queries.reception(event.id).rules if event.id else None
+    checked = explain.check_rules(event, bridge.routes)
+    return Trial(event, checked, targets, NAMED in (rules or ()))
