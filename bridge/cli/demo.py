@@ -60,7 +60,7 @@ def demo(once: bool) -> None:
                     click.echo("Ctrl-C 结束 to stop")
                     wait_for_stop(stopping)
             elif not stopping.is_set():
-                click.echo("本服务没有启动，原因见上 · the bridge did not start, see above", err=True)
+                click.echo("服务没有启动，原因见上 · the bridge did not start, see above", err=True)
         finally:
             bridge.terminate()
             bridge.wait()
