@@ -63,6 +63,7 @@ def _findings(bridge: Bridge, send: bool) -> Iterator[Finding]:
     yield from _settings(bridge)
     yield from _routes(bridge)
     yield from _templates(bridge)
+    yield from _heartbeat(bridge)
     bots: Sequence[BotLine] = ()
     try:
         yield from _database(bridge)
@@ -110,6 +111,18 @@ def _templates(bridge: Bridge) -> Iterator[Finding]:
         yield Finding(True, about, f"{folder}: {number} 个 files")
     for problem in problems:
         yield Finding(False, about, f"{folder}/{problem}", "改正这一行 · correct this line")
+
+
+def _heartbeat(bridge: Bridge) -> Iterator[Finding]:
+    about = "心跳 heartbeat"
+    if not bridge.heartbeat:
+        text = "没有设置 BRIDGE_HEARTBEAT_URL：服务停了没有人知道 · not set: nobody would notice"
+        yield Finding(True, about, text)
+    elif failure := bridge.heartbeat.call([]):
+        text = f"BRIDGE_HEARTBEAT_URL: {failure}"
+        yield Finding(False, about, text, "检查这个地址和网络 · check the address and the network")
+    else:
+        yield Finding(True, about, "监控已收到 · the monitor was called")
 
 
 def _database(bridge: Bridge) -> Iterator[Finding]:

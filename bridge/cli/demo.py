@@ -77,9 +77,8 @@ def _start(folder: str, port: int, token: str, sandbox_url: str) -> subprocess.P
         "BRIDGE_PUBLIC_URL": f"http://127.0.0.1:{port}",
         "BRIDGE_TEMPLATES": str(default_templates().resolve()),
         "DATABASE_URL": f"sqlite:///{folder}/bridge.db",
-        "PORT": str(port),
     }
-    mine = ("BRIDGE_", "WECOM_", "DATABASE_URL", "WEB_CONCURRENCY", "GUNICORN_CMD_ARGS")
+    mine = ("BRIDGE_", "WECOM_", "DATABASE_URL", "PORT", "WEB_CONCURRENCY", "GUNICORN_CMD_ARGS")
     environ = {k: v for k, v in os.environ.items() if not k.startswith(mine)} | ours
     config = str(_ROOT / "gunicorn.conf.py")
     command = [sys.executable, "-m", "gunicorn", "--config", config, "--bind", f"127.0.0.1:{port}"]

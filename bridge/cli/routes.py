@@ -56,7 +56,7 @@ def test(file: str, bots: tuple[str, ...], as_json: bool) -> None:
 
 
 def _explain(bridge: Bridge, terminal: Terminal, event: Event, chosen: Sequence[Target]) -> None:
-    terminal.say(f"#{event.id or '-'} {common.event_title(event)}")
+    terminal.say(f"{_('Event')}: {common.event_title(event)}")
     checked = explain.check_rules(event, bridge.routes)
     for one in checked:
         terminal.say(f"  {explain.checked_text(event, one)}")

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Sequence
 from flask import render_template
 from flask.typing import ResponseReturnValue
 
-from bridge.console import bridge
 from bridge.console.blueprint import console
 from bridge.storage.queries import BotLine
+from bridge.wiring import bridge
 
 
 @console.get("/bots")

@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 
-from bridge.console import bridge
 from bridge.model import NAMED, Route, Verdict
 from bridge.receiving import explain
 from bridge.storage.queries import DeliveryLine, EventLine, Reception
+from bridge.wiring import bridge
 from bridge.wording import gettext as _
 
 

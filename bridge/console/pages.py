@@ -1,21 +1,21 @@
 """The console's read-only pages: overview, events, one event."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from io import BytesIO
 from urllib.parse import quote
 
-from flask import abort, g, render_template, request, send_file, url_for
+from flask import abort, g, render_template, request, send_file
 from flask.typing import ResponseReturnValue
 
-from bridge.console import bridge, history
-from bridge.console.blueprint import Times, console
+from bridge.console import history
+from bridge.console.blueprint import console
 from bridge.console.bot_pages import bot_lines, in_order
 from bridge.model import FIELDS, LATE, Event, Message, Target, as_text
 from bridge.msgtypes import MSGTYPES
 from bridge.receiving import explain
-from bridge.storage.queries import DeliveryLine, Wanted
-from bridge.wording import advice, meaning
+from bridge.storage.queries import DeliveryLine, FirstSteps, Wanted
+from bridge.wiring import bridge
 from bridge.wording import gettext as _
 
 DAY = 86400.0  # seconds
@@ -25,26 +25,41 @@ SHOWN_FIELDS = 100
 SHOWN_SILENT = 5  # apps
 
 
-# What is wrong, what a person must do about it, and the address of the page for that.
-Problem = tuple[str, str, str]
-
-
 @console.get("/")
 def overview() -> ResponseReturnValue:
-    settings, now = bridge.settings, bridge.clock()
+    settings, queries, now = bridge.settings, bridge.queries, bridge.clock()
+    wrong, health = bridge.wrong_tokens.total(), queries.health()
+    late = now - health.oldest if health.oldest else 0.0
     base = settings.public_url or request.url_root.rstrip("/")
     hook = f"{base}/pgyer/{settings.tokens[0].reveal()}"
     return render_template(
         "console/overview.html",
-        problems=list(find_problems(now)),
+        is_sending=is_sending(),
+        minutes_late=int(late) // 60 if late > LATE else 0,
+        unsent=queries.unsent_counts(now - DAY),
+        wrong=wrong if wrong.last_at > now - DAY else None,
+        broken=bridge.renderer.problems_by_file,
         bots=bot_lines(),
-        latest=bridge.queries.latest_event(),
-        silent=bridge.queries.silent_apps(now)[:SHOWN_SILENT],
+        latest=queries.latest_event(),
+        silent=queries.silent_apps(now)[:SHOWN_SILENT],
         rate=settings.rate,
-        hours=bridge.queries.per_hour(now),
+        hours=queries.per_hour(now),
+        steps=_first_steps(now),
         hook=hook,
         hooks={name: f"{hook}/{quote(name)}" for name in settings.bots},
     )
+
+
+def _first_steps(now: float) -> FirstSteps | None:
+    """Return what a new deployment has done, None once it has done everything before."""
+    if bridge.shared.was_done("set up", now):
+        return None
+    steps = bridge.queries.first_steps()
+    if steps.has_event and "default" in steps.bots:
+        # Retention may delete what shows it.
+        bridge.shared.take_turn("set up", 0.0, now)
+        return None
+    return steps
 
 
 @console.get("/events")
@@ -104,62 +119,6 @@ def find_event(event_id: int) -> Event:
 def is_sending() -> bool:
     """Return whether the dispatcher runs; where this process has none, it is taken for granted."""
     return bridge.dispatcher.alive or not bridge.settings.dispatch
-
-
-def find_problems(now: float) -> Iterator[Problem]:
-    """Yield what a person must do, the most serious first."""
-    if not is_sending():
-        yield (
-            _("Nothing is being sent: the dispatcher does not run."),
-            _("Start the bridge with gunicorn.conf.py, and look into its log."),
-            "",
-        )
-    health = bridge.queries.health()
-    for name in in_order(health.stopped):
-        reason = health.stopped[name]
-        yield (
-            _("The bot %(name)s is stopped: %(why)s.", name=name, why=meaning(reason)),
-            advice(reason, name),
-            url_for("console.bots"),
-        )
-    if health.oldest and now - health.oldest > LATE:
-        minutes = int(now - health.oldest) // 60
-        yield (
-            _("The oldest waiting delivery waits for %(minutes)s minutes.", minutes=minutes),
-            _("See its bot's state."),
-            url_for("console.events", state="pending"),
-        )
-    unsent = bridge.queries.unsent_counts(now - DAY)
-    if count := unsent.get("parked"):
-        yield (
-            _("WeCom refused deliveries in the last 24 hours: %(count)s.", count=count),
-            _("Correct the cause, then try them again or mark them as done."),
-            url_for("console.events", state="parked"),
-        )
-    if count := unsent.get("expired"):
-        yield (
-            _("Deliveries expired unsent in the last 24 hours: %(count)s.", count=count),
-            advice("too_old", ""),
-            url_for("console.events", state="expired"),
-        )
-    wrong = bridge.wrong_tokens.total()
-    if wrong.last_at > now - DAY:
-        since = Times(bridge.settings.timezone, now).short(wrong.since)
-        yield (
-            _(
-                "Requests with a wrong token: %(count)s, since %(since)s.",
-                count=wrong.count,
-                since=since,
-            ),
-            _("If one was Pgyer's, its event is lost: paste the address below again."),
-            "#paste",
-        )
-    for file, problem in sorted(bridge.renderer.problems_by_file.items()):
-        yield (
-            _("A template is broken: %(problem)s", problem=problem),
-            _("Its last good version is used, or a plain message. Correct the file."),
-            url_for("console.template", file=file),
-        )
 
 
 def rendered(event: Event, deliveries: Sequence[DeliveryLine]) -> list[tuple[list[str], Message]]:

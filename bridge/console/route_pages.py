@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from flask import render_template, request
 from flask.typing import ResponseReturnValue
 
-from bridge.console import bridge
 from bridge.console.blueprint import console
 from bridge.console.pages import find_event, id_from
 from bridge.model import NAMED, Event
@@ -15,6 +14,7 @@ from bridge.receiving.explain import Checked
 from bridge.receiving.intake import read
 from bridge.receiving.routing import route
 from bridge.storage.queries import Wanted
+from bridge.wiring import bridge
 
 RECENT = 20  # stored events that the page offers by name
 TRIED = 20  # events of one body that are shown
@@ -43,8 +43,8 @@ def routes() -> ResponseReturnValue:
 @console.post("/routes")
 def try_body() -> ResponseReturnValue:
     body = request.form.get("body", "")
-    events, error = read(body.encode("utf-8", "replace"), bridge.clock())
-    return _page(events[:TRIED], body=body, error=error, was_empty=not events)
+    events = read(body.encode("utf-8", "replace"), bridge.clock())
+    return _page(events[:TRIED], body=body, was_empty=not events)
 
 
 def _page(events: Sequence[Event], **more: object) -> ResponseReturnValue:

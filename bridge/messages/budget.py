@@ -18,6 +18,8 @@ from jinja2.exceptions import SecurityError, TemplateRuntimeError
 from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
+from bridge.messages.markdown import join_up_to
+
 MAX_SECONDS = 1.0  # of CPU, for all renderings of one message
 MAX_OUTPUT = 1 << 20  # characters or entries of any text or list that a template makes
 MAX_NUMBER = 10_000  # that a template may hand to a function: widths, counts, ranges
@@ -71,13 +73,10 @@ class LimitedEnvironment(ImmutableSandboxedEnvironment):
 
     def concat(self, pieces: Iterable[str]) -> str:
         """Join what a macro, a block or an operator makes."""
-        kept, room = [], MAX_OUTPUT
-        for piece in pieces:
-            room -= len(piece)
-            if room < 0:
-                raise TooCostlyError(f"would make more than {MAX_OUTPUT} characters")
-            kept.append(piece)
-        return "".join(kept)
+        text = join_up_to(pieces, MAX_OUTPUT)
+        if len(text) > MAX_OUTPUT:
+            raise TooCostlyError(f"would make more than {MAX_OUTPUT} characters")
+        return text
 
     def call(self, context: Context, obj: Any, /, *args: Any, **kwargs: Any) -> Any:
         """Call a function for a template."""

@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from bridge.messages.markdown import largest_that_fits, plain, shorten, size
+from bridge.messages.markdown import join_up_to, largest_that_fits, plain, shorten, size
 from bridge.model import Event, as_text
 
 # A reader who sees these knows what a message is about: they are shortened last.
@@ -97,15 +97,7 @@ class Context:
 
 def readable(value: Any) -> str:
     """Return a value as one line for a reader: `a: 1, b: (x, y)`, up to some MAX_CHARS."""
-    if isinstance(value, str):
-        return value
-    pieces, room = [], MAX_CHARS
-    for piece in _pieces(value):
-        pieces.append(piece)
-        room -= len(piece)
-        if room <= 0:
-            break
-    return "".join(pieces)
+    return value if isinstance(value, str) else join_up_to(_pieces(value), MAX_CHARS)
 
 
 def _pieces(value: Any) -> Iterator[str]:

@@ -9,6 +9,7 @@ from bridge.messages.markdown import largest_that_fits, shorten, size
 from bridge.model import Delivery
 
 _NOTES_SIZES = (400, 160, 60)  # bytes of each group's notes: the first that lets all groups fit
+_MAX_GROUPS = 500  # of one message, which has room for some hundred
 _MAX_NOTES = 3  # of one group
 _MAX_VALUE = 120  # bytes of a group's title or version
 _FIELDS = ("title", "device_type", "os_version", "build_version", "link")
@@ -60,20 +61,13 @@ def fit_groups(groups: Sequence[Group], render: Render, limit: int) -> tuple[str
     long as possible; if not, they have none, so that as few messages as possible are needed.
     Raises ValueError where not even one group fits.
     """
-    text = render(groups[:1], 0)
-    if size(text) > limit:
+    if size(render(groups[:1], 0)) > limit:
         raise ValueError(f"is longer than {limit} bytes with a single group in it")
-    # Upwards from one: thousands of groups may be due, of which a message has room for a hundred.
-    count = 1
-    while count < len(groups):
-        more = min(2 * count, len(groups))
-        text = render(groups[:more], 0)
-        if size(text) > limit:
-            count, text = largest_that_fits(lambda n: render(groups[:n], 0), count, more, limit)
-            return text, groups[:count]
-        count = more
-    for notes_size in _NOTES_SIZES:
-        longer = render(groups, notes_size)
-        if size(longer) <= limit:
-            return longer, groups
-    return text, groups
+    most = min(len(groups), _MAX_GROUPS)
+    count, text = largest_that_fits(lambda n: render(groups[:n], 0), 1, most + 1, limit)
+    if count == len(groups):
+        for notes_size in _NOTES_SIZES:
+            longer = render(groups, notes_size)
+            if size(longer) <= limit:
+                return longer, groups
+    return text, groups[:count]

@@ -29,7 +29,7 @@ from jinja2.visitor import NodeTransformer
 
 from bridge.messages.budget import MAX_OUTPUT, LimitedEnvironment
 from bridge.messages.context import MAX_CHARS, readable
-from bridge.messages.markdown import SOFT_BREAK, defuse, finish, size
+from bridge.messages.markdown import SOFT_BREAK, defuse, finish, join_up_to, size
 from bridge.model import as_text, is_web_address, to_json
 from bridge.msgtypes import MSGTYPES, TEXT_LIMITS
 
@@ -57,9 +57,10 @@ class BridgeEnvironment(LimitedEnvironment):
         self.msgtype = msgtype
         self.is_json = MSGTYPES[msgtype].is_json
         self.timezone = timezone
+        filters = {**self.filters, **_FILTERS, **(_IN_JSON if self.is_json else {})}
         self.filters = {
             name: self._bounded(name, filter_)
-            for name, filter_ in {**self.filters, **_FILTERS}.items()
+            for name, filter_ in filters.items()
             if name not in _HTML_FILTERS
         }
 
@@ -107,14 +108,8 @@ class BridgeEnvironment(LimitedEnvironment):
 
         A `tail` that the text does not hold already is put on a line of its own at its end.
         """
-        pieces: list[str] = []
         room = 2 * TEXT_LIMITS.get(self.msgtype, MAX_OUTPUT)
-        for piece in template.generate(variables):
-            pieces.append(piece)
-            room -= len(piece)
-            if room < 0:
-                break
-        text = finish("".join(pieces)).strip()
+        text = finish(join_up_to(template.generate(variables), room)).strip()
         return text if tail in text else f"{text}\n{tail}"
 
 
@@ -148,12 +143,6 @@ class _Ours(NodeTransformer):
 
 def _filtered(node: nodes.Node, name: str) -> nodes.Filter:
     return nodes.Filter(node, name, [], [], None, None, lineno=node.lineno)
-
-
-@pass_environment
-def _escape(env: BridgeEnvironment, value: Any) -> str:
-    """Return text as it would be printed, but for JSON, where it is encoded later."""
-    return _untouched(value) if env.is_json else env.defused(_untouched(value))
 
 
 @pass_environment
@@ -220,8 +209,6 @@ def _datetime(env: BridgeEnvironment, value: Any, form: str = "%Y-%m-%d %H:%M") 
 @pass_environment
 def _quote(env: BridgeEnvironment, value: Any) -> str:
     """Return text with every line quoted."""
-    if env.is_json:
-        return _untouched(value)
     lines = env.defused(value).replace(SOFT_BREAK, "\n").split("\n")
     return Markup("\n".join(f"> {line}" for line in lines)) if any(lines) else Markup("")
 
@@ -231,8 +218,6 @@ def _color(env: BridgeEnvironment, value: Any, color: str) -> str:
     """Return text in one of WeCom's three colours: info, comment, warning."""
     if color not in ("info", "comment", "warning"):
         raise ValueError(f"color is info, comment or warning, not {color!r}")
-    if env.is_json:
-        return _untouched(value)
     text = env.defused(value)
     if env.msgtype != "markdown" or not text.strip():
         return text
@@ -243,8 +228,6 @@ def _color(env: BridgeEnvironment, value: Any, color: str) -> str:
 def _link(env: BridgeEnvironment, value: Any, url: Any) -> str:
     """Return text as a link; only the text where the address is none a browser opens."""
     address = as_text(url)
-    if env.is_json:
-        return _untouched(value)
     label = as_text(value).translate({ord("["): "［", ord("]"): "］", ord("\n"): " "})
     text = Markup(label) if isinstance(value, Markup) else env.defused(label)
     if not is_web_address(address):
@@ -253,8 +236,8 @@ def _link(env: BridgeEnvironment, value: Any, url: Any) -> str:
     return Markup(f"{text} {address}" if env.msgtype == "text" else f"[{text}]({address})")
 
 
-def _untouched(value: Any) -> str:
-    """Return a value as text, which all filters of markup give in JSON, where there is none."""
+def _untouched(value: Any, *_: Any, **__: Any) -> str:
+    """Return a value as text."""
     return "" if isinstance(value, Undefined) else readable(value)
 
 
@@ -273,8 +256,8 @@ _FILTERS: Mapping[str, Callable[..., Any]] = {
     "qrcode": qrcode_address,
     "bytes": size,
     "safe": _safe,
-    "escape": _escape,
-    "e": _escape,
+    "escape": _printed,
+    "e": _printed,
     "tojson": _tojson,
     "format": _format,
     "join": _join,
@@ -283,3 +266,5 @@ _FILTERS: Mapping[str, Callable[..., Any]] = {
     "concat": _concat,
     "printed": _printed,
 }
+# In JSON there is no markup, and a value is encoded when it is printed.
+_IN_JSON = dict.fromkeys(("quote", "color", "link", "escape", "e"), _untouched)

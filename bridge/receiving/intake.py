@@ -16,13 +16,14 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Receipt:
-    """The events of one body that are on disk, each with its targets; none: a ping.
-
-    `error` says why the body could not be decoded; its one event then keeps the raw bytes.
-    """
+    """The events of one body that are on disk, each with its targets; none: a ping."""
 
     stored: Sequence[tuple[Event, Sequence[Target], Accepted]] = ()
-    error: str = ""
+
+    @property
+    def error(self) -> str:
+        """Return why the body could not be decoded; its one event then keeps the raw bytes."""
+        return self.stored[0][0].error if self.stored else ""
 
     def answer(self) -> dict[str, Any]:
         """Return the answer to the sender, as an object for JSON."""
@@ -59,29 +60,28 @@ class Intake:
         A body that cannot be decoded is stored as it came. When this returns, nothing of it can
         be lost. Raises TooLargeError, StorageError.
         """
-        events, error = read(body, now, content_type, content_encoding)
+        events = read(body, now, content_type, content_encoding)
         if not events:
             return Receipt()
         routed = [routing.route(event, self._routes, self._zone, bots) for event in events]
         accepted = self._outbox.accept(routed, bots)
         pairs = zip(routed, accepted, strict=True)
-        return Receipt([(one.event, one.targets, result) for one, result in pairs], error)
+        return Receipt([(one.event, one.targets, result) for one, result in pairs])
 
 
 def read(
     body: bytes, now: float, content_type: str = "", content_encoding: str = ""
-) -> tuple[list[Event], str]:
-    """Return the events in a body, none for a ping, and '' or why it could not be decoded.
+) -> list[Event]:
+    """Return the events in a body, none for a ping; one that keeps it where it is undecodable.
 
-    Then its one event keeps the raw bytes. Raises TooLargeError.
+    Raises TooLargeError.
     """
     try:
-        return decoding.decode(body, now, content_type, content_encoding), ""
+        return decoding.decode(body, now, content_type, content_encoding)
     except TooLargeError:
         raise
-    except UndecodableError as problem:
-        error = str(problem)
+    except UndecodableError as error:
+        return [decoding.undecodable(body, now, str(error))]
     except Exception:  # a bug must not cost an event
         log.exception("a bug in decoding; the body is kept as it came")
-        error = "a bug in the bridge"
-    return [decoding.undecodable(body, now, error)], error
+        return [decoding.undecodable(body, now, "a bug in the bridge")]

@@ -136,6 +136,14 @@ class SilentApp:
     gap: float
 
 
+@dataclass(frozen=True)
+class FirstSteps:
+    """What a new deployment has done: the bots that have sent anything, and whether Pgyer has."""
+
+    bots: Sequence[str]
+    has_event: bool
+
+
 class Queries:
     """Reads what the outbox has written; raises StorageError where it cannot."""
 
@@ -255,6 +263,12 @@ class Queries:
         with self._database.read() as connection:
             rows = connection.execute(SQL["event_types"], {"bottom": _newest(connection) - SCAN})
             return sorted(row["type"] for row in rows)
+
+    def first_steps(self) -> FirstSteps:
+        """Return how far a new deployment has come."""
+        with self._database.read() as connection:
+            bots = [row["name"] for row in connection.execute(SQL["bots_that_sent"])]
+            return FirstSteps(bots, bool(connection.execute(SQL["event_of_pgyer"])))
 
     def health(self) -> Health:
         """Return what is pending and stopped; raises StorageError where it cannot be read."""

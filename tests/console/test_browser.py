@@ -18,58 +18,18 @@ from typing import Any
 
 import pytest
 import requests
+from browser import Page, expect
 from console_client import PASSWORD
-from support import PATIENCE, ROOT, Deployment, until
+from support import ROOT, Deployment, until
 
 from bridge.samples import samples
 from bridge.sandbox import Sandbox, serve
 
-CHROMIUM = "/usr/bin/chromium"
-INSTALL = "apt-get install chromium fonts-wqy-microhei, and pip install -e '.[dev]'"
-ARGUMENTS = [
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync",
-]  # fmt: skip
 PICTURES = ROOT / "docs"
 PAGES = (
     "/", "/events", "/events?state=parked", "/events/1", "/bots", "/templates",
     "/templates/crashlog.markdown.j2", "/templates/_macros.j2", "/nowhere",
 )  # fmt: skip
-
-Page = Any  # playwright may be missing where these tests are only collected
-
-
-def expect(what: Any) -> Any:
-    """Assert something of a page or of a part of it, and wait until it is so."""
-    from playwright.sync_api import expect
-
-    expect.set_options(timeout=1000 * PATIENCE)
-    return expect(what)
-
-
-def missing() -> str:
-    """Say what a browser test lacks here, '' if nothing."""
-    if not Path(CHROMIUM).exists():
-        return f"there is no {CHROMIUM}: {INSTALL}"
-    try:
-        import playwright  # noqa: F401
-    except ImportError:
-        return f"there is no playwright: {INSTALL}"
-    return ""
-
-
-@pytest.fixture(scope="session")
-def browser() -> Iterator[Any]:
-    """Debian's chromium; where there is none these tests are skipped, but never in CI."""
-    if why := missing():
-        assert os.environ.get("CI") != "true", why
-        pytest.skip(why)
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as driver:
-        chromium = driver.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        yield chromium
-        chromium.close()
 
 
 @pytest.fixture(scope="module")
@@ -120,38 +80,6 @@ def remember(database: Path) -> None:
             rows,
         )
     connection.close()
-
-
-@pytest.fixture
-def visit(browser: Any) -> Iterator[Callable[..., Page]]:
-    """Open a page of a new visitor; at the end none may have complained of anything.
-
-    `make.expected` is a status that the browser itself may note on its console.
-    """
-    contexts: list[Any] = []
-    complaints: list[str] = []
-
-    def complain(message: Any) -> None:
-        if message.type in ("error", "warning"):
-            complaints.append(message.text)
-
-    def make(address: str, **more: Any) -> Page:
-        options = {"locale": "zh-CN", "viewport": {"width": 1200, "height": 860}, **more}
-        context = browser.new_context(**options)
-        context.set_default_timeout(1000 * PATIENCE)
-        contexts.append(context)
-        page = context.new_page()
-        page.on("console", complain)
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.goto(address)
-        return page
-
-    make.expected = "nothing"  # type: ignore[attr-defined]
-    yield make
-    for context in contexts:
-        context.close()
-    expected = f"status of {make.expected}"  # type: ignore[attr-defined]
-    assert [text for text in complaints if expected not in text] == []
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ from console_client import Console, serve, settle
 from support import TOKEN
 
 from bridge.model import Verdict
+from bridge.storage.retention import prune
 
 
 def test_the_overview_says_that_all_is_well(console: Console) -> None:
@@ -110,4 +111,52 @@ def test_the_overview_counts_requests_with_a_wrong_token(console: Console) -> No
     assert "wrong token" not in console.page("/")
     for _ in range(2):
         console.client.post("/pgyer/an-old-token")
-    assert "Requests with a wrong token since the start: 2." in console.page("/")
+    page = console.page("/")
+    assert re.search(r"Requests with a wrong token: 2, since \d\d:\d\d:\d\d\.", page)
+
+
+def test_until_a_bot_was_tested_and_an_event_has_come_the_overview_is_a_checklist(
+    tmp_path: Path,
+) -> None:
+    console = serve(tmp_path)
+    console.sign_in()
+    page = console.page("/", "zh")
+    assert "开始使用" in page and "一切正常" not in page
+    for step in ("测试群机器人", "把地址填到蒲公英", "收到第一条通知"):
+        assert step in page
+    assert "测试 default" in page and "测试 dev" in page
+    assert 'class="done"' not in page
+
+    console.post("/bots/default/test", "/")
+    settle(console, Verdict.SENT, "ok", 0)
+    page = console.page("/", "zh")
+    assert "测试 default" not in page and "测试 dev" in page
+    assert "开始使用" in page
+
+    console.event({"type": "feedback", "title": "A"}, "/dev")
+    page = console.page("/", "zh")
+    assert "开始使用" not in page and "一切正常" in page
+
+
+def test_an_event_alone_is_not_enough_while_the_default_bot_has_sent_nothing(
+    tmp_path: Path,
+) -> None:
+    console = serve(tmp_path)
+    console.sign_in()
+    console.event({"type": "feedback", "title": "A"})
+    page = console.page("/")
+    assert "First steps" in page
+    assert page.count('class="done"') == 2
+
+
+def test_the_checklist_does_not_come_back_when_retention_has_deleted_everything(
+    tmp_path: Path,
+) -> None:
+    console = serve(tmp_path)
+    console.sign_in()
+    console.event({"type": "feedback", "title": "A"})
+    settle(console, Verdict.SENT, "ok", 0)
+    assert "All is well" in console.page("/")
+    while prune(console.bridge.outbox.database, time.time() + 1):
+        pass
+    assert "All is well" in console.page("/")

@@ -301,3 +301,34 @@ ON CONFLICT (name) DO UPDATE SET value = shared_values.value RETURNING value, at
 -- name: set_wrong_tokens
 -- Write it anew.
 UPDATE shared_values SET value = :value, at = :at WHERE name = 'wrong_tokens';
+
+-- name: bots_that_sent
+-- Bots of which WeCom has taken a message.
+SELECT name FROM bots WHERE EXISTS (SELECT 1 FROM attempts WHERE bot = name AND verdict = 'sent');
+
+-- name: event_of_pgyer
+-- A row where any event has come that is not one of the bridge's own.
+SELECT 1 FROM events WHERE type NOT IN ('test', 'botStopped', 'expired') LIMIT 1;
+
+-- name: turn_is_taken
+-- A row where a task that all processes share was done since a moment.
+SELECT 1 FROM shared_values WHERE name = :name AND at > :latest AND at <= :now + 1;
+
+-- name: take_turn
+-- Note that a task is done now, unless another process was first; a row where it was not.
+INSERT INTO shared_values (name, value, at) VALUES (:name, '', :now)
+ON CONFLICT (name) DO UPDATE SET at = :now
+WHERE shared_values.at <= :latest OR shared_values.at > :now + 1
+RETURNING name;
+
+-- name: end_session
+-- Note that a session of the console has ended.
+INSERT INTO ended_sessions (id, ended_at) VALUES (:id, :now) ON CONFLICT (id) DO NOTHING;
+
+-- name: ended_session
+-- A row where this session has ended.
+SELECT 1 FROM ended_sessions WHERE id = :id;
+
+-- name: forget_sessions
+-- Delete what says that sessions have ended which are too old by now anyway.
+DELETE FROM ended_sessions WHERE ended_at < :before;
