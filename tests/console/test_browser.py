@@ -27,7 +27,8 @@ from bridge.sandbox import Sandbox, serve
 
 PICTURES = ROOT / "docs"
 PAGES = (
-    "/", "/events", "/events?state=parked", "/events/1", "/bots", "/templates",
+    "/", "/events", "/events?state=parked", "/events/1", "/bots", "/routes?event=1",
+    "/templates",
     "/templates/crashlog.markdown.j2", "/templates/_macros.j2", "/nowhere",
 )  # fmt: skip
 

@@ -65,6 +65,34 @@ def test_a_new_event_is_sent_at_once(
     assert [name for name, _ in client.sent] == ["default"]
 
 
+def test_each_attempt_keeps_what_it_carried(
+    dispatcher: Dispatcher, outbox: Outbox, client: FakeClient, clock: Clock
+) -> None:
+    def answer() -> Outcome:
+        media_id = "m" if "data" in client.sent[-1][1].body else ""
+        return Outcome(Verdict.SENT, "ok", "ok", 0, media_id=media_id)
+
+    client.answer = answer
+    target = Target("default", ("@all",), "", ("qrcode", "log"))
+    put(outbox, clock, target, link="https://www.pgyer.com/abcd", notes="崩溃" * 4000)
+    for _ in range(5):
+        [attempt] = outbox.claim(1)
+        send(dispatcher, attempt)
+    assert states(outbox) == ["sent"]
+    for n in range(20):
+        put(outbox, clock, n=n)
+    [attempt] = outbox.claim(1)
+    send(dispatcher, attempt)
+    assert [row["carried"] for row in rows(outbox, "attempts")] == [
+        "message markdown",
+        "mention",
+        "picture",
+        "upload",
+        "file",
+        "digest markdown",
+    ]
+
+
 def test_the_log_names_no_more_bots_than_one_can_read(
     dispatcher: Dispatcher, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

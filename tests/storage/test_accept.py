@@ -1,5 +1,6 @@
 """Accepting events: what is stored, and what is a duplicate."""
 
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -7,7 +8,9 @@ from outbox_helpers import DEFAULT, DEV, claim, claim_one, put, rows
 from support import Clock, event
 
 from bridge.model import Bot, Routed, Target
+from bridge.storage.operator import Operator
 from bridge.storage.outbox import Outbox
+from bridge.storage.queries import Queries
 
 
 def test_what_was_accepted_is_claimed_with_its_whole_event(outbox: Outbox, clock: Clock) -> None:
@@ -80,6 +83,32 @@ def test_the_order_of_keys_does_not_make_another_event(outbox: Outbox, clock: Cl
 def test_equal_events_in_one_body_are_told_once(outbox: Outbox, clock: Clock) -> None:
     accepted = outbox.accept([Routed(event(clock), (DEFAULT,))] * 2)
     assert [a.duplicate for a in accepted] == [False, True]
+
+
+def test_duplicates_are_counted_at_the_event_that_they_repeat(outbox: Outbox, clock: Clock) -> None:
+    first, other = put(outbox, clock), put(outbox, clock, n=2)
+    again = Routed(event(clock), (DEFAULT,))
+    outbox.accept([again, Routed(event(clock, n=3), (DEFAULT,)), again])
+    outbox.accept([again])
+    queries = Queries(outbox.database, {})
+    assert [queries.reception(n).duplicates for n in (first, other, 99)] == [3, 0, 0]
+
+
+def test_duplicates_that_come_at_once_are_all_counted(outbox: Outbox, clock: Clock) -> None:
+    with ThreadPoolExecutor(16) as pool:
+        numbers = set(pool.map(lambda _: put(outbox, clock), range(64)))
+    [number] = numbers
+    assert Queries(outbox.database, {}).reception(number).duplicates == 63
+
+
+def test_an_event_keeps_by_which_rules_it_was_routed(outbox: Outbox, clock: Clock) -> None:
+    wanted: list[Sequence[int | str]] = [[], [3], ["url"], ["url", 1, 12]]
+    routed = [Routed(event(clock, n=n), (), rules) for n, rules in enumerate(wanted)]
+    queries = Queries(outbox.database, {})
+    found = [queries.reception(accepted.event).rules for accepted in outbox.accept(routed)]
+    assert found == wanted
+    own = Operator(outbox.database, 3600.0, clock).send_test("dev")
+    assert queries.reception(own).rules is None
 
 
 def test_dedupe_can_be_switched_off(database_url: str, bots: dict[str, Bot], clock: Clock) -> None:
