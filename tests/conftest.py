@@ -9,6 +9,7 @@ from typing import Any
 import postgres
 import pytest
 from click.testing import CliRunner, Result
+from hypothesis import HealthCheck, settings
 from support import Clock, Deployment, environment, new_database, new_sqlite
 
 from bridge.cli import commands
@@ -16,6 +17,35 @@ from bridge.model import Bot, Secret
 from bridge.sandbox import Sandbox, serve
 from bridge.storage.database import Database
 from bridge.storage.outbox import Outbox
+
+# A busy machine is no fault of what is tested.
+settings.register_profile(
+    "any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("any machine")
+
+_SWEEPS = ("test_defusing", "test_hostile_bodies", "test_odd_requests")
+# What runs longest begins first, so that no process is left alone with it at the end.
+_ORDER = ("trust", "system", "messages", "console", "cli", "delivery", "storage")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Put the tests in the order in which they are handed out; let some count no lines.
+
+    What runs the program in other processes reaches no lines here. What runs the same lines again
+    and again would take twice its time for that, and other tests reach these lines too.
+    """
+
+    def folder(item: pytest.Item) -> str:
+        return item.path.relative_to(Path(__file__).parent).parts[0]
+
+    items.sort(key=lambda item: [*_ORDER, folder(item)].index(folder(item)))
+    if config.getoption("no_cov", True):
+        return
+    for item in items:
+        of_hypothesis = getattr(getattr(item, "obj", None), "is_hypothesis_test", False)
+        if folder(item) in ("trust", "system") or item.path.stem in _SWEEPS or of_hypothesis:
+            item.add_marker(pytest.mark.no_cover)
 
 
 @pytest.fixture
@@ -59,8 +89,8 @@ def deploy(tmp_path: Path) -> Iterator[Callable[..., Deployment]]:
     made: list[Deployment] = []
 
     def make(api: str, **environ: str) -> Deployment:
-        settings = environment(tmp_path, WECOM_API_URL=api) | environ
-        made.append(Deployment(tmp_path, settings))
+        variables = environment(tmp_path, WECOM_API_URL=api) | environ
+        made.append(Deployment(tmp_path, variables))
         return made[-1]
 
     yield make

@@ -51,6 +51,8 @@ class Context:
             name: self._cut(text, key_size if name in _KEY_FIELDS else value_size)
             for name, text in self._fields.items()
         }
+        # Whatever it is, an event without it would be known by nothing.
+        fields["title"] = shorten(self._fields["title"], key_size)
         event = {
             "id": self._event.id,
             "type": self._cut(plain(self._event.type), max(key_size, _SHORT)),

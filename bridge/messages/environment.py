@@ -55,7 +55,7 @@ class BridgeEnvironment(LimitedEnvironment):
             lstrip_blocks=True,
         )
         self.msgtype = msgtype
-        self.is_json = MSGTYPES[msgtype].is_json
+        self.is_json = MSGTYPES[msgtype].dialect == "json"
         self.timezone = timezone
         filters = {**self.filters, **_FILTERS, **(_IN_JSON if self.is_json else {})}
         self.filters = {

@@ -5,6 +5,7 @@ The generic templates below are used where a template fails and has no good vers
 
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import tzinfo
 from functools import partial
@@ -152,19 +153,18 @@ def _names(event: Event, template: str) -> list[str]:
     return [template, *own, "default"]
 
 
+def _load(sources: Mapping[str, str], file: str, timezone: tzinfo) -> Template:
+    environment = BridgeEnvironment(msgtype_of(file) or "markdown", timezone, DictLoader(sources))
+    with environment.limited():  # Jinja2 works out constants while it compiles
+        return environment.get_template(file)
+
+
 def try_files(sources: Mapping[str, str], files: Sequence[str], timezone: tzinfo) -> dict[str, str]:
     """Render some of these files for a try; return what is wrong with which."""
     problems = {}
-    environments = {
-        msgtype: BridgeEnvironment(msgtype, timezone, DictLoader(sources))
-        for msgtype in {msgtype_of(file) for file in files}
-    }
     for file in files:
-        environment = environments[msgtype_of(file)]
         try:
-            with environment.limited():  # Jinja2 works out constants while it compiles
-                template = environment.get_template(file)
-            _try_one(file.removesuffix(f".{environment.msgtype}.j2"), template)
+            _try_one(file.removesuffix(f".{msgtype_of(file)}.j2"), _load(sources, file, timezone))
         except Exception as error:  # anything may come out of a user's template
             problems[file] = describe(file, error)
     return problems
@@ -179,10 +179,8 @@ def render_draft(
     console: str,
 ) -> dict[str, Any]:
     """Return `msgtype`, `body` and `was_cut` of a draft's message, or the `problem` with it."""
-    environment = BridgeEnvironment(msgtype_of(file) or "markdown", timezone, DictLoader(sources))
     try:
-        with environment.limited():
-            template = environment.get_template(file)
+        template = _load(sources, file, timezone)
         if file.startswith("digest."):
             message, was_cut = _digest([Delivery(1, event, target)], console, template)[0], False
         else:
@@ -198,14 +196,13 @@ def _try_one(stem: str, template: Template) -> None:
     if stem == "digest":
         _digest([Delivery(n, event, target) for n, event in enumerate(events)], "", template)
         return
-    blanks = []
+    shown = 0
     for event in events:
-        try:
+        with suppress(BlankError):  # some events may have nothing to show
             _main(event, target, template)
-        except BlankError as error:  # some events may have nothing to show
-            blanks.append(error)
-    if len(blanks) == len(events) and not _may_show_others(template):
-        raise blanks[0]
+            shown += 1
+    if not shown and not _may_show_others(template):
+        raise BlankError("shows nothing")
 
 
 def _may_show_others(template: Template) -> bool:
