@@ -1,7 +1,7 @@
 """The page of routes: the rules in plain words, and any event tried against them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import Any
 
 from flask import render_template, request
 from flask.typing import ResponseReturnValue
@@ -10,7 +10,6 @@ from bridge.console.blueprint import console
 from bridge.console.pages import find_event, id_from
 from bridge.model import NAMED, Event
 from bridge.receiving import explain
-from bridge.receiving.explain import Checked
 from bridge.receiving.intake import read
 from bridge.receiving.routing import route
 from bridge.storage.queries import Wanted
@@ -18,20 +17,6 @@ from bridge.wiring import bridge
 
 RECENT = 20  # stored events that the page offers by name
 TRIED = 20  # events of one body that are shown
-
-
-@dataclass(frozen=True)
-class Trial:
-    """What becomes of an event: of each rule, and the bots that it goes to with their file."""
-
-    event: Event
-    checked: Sequence[Checked]
-    targets: Sequence[tuple[str, str]]
-    was_named: bool  # the address named its bots
-
-    @property
-    def has_match(self) -> bool:
-        return any(one.result is explain.Result.MATCHED for one in self.checked)
 
 
 @console.get("/routes")
@@ -59,12 +44,17 @@ def _page(events: Sequence[Event], **more: object) -> ResponseReturnValue:
     )
 
 
-def _trial(event: Event) -> Trial:
+def _trial(event: Event) -> dict[str, Any]:
+    """Return what becomes of an event: of each rule, and its targets with their template's file."""
     zone = bridge.settings.timezone
     targets = [
         (explain.target_text(target, zone), bridge.renderer.file_for(event, target.template))
         for target in route(event, bridge.routes, zone).targets
     ]
     rules = bridge.queries.reception(event.id).rules if event.id else None
-    checked = explain.check_rules(event, bridge.routes)
-    return Trial(event, checked, targets, NAMED in (rules or ()))
+    return {
+        "event": event,
+        "checked": explain.check_rules(event, bridge.routes),
+        "targets": targets,
+        "was_named": NAMED in (rules or ()),
+    }

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from bridge.errors import StorageError
 from bridge.storage.database import Database
-from bridge.storage.driver import Connection
+from bridge.storage.driver import Connection, Row
 from bridge.storage.statements import SQL
 
 PAUSE = 60.0  # seconds between two writes
@@ -27,10 +27,18 @@ class WrongTokenCount:
 
     def plus(self, later: "WrongTokenCount") -> "WrongTokenCount":
         """Return both together; where there was none for long, only the later ones."""
+        if not later.count:
+            return self
         if not self.count or later.since - self.last_at > FORGOTTEN:
-            return later if later.count else self
+            return later
         last_at = max(self.last_at, later.last_at)
-        return WrongTokenCount(self.count + later.count, self.since, last_at)
+        return WrongTokenCount(self.count + later.count, min(self.since, later.since), last_at)
+
+
+def _in_thread(seconds: float, function: Callable[[], None]) -> None:
+    timer = threading.Timer(seconds, function)
+    timer.daemon = True
+    timer.start()
 
 
 class WrongTokens:
@@ -43,10 +51,9 @@ class WrongTokens:
         self,
         database: Database,
         clock: Callable[[], float] = time.time,
-        start: Callable[[float, Callable[[], None]], None] | None = None,
+        start: Callable[[float, Callable[[], None]], None] = _in_thread,
     ) -> None:
-        self._database, self._clock = database, clock
-        self._start = start or _start
+        self._database, self._clock, self._start = database, clock, start
         self._lock, self._writing = threading.Lock(), threading.Lock()
         self._new = WrongTokenCount()  # not written yet
         self._is_started = False
@@ -57,29 +64,25 @@ class WrongTokens:
         now = self._clock()
         with self._lock:
             self._new = self._new.plus(WrongTokenCount(1, now, now))
-            if self._is_started:
-                return
-            self._is_started = True
+            was_started, self._is_started = self._is_started, True
             ago = now - self._written_at
-        self._start(PAUSE - ago if 0 <= ago < PAUSE else 0.0, self._write_quietly)
+        if not was_started:
+            self._start(PAUSE - ago if 0 <= ago < PAUSE else 0.0, self._write_quietly)
 
     def total(self) -> WrongTokenCount:
         """Return the count of all processes and times; raises StorageError."""
         with self._writing:
             with self._database.read() as connection:
                 rows = connection.execute(SQL["wrong_tokens"])
-            stored = _count_of(rows[0]["value"], rows[0]["at"]) if rows else WrongTokenCount()
-            return stored.plus(self._new)
+            return (_count_of(rows[0]) if rows else WrongTokenCount()).plus(self._new)
 
     def write(self) -> None:
         """Write what is not written yet; raises StorageError."""
         with self._writing:
             with self._lock:
-                new, self._is_started = self._new, False
-                self._written_at = self._clock()
-            if not new.count:
-                return
-            self._database.write(lambda connection: _add(connection, new), WAIT)
+                new, self._is_started, self._written_at = self._new, False, self._clock()
+            if new.count:
+                self._database.write(lambda connection: _add(connection, new), WAIT)
             with self._lock:
                 left = self._new.count - new.count
                 self._new = WrongTokenCount(left, new.last_at, self._new.last_at)
@@ -89,20 +92,14 @@ class WrongTokens:
             self.write()
 
 
-def _start(seconds: float, function: Callable[[], None]) -> None:
-    timer = threading.Timer(seconds, function)
-    timer.name, timer.daemon = "wrong tokens", True
-    timer.start()
-
-
-def _count_of(value: str, at: float) -> WrongTokenCount:
-    count, last_at = json.loads(value)
-    return WrongTokenCount(count, at, last_at)
+def _count_of(row: Row) -> WrongTokenCount:
+    count, last_at = json.loads(row["value"])
+    return WrongTokenCount(count, row["at"], last_at)
 
 
 def _add(connection: Connection, new: WrongTokenCount) -> None:
     # The row is made or locked first: another process may add to it just now.
     [row] = connection.execute(SQL["lock_wrong_tokens"])
-    total = _count_of(row["value"], row["at"]).plus(new)
+    total = _count_of(row).plus(new)
     values = {"value": json.dumps([total.count, total.last_at]), "at": total.since}
     connection.execute(SQL["set_wrong_tokens"], values)

@@ -75,6 +75,8 @@ def test_a_test_message_to_a_stopped_bot_is_tried_at_once_and_its_page_has_the_a
     answer = console.post("/bots/default/test")
     assert "A test message is sent to default" in flashed(console, answer)
     path = path_of(answer).removeprefix("/console")
+    for waiting in (path, "/bots"):
+        assert "Next try" not in console.page(waiting)
     settle(console, Verdict.STOP, "invalid_webhook", 93000)
     page = console.page(path)
     assert page.count("errcode 93000") == 1

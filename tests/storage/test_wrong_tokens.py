@@ -96,6 +96,19 @@ def test_processes_count_together(database_url: str, clock: Clock) -> None:
         database.close()
 
 
+def test_the_first_and_the_last_are_those_of_all_processes(
+    database: Database, clock: Clock
+) -> None:
+    late, early = WrongTokens(database, clock, Later()), WrongTokens(database, clock, Later())
+    began = clock()
+    early.note()
+    clock.advance(7)
+    late.note()
+    late.write()
+    early.write()
+    assert stored(database) == WrongTokenCount(2, began, began + 7)
+
+
 def test_after_a_day_without_any_the_count_begins_anew(
     database: Database, clock: Clock, later: Later
 ) -> None:
