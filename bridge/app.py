@@ -33,12 +33,20 @@ def create_app(environ: Mapping[str, str] | None = None) -> Flask:
     bridge = Bridge(*configure(os.environ if environ is None else environ))
     app = create_ops_app(bridge)
     app.register_blueprint(
-        create_receiver(bridge.settings, bridge.intake, bridge.wrong_tokens, bridge.clock)
+        create_receiver(bridge.settings, bridge.intake, bridge.wrong_requests, bridge.clock)
     )
     app.add_url_rule("/", "home", lambda: _home(bridge))
     if bridge.settings.admin_password:
         # Here, because others need not load its 4 MiB; each module adds its views to the console.
-        from bridge.console import actions, blueprint, pages, sign_in, template_pages  # noqa: F401
+        from bridge.console import (  # noqa: F401
+            actions,
+            blueprint,
+            bot_pages,
+            pages,
+            route_pages,
+            sign_in,
+            template_pages,
+        )
 
         app.register_blueprint(blueprint.console)
     _log_warnings(bridge)

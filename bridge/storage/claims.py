@@ -129,6 +129,7 @@ def _record_interrupted(connection: Connection, bots: Sequence[Row]) -> None:
         if bot["lease_delivery_id"]:
             attempt = {
                 **vars(Outcome(Verdict.RETRY, INTERRUPTED)),
+                "carried": "",
                 "bot": bot["name"],
                 "started_at": ended - LEASE,
                 "ended_at": ended,
@@ -144,7 +145,7 @@ def _digest(queue: Row, rate: int) -> Digest:
     What quiet hours delayed goes together if it is several. So does all when more is due than the
     rate lets through, but never the first event of a quiet bot: it is sent at once.
     """
-    if queue["messages_sent"]:
+    if queue["messages_sent"] or queue["first"] == queue["test_delivery_id"]:
         return Digest.NO
     if queue["delayed"] > 1:
         return Digest.DELAYED

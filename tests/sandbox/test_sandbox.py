@@ -663,7 +663,7 @@ def test_the_page_tells_the_time_in_shanghai(client: Client) -> None:
 def test_the_page_of_an_empty_sandbox_says_what_to_do_next() -> None:
     with served(Sandbox()) as client:
         html = page(client)
-    assert "还没有消息" in html
+    assert "暂无消息" in html
     assert f"WECOM_API_URL={client.url}" in html
 
 
