@@ -17,7 +17,7 @@ from click.testing import CliRunner
 from support import PATIENCE, free_port, until
 
 from bridge.cli import commands
-from bridge.sandbox import MINUTE, RETRY_AFTER, SEND, UPLOAD, Sandbox, serve, server
+from bridge.sandbox import MINUTE, RETRY_AFTER, SEND, UPLOAD, Sandbox, serve
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(32)
 JPG = b"\xff\xd8\xff" + bytes(32)
@@ -517,6 +517,23 @@ def test_a_retry_after_can_be_absurd(client: Client, sandbox: Sandbox, fault: st
     assert "99" in response.headers["Retry-After"]
 
 
+class Steps(threading.Event):
+    """Ends each pause of a reply when a test says so."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.step = threading.Semaphore(0)
+
+    def wait(self, timeout: float | None = None) -> bool:
+        if not self.is_set():
+            self.step.acquire(timeout=PATIENCE)
+        return self.is_set()
+
+    def set(self) -> None:
+        super().set()
+        self.step.release()
+
+
 @pytest.mark.parametrize(
     ("fault", "begin"),
     [
@@ -526,18 +543,20 @@ def test_a_retry_after_can_be_absurd(client: Client, sandbox: Sandbox, fault: st
     ],
 )
 def test_a_reply_can_come_piece_by_piece(
-    client: Client, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, fault: str, begin: bytes
+    client: Client, sandbox: Sandbox, fault: str, begin: bytes
 ) -> None:
-    monkeypatch.setattr(server, "PAUSE", 0.001)
+    steps = sandbox.released = Steps()
     sandbox.fault(KEY, fault)
     place = urlsplit(client.url)
     with socket.create_connection((place.hostname, place.port), timeout=30) as connection:
         connection.sendall(f"POST {SEND}?key={KEY} HTTP/1.1\r\nContent-Length: 0\r\n\r\n".encode())
-        read, pieces = b"", 0
+        read, pieces = connection.recv(4096), 1
         while begin not in read:
+            steps.step.release()
             piece = connection.recv(4096)
             assert piece
             read, pieces = read + piece, pieces + 1
+    steps.set()
     assert pieces > 1
     assert sandbox.messages() == []
 
