@@ -525,7 +525,7 @@ class Steps(threading.Event):
         self.step = threading.Semaphore(0)
 
     def wait(self, timeout: float | None = None) -> bool:
-        if not self.is_set():
+        if timeout and not self.is_set():
             self.step.acquire(timeout=PATIENCE)
         return self.is_set()
 
