@@ -72,7 +72,7 @@ def correct_times(connection: Connection, now: float) -> list[str]:
 def take_leases(
     connection: Connection, names: Sequence[str], limit: int, now: float, rate: int
 ) -> list[Claim]:
-    """Take at most `limit` of these bots' leases; not of those that others took, or at their rate."""
+    """Take the leases of at most `limit` of these bots, none that others took or at its rate."""
     lock = " FOR UPDATE SKIP LOCKED" if connection.is_postgres else ""
     values = {"names": list(names), "limit": limit, "now": now}
     bots = connection.execute(SQL["free_bots"] + lock, values)
