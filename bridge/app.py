@@ -45,6 +45,7 @@ def create_app(environ: Mapping[str, str] | None = None) -> Flask:
             pages,
             route_pages,
             sign_in,
+            template_edits,
             template_pages,
         )
 

@@ -19,6 +19,7 @@ from bridge.storage.operator import Operator
 from bridge.storage.outbox import Outbox
 from bridge.storage.queries import Queries
 from bridge.storage.shared_values import SharedValues
+from bridge.storage.template_versions import TemplateVersions
 from bridge.storage.wrong_tokens import WrongTokens
 
 _WRONG_TOKEN = (
@@ -64,7 +65,9 @@ class Bridge:
         self.operator = Operator(database, settings.max_age, self.clock)
         # Without a password there is no console for a message to link to.
         public_url = settings.public_url if settings.admin_password else ""
-        self.renderer = Renderer(settings.templates, settings.timezone, public_url)
+        self.template_versions = TemplateVersions(database, self.clock)
+        saved = self.template_versions.texts
+        self.renderer = Renderer(settings.templates, settings.timezone, public_url, saved)
         self.dispatcher = Dispatcher(
             self.outbox, self.renderer, Client(), bots, settings.retention, self.clock
         )

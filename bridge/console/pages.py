@@ -43,6 +43,7 @@ def overview() -> ResponseReturnValue:
         latest=queries.latest_event(),
         silent=queries.silent_apps(now)[:SHOWN_SILENT],
         rate=settings.rate,
+        edited=sorted(bridge.template_versions.texts()),
         hours=queries.per_hour(now),
         steps=_first_steps(now),
         hook=hook,

@@ -1,34 +1,68 @@
 """The console's template pages, and the preview of a template while it is edited."""
 
 from collections import defaultdict
+from collections.abc import Sequence
 from io import BytesIO
 from typing import Any
 
 from flask import Response, abort, g, render_template, request, send_file
 from flask.typing import ResponseReturnValue
 
+from bridge.console import template_help
 from bridge.console.blueprint import console
-from bridge.console.lint import Finding, lint, lint_message
-from bridge.console.pages import find_event, id_from
+from bridge.console.preview_events import PASTED, RECENT, Asked, asked_event
 from bridge.messages import child
 from bridge.messages.budget import TooCostlyError
 from bridge.messages.child import ChildError
+from bridge.messages.lint import Finding, lint, lint_message
 from bridge.messages.markdown import size
 from bridge.messages.renderer import DraftError
+from bridge.messages.saving import MAX_SOURCE
 from bridge.messages.template_files import describe, msgtype_of
 from bridge.model import Event, Target
-from bridge.msgtypes import MSGTYPES, TEXT_LIMITS
-from bridge.samples import example_for, examples
+from bridge.msgtypes import MSGTYPES, TEMPLATE_MSGTYPES, TEXT_LIMITS
+from bridge.samples import examples
 from bridge.storage.queries import Wanted
 from bridge.wiring import bridge
+from bridge.wording import N_
 from bridge.wording import gettext as _
-
-MAX_SOURCE = 65_536  # characters of a template that is previewed
-RECENT = 20  # stored events that the page offers by name
 
 
 @console.get("/templates")
 def templates() -> ResponseReturnValue:
+    return list_page()
+
+
+@console.get("/templates/<file>")
+def template(file: str) -> ResponseReturnValue:
+    source, start = _source(file), request.args.get("start", "")
+    starts = template_help.starts(bridge.renderer.folder_files)
+    return template_page(file, starts.get(start, source), asked_event(file))
+
+
+@console.post("/templates/<file>/preview")
+def preview(file: str) -> ResponseReturnValue:
+    """Answer the preview's button where there is no JavaScript."""
+    _source(file)
+    return template_page(file, _edited(), asked_event(file))
+
+
+@console.post("/templates/preview")
+def live_preview() -> ResponseReturnValue:
+    file = request.form.get("file", "")
+    _source(file)
+    return render_template("console/_preview.html", **_shown(_edited(), file, asked_event(file)))
+
+
+@console.post("/templates/<file>/download")
+def download(file: str) -> Response:
+    _source(file)
+    text = BytesIO(_edited().encode("utf-8", "replace"))
+    return send_file(text, "text/plain", as_attachment=True, download_name=file)
+
+
+def list_page(problems: Sequence[str] = ()) -> str:
+    """Return the list of templates, with what is wrong with a new one."""
     renderer = bridge.renderer
     types, rules = defaultdict(list), defaultdict(list)  # that use a file
     for kind in bridge.queries.types():
@@ -40,42 +74,54 @@ def templates() -> ResponseReturnValue:
         "console/templates.html",
         folder=bridge.settings.templates,
         files=[(file, msgtype_of(file)) for file in renderer.files],
-        problems=renderer.problems_by_file,
+        in_folder=renderer.folder_files,
+        saved=bridge.template_versions.texts(),
+        broken=renderer.problems_by_file,
         types=types,
         rules=rules,
+        starts=template_help.starts(renderer.folder_files),
+        msgtypes=TEMPLATE_MSGTYPES,
+        problems=problems,
     )
 
 
-@console.get("/templates/<file>")
-def template(file: str) -> ResponseReturnValue:
-    source, msgtype = _source(file), msgtype_of(file)
-    choice = _asked() or example_for(file).type
+def template_page(file: str, source: str, asked: Asked, problems: Sequence[str] = ()) -> str:
+    """Return a template's page with a text in its editor, and why that cannot be saved."""
+    renderer, msgtype = bridge.renderer, msgtype_of(file)
+    own = renderer.folder_files.get(file)
     g.shows_pictures = not msgtype or MSGTYPES[msgtype].shows_pictures
+    versions = bridge.template_versions.of(file)
     return render_template(
         "console/template.html",
         file=file,
         msgtype=msgtype,
         source=source,
+        current=renderer.files.get(file, ""),
+        own=own,
+        is_saved=file in bridge.template_versions.texts(),
         path=bridge.settings.templates / file,
-        choice=choice,
+        versions=[(v, template_help.difference(own or "", v.source)) for v in versions],
+        broken=renderer.problems_by_file.get(file, ""),
+        problems=problems,
         samples=examples(),
         recent=bridge.queries.events(Wanted(), limit=RECENT).events,
-        **previewed(source, file, _chosen(choice)),
+        payload=request.form.get("payload", ""),
+        pasted=PASTED,
+        starts=template_help.starts(renderer.folder_files, msgtype) if msgtype else {},
+        filters=template_help.filters(file),
+        **_shown(source, file, asked),
     )
 
 
-@console.post("/templates/preview")
-def live_preview() -> ResponseReturnValue:
-    file = request.form.get("file", "")
-    _source(file)
-    return render_template("console/_preview.html", **previewed(_edited(), file, _chosen(_asked())))
-
-
-@console.post("/templates/<file>/download")
-def download(file: str) -> Response:
-    _source(file)
-    text = BytesIO(_edited().encode("utf-8", "replace"))
-    return send_file(text, "text/plain", as_attachment=True, download_name=file)
+def _shown(source: str, file: str, asked: Asked) -> dict[str, Any]:
+    """Return the variables of `_preview.html`."""
+    shown = previewed(source, file, asked.event, asked.earlier)
+    if asked.problem:
+        text = N_("The pasted JSON cannot be decoded: %(problem)s")
+        findings = [Finding("error", text, 0, {"problem": asked.problem})]
+        shown |= {"message": None, "used": 0, "findings": findings}
+    variables = template_help.variables(file, asked.event, asked.earlier)
+    return {"choice": asked.choice, "variables": variables, **shown}
 
 
 def _source(file: str) -> str:
@@ -85,25 +131,26 @@ def _source(file: str) -> str:
 
 
 def _edited() -> str:
-    # A form's text comes with CRLF line ends, whatever the file has.
-    source = request.form.get("source", "").replace("\r\n", "\n")
-    if len(source) > MAX_SOURCE:
-        abort(413, _("A template has at most %(most)s characters.", most=MAX_SOURCE))
+    """Return the text in the editor, or end the request with 413."""
+    source = typed_text()
+    if size(source) > MAX_SOURCE:
+        abort(413, _("A template has at most %(most)s bytes.", most=MAX_SOURCE))
     return source
 
 
-def _asked() -> str:
-    return request.values.get("id", "") or request.values.get("event", "")
+def typed_text() -> str:
+    """Return the text in the editor, however long."""
+    # A form's text comes with CRLF line ends, whatever the file has.
+    return request.form.get("source", "").replace("\r\n", "\n")
 
 
-def _chosen(choice: str) -> Event:
-    return examples().get(choice) or find_event(id_from(choice))
-
-
-def previewed(source: str, file: str, event: Event) -> dict[str, Any]:
+def previewed(
+    source: str, file: str, event: Event, earlier: Sequence[Event] = ()
+) -> dict[str, Any]:
     """Return what the group would see if this were a file's text: variables of `_preview.html`.
 
-    The `message`, None if there is none; its size in bytes and the `limit`; findings. Never raises.
+    The `message`, None if there is none; its size in bytes and the `limit`; findings. A digest is
+    of the `earlier` events as well. Never raises.
     """
     renderer, msgtype = bridge.renderer, msgtype_of(file)
     dialect = msgtype or msgtype_of(renderer.file_for(event)) or "markdown"
@@ -111,7 +158,7 @@ def previewed(source: str, file: str, event: Event) -> dict[str, Any]:
     message, used, findings = None, 0, []
     try:
         findings = [Finding(*found) for found in child.run(lint, source, dialect, name)]
-        message, was_cut = renderer.draft(source, file, event, Target("default"))
+        message, was_cut = renderer.draft(source, file, event, Target("default"), earlier)
     except (DraftError, TooCostlyError, ChildError) as error:
         if not any(finding.level == "error" for finding in findings):
             problem = describe(file, error) if isinstance(error, TooCostlyError) else str(error)
@@ -120,5 +167,7 @@ def previewed(source: str, file: str, event: Event) -> dict[str, Any]:
         dialect, used = message.msgtype, size(message.body.get("content") or str(message.to_json()))
         if name != "digest":
             findings += lint_message(event, message, was_cut)
+        elif was_cut:
+            findings.append(Finding("note", N_("not all fit: the rest is in the next digest")))
     limit = TEXT_LIMITS.get(dialect, 0)
     return {"message": message, "used": used, "limit": limit, "findings": findings}

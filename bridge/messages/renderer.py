@@ -22,7 +22,7 @@ from bridge.messages.context import Context, fit
 from bridge.messages.digest import Detail, Group, fit_groups, group_deliveries
 from bridge.messages.environment import BridgeEnvironment, Markup
 from bridge.messages.mentions import follow_up, inline_mentions, mention_lists
-from bridge.messages.template_files import TemplateFiles, describe, msgtype_of
+from bridge.messages.template_files import Saved, TemplateFiles, describe, msgtype_of
 from bridge.model import Delivery, Event, Message, Target
 from bridge.msgtypes import MSGTYPES, TEXT_LIMITS
 from bridge.wording import CUT
@@ -65,10 +65,12 @@ class DraftError(ValueError):
 
 
 class Renderer(TemplateFiles):
-    """Renders events by the templates in a folder; safe to use from many threads."""
+    """Renders events by the templates in a folder and the saved ones; safe for many threads."""
 
-    def __init__(self, path: Path, timezone: tzinfo, public_url: str = "") -> None:
-        super().__init__(path, timezone)
+    def __init__(
+        self, path: Path, timezone: tzinfo, public_url: str = "", saved: Saved = dict
+    ) -> None:
+        super().__init__(path, timezone, saved)
         self._console = f"{public_url}/console/events" if public_url else ""
         generic = BridgeEnvironment("markdown", timezone, DictLoader({}))
         self._generic = generic.from_string(_GENERIC)
@@ -104,21 +106,33 @@ class Renderer(TemplateFiles):
             ["digest"], self._generic_digest, partial(_digest, deliveries, self._console)
         )
 
-    def draft(self, source: str, file: str, event: Event, target: Target) -> tuple[Message, bool]:
+    def draft(
+        self, source: str, file: str, event: Event, target: Target, earlier: Sequence[Event] = ()
+    ) -> tuple[Message, bool]:
         """Return the message that a file would make of an event if this were its text.
 
-        Also returns whether values had to be cut. A helper such as `_ours.j2` is shown through
-        the file that the event uses. It is rendered in the child process: raises DraftError,
-        TooCostlyError or ChildError.
+        Also returns whether values had to be cut; of a digest, which is one of the `earlier` events
+        as well, whether some had no room. A helper such as `_ours.j2` is shown through the file
+        that the event uses. It is rendered in the child process: raises DraftError, TooCostlyError
+        or ChildError.
         """
         shown = file if msgtype_of(file) else self.file_for(event)
         sources = {**self.files, file: source}
-        bare = replace(event, raw=b"")
+        events = [replace(each, raw=b"") for each in (*earlier, event)]
         settings = (self._timezone, self._console)
-        made = child.run(render_draft, sources, shown, bare, target, *settings)
+        made = child.run(render_draft, sources, shown, events, target, *settings)
         if "problem" in made:
             raise DraftError(made["problem"])
         return Message(made["msgtype"], made["body"]), made["was_cut"]
+
+    def try_texts(self, texts: Mapping[str, str]) -> Mapping[str, str]:
+        """Return what would be wrong if these were the texts of these files, by file.
+
+        Another file that works now is named as well if it would be broken by them.
+        """
+        sources, broken = {**self.files, **texts}, self._try_all().problems
+        files = [file for file in sources if msgtype_of(file)]
+        return self.try_files(sources, [f for f in files if f in texts or f not in broken])
 
     def try_files(self, sources: Mapping[str, str], files: Sequence[str]) -> Mapping[str, str]:
         """Render some files, given the texts of all; return what is wrong with which."""
@@ -161,18 +175,23 @@ def try_files(sources: Mapping[str, str], files: Sequence[str], timezone: tzinfo
 def render_draft(
     sources: Mapping[str, str],
     file: str,
-    event: Event,
+    events: Sequence[Event],
     target: Target,
     timezone: tzinfo,
     console: str,
 ) -> dict[str, Any]:
-    """Return `msgtype`, `body` and `was_cut` of a draft's message, or the `problem` with it."""
+    """Return `msgtype`, `body` and `was_cut` of a draft's message, or the `problem` with it.
+
+    It is a message of the last event, or a digest of all.
+    """
     try:
         template = _load(sources, file, timezone)
         if file.startswith("digest."):
-            message, was_cut = _digest([Delivery(1, event, target)], console, template)[0], False
+            deliveries = [Delivery(n, event, target) for n, event in enumerate(events)]
+            message, shown = _digest(deliveries, console, template)
+            was_cut = len(shown) < len(deliveries)
         else:
-            message, was_cut = _main(event, target, template)
+            message, was_cut = _main(events[-1], target, template)
     except Exception as error:
         return {"problem": describe(file, error)}
     return {"msgtype": message.msgtype, "body": message.body, "was_cut": was_cut}

@@ -1,6 +1,7 @@
-"""The folder of templates that users edit, read again when a file changes.
+"""The templates that users edit: a folder's files, read again when one changes, and saved texts.
 
-A file that is broken, or that fails when it is tried, is replaced by its last good version. The
+A text that was saved in the console wins over the file of its name, and is a file in all else. A
+file that is broken, or that fails when it is tried, is replaced by its last good version. The
 problem is logged once, with file and line, and stays in `problems` until the file is fixed. A
 good file may still fail on one event: it is in `problems_by_file` until it renders another.
 """
@@ -22,6 +23,7 @@ from bridge.msgtypes import TEMPLATE_MSGTYPES
 
 log = logging.getLogger(__name__)
 
+Saved = Callable[[], Mapping[str, str]]
 T = TypeVar("T")
 
 
@@ -29,26 +31,34 @@ T = TypeVar("T")
 class _Folder:
     """The files as they were at one moment: their texts, and what is wrong with some of them.
 
-    Once they were tried, `versions` are the good ones of each file, the newest first.
+    `texts` are those `in_folder` with the `saved` ones over them. Once they were tried, `versions`
+    are the good ones of each file, the newest first.
     """
 
     stamps: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    in_folder: Mapping[str, str] = field(default_factory=dict)
+    saved: Mapping[str, str] = field(default_factory=dict)
     texts: Mapping[str, str] = field(default_factory=dict)
     problems: dict[str, str] = field(default_factory=dict)
     versions: dict[str, tuple[Template, ...]] = field(default_factory=dict)
 
 
 class TemplateFiles:
-    """The templates in a folder by name, which are tried when they are first used."""
+    """The templates in a folder by name, which are tried when they are first used.
 
-    def __init__(self, path: Path, timezone: tzinfo) -> None:
+    `saved` returns the texts that win over the folder's; it is asked for each message.
+    """
+
+    def __init__(self, path: Path, timezone: tzinfo, saved: Saved) -> None:
         self._path = path
         self._timezone = timezone
+        self._saved = saved
         self._lock = threading.Lock()  # guards the trials
         self._tried = self._newest = _Folder()
         self._untried: list[_Folder] = []
         self._failures: dict[str, str] = {}  # by the name of the file, '' once it renders again
-        self._read()  # an edit before the first use has a former version
+        # An edit before the first use has a former version, and so has a saved text.
+        self._read_with({})
 
     def try_files(self, sources: Mapping[str, str], files: Sequence[str]) -> Mapping[str, str]:
         """Render some files, given the texts of all; return what is wrong with which."""
@@ -58,6 +68,11 @@ class TemplateFiles:
     def files(self) -> Mapping[str, str]:
         """Return the text of every file by its name, helpers such as `_ours.j2` included."""
         return self._read().texts
+
+    @property
+    def folder_files(self) -> Mapping[str, str]:
+        """Return the same of the folder alone."""
+        return self._read().in_folder
 
     @property
     def problems(self) -> list[str]:
@@ -80,8 +95,7 @@ class TemplateFiles:
 
     def _file_for(self, names: Iterable[str]) -> str:
         """Return the file of the first of these names that has one, good or not; '' for none."""
-        texts = self._read().texts
-        return next((file for file in _file_names(names) if file in texts), "")
+        return _first(names, self.files)
 
     def _render(self, names: Iterable[str], generic: Template, make: Callable[[Template], T]) -> T:
         """Return what `make` makes of a template of the first of these names that has a file.
@@ -89,7 +103,8 @@ class TemplateFiles:
         It is the file's newest good version, the one before where that fails, else `generic`. Why
         the newest failed is kept until it does not, and logged once.
         """
-        for template in self._try_all().versions.get(self._file_for(names), ()):
+        tried = self._try_all()
+        for template in tried.versions.get(_first(names, tried.texts), ()):
             file, problem = template.name or "", ""
             try:
                 made = make(template)
@@ -104,17 +119,22 @@ class TemplateFiles:
         return make(generic)
 
     def _read(self) -> _Folder:
-        """Return the texts, read again if a file was changed, added or removed."""
+        return self._read_with(self._saved())
+
+    def _read_with(self, saved: Mapping[str, str]) -> _Folder:
+        """Return the texts, read again if a file was changed, added or removed, or a text saved."""
         stamps = {}
         with suppress(OSError), os.scandir(self._path) as files:  # for every message, so quickly
             for file in files:
                 if file.name.endswith(".j2"):
                     status = file.stat()
                     stamps[file.name] = (status.st_mtime_ns, status.st_size)
-        if stamps != self._newest.stamps:
-            problems: dict[str, str] = {}
-            texts = {name: self._text(name, problems) for name in sorted(stamps)}
-            self._newest = _Folder(stamps, texts, problems)
+        if stamps != self._newest.stamps or saved != self._newest.saved:
+            wrong: dict[str, str] = {}
+            in_folder = {name: self._text(name, wrong) for name in stamps}
+            texts = dict(sorted({**in_folder, **saved}.items()))
+            problems = {name: problem for name, problem in wrong.items() if name not in saved}
+            self._newest = _Folder(stamps, in_folder, saved, texts, problems)
             self._untried.append(self._newest)
         return self._newest
 
@@ -128,7 +148,7 @@ class TemplateFiles:
             problems[name] = f"{name}: is not UTF-8 text"
         except (OSError, ValueError) as error:
             problems[name] = describe(name, error)
-        return self._newest.texts.get(name, "")
+        return self._newest.in_folder.get(name, "")
 
     def _try_all(self) -> _Folder:
         """Return what is good and what is not, tried again if a text has changed."""
@@ -173,6 +193,10 @@ def msgtype_of(file: str) -> str:
     """Return the msgtype in a file's name, '' where it is not a template's name."""
     stem, _, msgtype = file.removesuffix(".j2").rpartition(".")
     return msgtype if stem and not stem.startswith("_") and msgtype in TEMPLATE_MSGTYPES else ""
+
+
+def _first(names: Iterable[str], texts: Mapping[str, str]) -> str:
+    return next((file for file in _file_names(names) if file in texts), "")
 
 
 def _file_names(names: Iterable[str]) -> Iterator[str]:

@@ -26,7 +26,8 @@ def run(*args: str, env: dict[str, str] | None = None) -> subprocess.CompletedPr
 def test_help_names_every_command() -> None:
     said = run("--help").stdout
     for name in (
-        "check", "url", "preview", "send", "events", "show", "retry", "routes", "sandbox", "demo"
+        "check", "url", "preview", "send", "events", "show", "retry", "routes", "templates",
+        "sandbox", "demo",
     ):  # fmt: skip
         assert name in said
 

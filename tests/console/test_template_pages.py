@@ -140,7 +140,7 @@ def test_an_id_outside_the_list_is_in_its_field(console: Console) -> None:
     [("my-updateVersion.news.j2", 'class="card"'),
      ("my-updateVersion.template_card.j2", 'class="card"'),
      ("my-updateVersion.markdown_v2.j2", "<table>"), ("my-crashlog.text.j2", "[崩溃日志]"),
-     ("digest.markdown.j2", "共 1 条"), ("test.markdown.j2", "测试消息")],
+     ("digest.markdown.j2", "共 20 条"), ("test.markdown.j2", "测试消息")],
 )  # fmt: skip
 def test_every_msgtype_has_a_preview(console: Console, file: str, shown: str) -> None:
     source = console.bridge.renderer.files[file]

@@ -305,6 +305,28 @@ ON CONFLICT (name) DO UPDATE SET value = shared_values.value RETURNING value, at
 -- Write it anew.
 UPDATE shared_values SET value = :value, at = :at WHERE name = 'wrong_tokens';
 
+-- name: newest_template_version
+-- The id of the last version that was saved of any template, 0 without one.
+SELECT coalesce(max(id), 0) AS id FROM template_versions;
+
+-- name: saved_templates
+-- The text of each file whose newest version has one.
+SELECT file, source FROM template_versions
+WHERE id IN (SELECT max(id) FROM template_versions GROUP BY file) AND source IS NOT NULL;
+
+-- name: template_versions
+-- A file's versions, newest first.
+SELECT id, source, saved_at FROM template_versions WHERE file = :file ORDER BY id DESC;
+
+-- name: add_template_version
+-- Add a version of a file; without a source the folder's own text is used again.
+INSERT INTO template_versions (file, source, saved_at) VALUES (:file, :source, :now);
+
+-- name: delete_old_template_versions
+-- Delete all but a file's newest versions.
+DELETE FROM template_versions WHERE file = :file AND id NOT IN (
+    SELECT id FROM template_versions WHERE file = :file ORDER BY id DESC LIMIT :kept);
+
 -- name: bots_that_sent
 -- Bots of which WeCom has taken a message.
 SELECT name FROM bots WHERE EXISTS (SELECT 1 FROM attempts WHERE bot = name AND verdict = 'sent');

@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from bridge.console.lint import lint, lint_message
+from bridge.messages.lint import lint, lint_message
 from bridge.model import Event, Message
 
 UTC = ZoneInfo("UTC")
