@@ -231,7 +231,8 @@ WHERE delivery_id IN :deliveries ORDER BY attempts.id;
 
 -- name: events_of_attempt
 -- The first events that an attempt carried.
-SELECT id, received_at, type, error, brief, title, device_type, os_version, build_version, link
+SELECT id, received_at, type, error, brief, action, title, device_type, os_version, build_version,
+    link
 FROM events WHERE id IN (
     SELECT event_id FROM deliveries JOIN attempt_deliveries ON delivery_id = deliveries.id
     WHERE attempt_id = :attempt)
@@ -276,7 +277,8 @@ FROM deliveries WHERE state = 'pending';
 
 -- name: latest_event
 -- The newest event that came in, of those after one; the bridge's own have no raw body.
-SELECT id, received_at, type, error, brief, title, device_type, os_version, build_version, link
+SELECT id, received_at, type, error, brief, action, title, device_type, os_version, build_version,
+    link
 FROM events WHERE id > :bottom AND length(raw) > 0 ORDER BY id DESC LIMIT 1;
 
 -- name: silent_apps
