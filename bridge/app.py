@@ -33,7 +33,7 @@ def create_app(environ: Mapping[str, str] | None = None) -> Flask:
     bridge = Bridge(*configure(os.environ if environ is None else environ))
     app = create_ops_app(bridge)
     app.register_blueprint(
-        create_receiver(bridge.settings, bridge.intake, bridge.wrong_tokens, bridge.clock)
+        create_receiver(bridge.settings, bridge.intake, bridge.wrong_requests, bridge.clock)
     )
     app.add_url_rule("/", "home", lambda: _home(bridge))
     if bridge.settings.admin_password:
@@ -41,7 +41,9 @@ def create_app(environ: Mapping[str, str] | None = None) -> Flask:
         from bridge.console import (  # noqa: F401
             actions,
             blueprint,
+            bot_pages,
             pages,
+            route_pages,
             sign_in,
             template_edits,
             template_pages,

@@ -1,5 +1,6 @@
 """Every part that receives or dispatches, put together for one process."""
 
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from flask import current_app
@@ -19,6 +20,7 @@ from bridge.storage.outbox import Outbox
 from bridge.storage.queries import Queries
 from bridge.storage.shared_values import SharedValues
 from bridge.storage.template_versions import TemplateVersions
+from bridge.storage.wrong_tokens import WrongTokens
 
 _WRONG_TOKEN = (
     "a request with a wrong token is refused. If it was Pgyer's, its event is lost: "
@@ -56,7 +58,8 @@ class Bridge:
         database = self.outbox.database
         self.clock = database.time
         self.intake = Intake(self.outbox, routes, settings.timezone)
-        self.wrong_tokens = WrongRequests("token", _WRONG_TOKEN)
+        self.wrong_tokens = WrongTokens(database, self.clock)
+        self.wrong_requests = WrongRequests("token", _WRONG_TOKEN, also=self.wrong_tokens.note)
         self.queries = Queries(database, bots)
         self.shared = SharedValues(database)
         self.operator = Operator(database, settings.max_age, self.clock)
@@ -108,6 +111,8 @@ class Bridge:
         if self.heartbeat:
             self.heartbeat.stop()
         self.dispatcher.stop()
+        with suppress(StorageError):
+            self.wrong_tokens.write()
         self.outbox.database.close()
 
 

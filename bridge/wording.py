@@ -70,6 +70,13 @@ def type_name(name: str) -> str:
     return _either(*_TABLES["types"].get(name, (name, name)))
 
 
+def carried(name: str) -> str:
+    """Return what a call carried, e.g. `digest markdown`; the name itself if it is not known."""
+    kind, _, msgtype = name.partition(" ")
+    zh, en = _TABLES["carried"].get(kind, (name, name))
+    return _either(zh, en).replace("{msgtype}", msgtype)
+
+
 def meaning(reason: str) -> str:
     """Return what the reason of an outcome or a delivery means; the reason if it is not known."""
     zh, en, _ = _row(reason)

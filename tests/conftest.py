@@ -1,7 +1,6 @@
 """Fixtures that the tests share."""
 
 import os
-import secrets
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -107,20 +106,33 @@ def bots() -> dict[str, Bot]:
 
 
 @pytest.fixture(scope="session")
-def postgres_server() -> Iterator[postgres.Server]:
-    """A real PostgreSQL; where there is none its tests are skipped, but never in CI."""
+def postgres_server(
+    testrun_uid: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[postgres.Server]:
+    """A real PostgreSQL for all tests; where there is none they are skipped, but never in CI."""
     if not postgres.binaries():
         assert not os.environ.get("CI"), postgres.INSTALL
         pytest.skip(f"there is no PostgreSQL: {postgres.INSTALL}")
-    with postgres.served() as server:
-        new_database(server.create("new"))
+    users = tmp_path_factory.getbasetemp().parent / f"postgres-{testrun_uid}"
+    with postgres.shared(users) as server:
         yield server
 
 
+@pytest.fixture(scope="session")
+def postgres_name(postgres_server: postgres.Server) -> str:
+    """The name of a PostgreSQL database that the tests of one process use in turn."""
+    name = f"test_{os.getpid()}"
+    new_database(postgres_server.create(name))
+    return name
+
+
 @pytest.fixture
-def postgres_url(postgres_server: postgres.Server) -> str:
-    """The URL of a PostgreSQL database of the test's own, with the schema and nothing else."""
-    return postgres_server.create(f"test_{secrets.token_hex(6)}", template="new")
+def postgres_url(postgres_server: postgres.Server, postgres_name: str) -> str:
+    """The URL of a PostgreSQL database with the schema and nothing else.
+
+    The next test has the same one, emptied: who changes the schema takes another database.
+    """
+    return postgres_server.empty(postgres_name)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

@@ -38,7 +38,7 @@ curl -d '{{"type": "updateVersion", "title": "商城", "os_version": "3.8.2", \
 @click.command()
 @click.option("--once", is_flag=True, help="End as soon as all samples have arrived; 1 if not.")
 def demo(once: bool) -> None:
-    """沙盒、桥和示例事件一起跑 · Run sandbox and bridge, and post the samples."""
+    """沙盒、本服务和示例事件一起跑 · Run sandbox and bridge, and post the samples."""
     stopping, arrived = stop_signals(), False
     box = Sandbox({"demo-default": "产品群 · default", "demo-dev": "开发群 · dev"})
     with serve(box) as sandbox_url, tempfile.TemporaryDirectory() as folder:
@@ -60,7 +60,7 @@ def demo(once: bool) -> None:
                     click.echo("Ctrl-C 结束 to stop")
                     wait_for_stop(stopping)
             elif not stopping.is_set():
-                click.echo("桥没有启动，原因见上 · the bridge did not start, see above", err=True)
+                click.echo("服务没有启动，原因见上 · the bridge did not start, see above", err=True)
         finally:
             bridge.terminate()
             bridge.wait()

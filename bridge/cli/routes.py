@@ -1,20 +1,29 @@
-"""`bridge routes test`: which rules match an event, and which bots it would go to."""
+"""`bridge routes`: the rules in words; which of them match an event, and where it would go."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import click
 
 from bridge.cli import common
-from bridge.cli.terminal import Terminal, attributes, local_time, one_line
-from bridge.model import Event, Route, Target
-from bridge.receiving.routing import compared, failing, targets
+from bridge.cli.terminal import Terminal, attributes
+from bridge.model import Event, Target
+from bridge.receiving import explain
+from bridge.receiving.routing import route
 from bridge.wiring import Bridge
+from bridge.wording import gettext as _
 
 
-@click.group()
-def routes() -> None:
-    """路由规则 · The rules in routes.toml."""
+@click.group(invoke_without_command=True)
+@click.pass_context
+def routes(ctx: click.Context) -> None:
+    """路由规则，逐条说明 · The rules in routes.toml, in words."""
+    if ctx.invoked_subcommand:
+        return
+    with common.open_bridge() as (bridge, terminal):
+        for rule in bridge.routes:
+            terminal.say(explain.rule_text(rule))
+        terminal.say(explain.default_text(bridge.routes))
 
 
 @routes.command()
@@ -31,7 +40,7 @@ def test(file: str, bots: tuple[str, ...], as_json: bool) -> None:
         names = common.bot_names(bots, bridge.settings.bots)
         events = common.decode_body(body)
         zone = bridge.settings.timezone
-        found = [(event, targets(event, bridge.routes, zone, names)) for event in events]
+        found = [(event, route(event, bridge.routes, zone, names).targets) for event in events]
         if as_json:
             terminal.json([_as_json(bridge, event, chosen) for event, chosen in found])
         else:
@@ -46,47 +55,17 @@ def test(file: str, bots: tuple[str, ...], as_json: bool) -> None:
         raise click.exceptions.Exit(1)
 
 
-def _results(event: Event, rules: Sequence[Route]) -> Iterator[tuple[Route, str, list[str]]]:
-    """Yield each rule with `matched`, `failed` or `not reached`, and the conditions that failed."""
-    reached = True
-    for rule in rules:
-        failed = failing(event, rule) if reached else []
-        result = "failed" if failed else "matched"
-        yield rule, result if reached else "not reached", failed
-        reached = reached and (bool(failed) or rule.continues)
-
-
 def _explain(bridge: Bridge, terminal: Terminal, event: Event, chosen: Sequence[Target]) -> None:
-    terminal.say(f"事件 Event: {common.event_title(event)}")
-    if not bridge.routes:
-        terminal.say("  没有规则，都发给 default · no rules: everything goes to default")
-    results = list(_results(event, bridge.routes))
-    for rule, result, failed in results:
-        text = {
-            "matched": "✓ 匹配 matches" + ("，继续往下 and goes on" if rule.continues else ""),
-            "failed": "✗ " + "; ".join(_why(event, rule, name) for name in failed),
-            "not reached": "- 未执行到 not reached",
-        }[result]
-        terminal.say(f"  规则 rule {rule.rule}: {text}")
-    if bridge.routes and not any(result == "matched" for _, result, _ in results):
-        terminal.say("  都不匹配，发给 default · nothing matches: it goes to default")
+    terminal.say(f"{_('Event')}: {common.event_title(event)}")
+    checked = explain.check_rules(event, bridge.routes)
+    for one in checked:
+        terminal.say(f"  {explain.checked_text(event, one)}")
+    if not any(one.result is explain.Result.MATCHED for one in checked):
+        terminal.say(f"  {explain.default_text(bridge.routes)}")
     for target in chosen:
-        until = local_time(target.not_before, bridge.settings.timezone)
-        details = {
-            "提醒 mention": ", ".join(target.mention),
-            "模板 template": target.template,
-            "附 attach": ", ".join(target.attach),
-            "免打扰到 quiet until": until if target.not_before else "",
-        }
-        shown = (f"  {name} {value}" for name, value in details.items() if value)
-        terminal.say(f"  → {target.bot}{''.join(shown)}")
+        terminal.say(f"  → {explain.target_text(target, bridge.settings.timezone)}")
     if not chosen:
-        terminal.say("  → 不发给任何人 · nobody: it is muted")
-
-
-def _why(event: Event, rule: Route, condition: str) -> str:
-    values = " / ".join(dict.fromkeys(filter(None, compared(event, condition))))[:80]
-    return f"{condition} = {one_line(values)}, 不是 not {' | '.join(rule.conditions[condition])}"
+        terminal.say(f"  → {_('not sent')}")
 
 
 def _as_json(bridge: Bridge, event: Event, chosen: Sequence[Target]) -> dict[str, Any]:
@@ -94,8 +73,8 @@ def _as_json(bridge: Bridge, event: Event, chosen: Sequence[Target]) -> dict[str
     return {
         "type": event.type,
         "rules": [
-            {"rule": rule.rule, "result": result, "failed": failed}
-            for rule, result, failed in _results(event, bridge.routes)
+            {"rule": one.rule.rule, "result": one.result, "failed": one.failed}
+            for one in explain.check_rules(event, bridge.routes)
         ],
         "bots": [
             {**attributes(target, names, zone), "quiet_until": target.not_before or None}

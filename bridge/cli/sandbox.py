@@ -29,7 +29,7 @@ def sandbox(host: str, port: int, keys: tuple[str, ...], rate: int, **options: A
     stopping = stop_signals()
     with serving as url:
         click.echo(f"群消息页 Open: {url}/")
-        click.echo("让桥用它 Point the bridge at it:")
+        click.echo("让本服务用它 Point the bridge at it:")
         click.echo(f"  export WECOM_API_URL={url} WECOM_BOT_KEY={keys[0] if keys else 'demo'}")
         click.echo("Ctrl-C 结束 to stop")
         wait_for_stop(stopping)

@@ -60,18 +60,28 @@ class Intake:
         A body that cannot be decoded is stored as it came. When this returns, nothing of it can
         be lost. Raises TooLargeError, StorageError.
         """
-        try:
-            events = decoding.decode(body, now, content_type, content_encoding)
-        except TooLargeError:
-            raise
-        except UndecodableError as error:
-            events = [decoding.undecodable(body, now, str(error))]
-        except Exception:  # a bug must not cost an event
-            log.exception("a bug in decoding; the body is kept as it came")
-            events = [decoding.undecodable(body, now, "a bug in the bridge")]
+        events = read(body, now, content_type, content_encoding)
         if not events:
             return Receipt()
-        routed = [(e, routing.targets(e, self._routes, self._zone, bots)) for e in events]
+        routed = [routing.route(event, self._routes, self._zone, bots) for event in events]
         accepted = self._outbox.accept(routed, bots)
         pairs = zip(routed, accepted, strict=True)
-        return Receipt([(*event_and_targets, result) for event_and_targets, result in pairs])
+        return Receipt([(one.event, one.targets, result) for one, result in pairs])
+
+
+def read(
+    body: bytes, now: float, content_type: str = "", content_encoding: str = ""
+) -> list[Event]:
+    """Return the events in a body, none for a ping; one that keeps it where it is undecodable.
+
+    Raises TooLargeError.
+    """
+    try:
+        return decoding.decode(body, now, content_type, content_encoding)
+    except TooLargeError:
+        raise
+    except UndecodableError as error:
+        return [decoding.undecodable(body, now, str(error))]
+    except Exception:  # a bug must not cost an event
+        log.exception("a bug in decoding; the body is kept as it came")
+        return [decoding.undecodable(body, now, "a bug in the bridge")]

@@ -18,8 +18,8 @@ BRIEF = 300  # characters of the notes, for lists and digests; more are marked a
 _sorted_json = json.JSONEncoder(sort_keys=True).encode
 
 
-def event_row(event: Event, named: Sequence[str] = ()) -> dict[str, Any]:
-    """Return an event as its row.
+def event_row(event: Event, named: Sequence[str] = (), rules: str = "") -> dict[str, Any]:
+    """Return an event as its row, with the `rules` that it was routed by.
 
     Two events with the same `payload_hash` are duplicates: the same payload, `timestamp` aside,
     for the same bots `named` in the URL.
@@ -39,6 +39,7 @@ def event_row(event: Event, named: Sequence[str] = ()) -> dict[str, Any]:
         "raw": event.raw,
         "error": event.error,
         "payload_hash": payload_hash,
+        "rules": rules,
     }
 
 

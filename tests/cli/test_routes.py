@@ -1,4 +1,4 @@
-"""`bridge routes test`: which rules match, and which bots get the event."""
+"""`bridge routes`: the rules in words, which of them match, and which bots get an event."""
 
 import json
 from pathlib import Path
@@ -24,27 +24,40 @@ bots = []
 """
 
 
+def test_the_rules_are_listed_in_words(cli: Cli, tmp_path: Path) -> None:
+    assert cli("routes").stdout == "没有路由规则：所有通知 → default\n"
+    rules = '[[route]]\napp = "商城*"\nbots = "dev"\nmention = "@all"\n[[route]]\nbots = []\n'
+    (tmp_path / "routes.toml").write_text(rules)
+    assert cli("routes").stdout.splitlines() == [
+        "第 1 条：应用名匹配 商城* → dev，提醒 @所有人",
+        "第 2 条：所有通知 → 不发送",
+        "都不匹配 → default",
+    ]
+
+
 def test_each_rule_says_why_it_matches_or_not(cli: Cli, tmp_path: Path) -> None:
     (tmp_path / "routes.toml").write_text(RULES)
     done = cli("routes", "test", "crashlog")
     assert done.exit_code == 0
     event, *rules, dev, default = done.stdout.splitlines()
-    assert event == "事件 Event: crashlog · 商城 3.8.1 (1874) Android"
-    assert "rule 1: ✗ app = 商城, 不是 not Other" in rules[0] and "type" not in rules[0]
-    assert "rule 2: ✓" in rules[1] and "goes on" in rules[1]
-    assert "rule 3: ✓" in rules[2] and "goes on" not in rules[2]
-    assert "rule 4: - 未执行到" in rules[3]
-    assert "→ dev" in dev and "wangqing" in dev and "log" in dev and "quiet until" in dev
-    assert "→ default" in default and "template crashlog" in default
+    assert event == "事件: crashlog · 商城 3.8.1 (1874) Android"
+    assert rules == [
+        "  ✗ 第 1 条：应用名是「商城」，不是 Other",
+        "  ✓ 第 2 条：匹配，再看后面的规则",
+        "  ✓ 第 3 条：匹配",
+        "  – 第 4 条：前面已有规则生效，不再看",
+    ]
+    assert dev.startswith("  → dev，提醒 @wangqing，截断时附完整文件，暂缓到 ")
+    assert default == "  → default，模板 crashlog，截断时附完整文件"
 
 
 def test_without_rules_without_a_match_and_with_a_mute_it_says_so(cli: Cli, tmp_path: Path) -> None:
-    assert "no rules" in cli("routes", "test", "crashlog").stdout
+    assert "没有路由规则" in cli("routes", "test", "crashlog").stdout
     (tmp_path / "routes.toml").write_text('[[route]]\nversion = "9.*"\n')
     done = cli("routes", "test", "crashlog")
-    assert "nothing matches" in done.stdout and "→ default" in done.stdout
+    assert "都不匹配 → default\n" in done.stdout and "\n  → default" in done.stdout
     (tmp_path / "routes.toml").write_text("[[route]]\nbots = []\n")
-    assert "nobody" in cli("routes", "test", "crashlog").stdout
+    assert cli("routes", "test", "crashlog").stdout.endswith("\n  → 不发送\n")
 
 
 def test_routes_test_sends_and_stores_nothing(cli: Cli, tmp_path: Path) -> None:
@@ -56,7 +69,7 @@ def test_routes_test_sends_and_stores_nothing(cli: Cli, tmp_path: Path) -> None:
 def test_bots_may_be_named_as_in_the_url(cli: Cli, tmp_path: Path) -> None:
     (tmp_path / "routes.toml").write_text('[[route]]\nmention = "wangqing"\n')
     done = cli("routes", "test", "crashlog", "--bot", "dev,Default")
-    assert "→ dev  提醒 mention wangqing" in done.stdout and "→ default" in done.stdout
+    assert "→ dev，提醒 @wangqing" in done.stdout and "→ default" in done.stdout
     assert cli("routes", "test", "crashlog", "--bot", "nope").exit_code == 2
 
 

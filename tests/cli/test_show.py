@@ -29,11 +29,13 @@ def test_an_event_is_shown_with_deliveries_and_attempts(cli: Cli, end_all: EndAl
     event = json.loads(cli("show", "1", "--json").stdout)
     assert event["payload"]["title"] == "商城"
     assert event["received_at"].endswith("+08:00")
+    assert (event["rules"], event["duplicates"]) == (["url"], 0)
     delivery = event["deliveries"][0]
     assert (delivery["state"], delivery["reason"]) == ("parked", "invalid_parameter")
     assert "too long or malformed" in delivery["meaning"]
     assert delivery["quiet_until"] is None
-    assert delivery["attempts"][0]["errcode"] == 40058
+    [attempt] = delivery["attempts"]
+    assert (attempt["errcode"], attempt["carried"], attempt["count"]) == (40058, "", 1)
 
 
 def test_a_delivery_may_be_quiet_sent_being_sent_or_done_by_hand(

@@ -28,7 +28,7 @@ from bridge.sandbox import Sandbox, serve
 PICTURES = ROOT / "docs"
 MESSAGES = len(samples()) + 1  # the crash brings its whole log as a file
 PAGES = (
-    "/", "/events", "/events?state=parked", "/events/1", "/bots", "/templates",
+    "/", "/events", "/events?state=parked", "/events/1", "/bots", "/routes?event=1", "/templates",
     "/templates/crashlog.markdown.j2", "/templates/digest.markdown.j2", "/nowhere",
 )  # fmt: skip
 

@@ -9,6 +9,7 @@ from console_client import Console, serve, settle
 from support import TOKEN
 
 from bridge.model import Verdict
+from bridge.storage.queries import SilentApp
 from bridge.storage.retention import prune
 
 
@@ -100,6 +101,33 @@ def test_the_chart_shows_every_hour_that_had_an_event(
     assert page.count("1001 events") == 2
 
 
+def test_the_overview_says_when_the_last_event_came(visitor: Console) -> None:
+    visitor.sign_in()
+    assert "Last event received: none yet" in visitor.page("/")
+    assert "上次收到通知：暂无" in visitor.page("/", "zh")
+    visitor.event({"title": "商城"})
+    visitor.bridge.operator.send_test("dev")
+    page = visitor.page("/")
+    assert "Last event received: just now" in page
+    assert '<a href="/console/events/1">商城 #1</a>' in page
+
+
+def test_the_overview_names_apps_that_have_become_silent(
+    console: Console, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "Nothing from" not in console.page("/")
+    last = time.time() - 9.5 * 86400
+    apps = [SilentApp(f"商城 {n}", last, 2.2 * 86400) for n in range(9)]
+    monkeypatch.setattr(console.bridge.queries, "silent_apps", lambda now: apps)
+    page = console.page("/")
+    assert "Nothing from “商城 0” for 9 days.</a>" in page
+    assert "It used to report about every 2 days." in page
+    assert page.count("Nothing from") == 5
+    assert 'href="/console/events?app=%E5%95%86%E5%9F%8E+0"' in page
+    assert "9 天没有收到「商城 0」的通知。" in console.page("/", "zh")
+    assert "verdict attention" not in page  # a hint is no problem
+
+
 def test_without_any_event_the_chart_is_empty(visitor: Console) -> None:
     visitor.sign_in()
     page = visitor.page("/")
@@ -107,11 +135,16 @@ def test_without_any_event_the_chart_is_empty(visitor: Console) -> None:
     assert "0 events" in page
 
 
-def test_the_overview_counts_requests_with_a_wrong_token(console: Console) -> None:
+def test_the_overview_counts_requests_with_a_wrong_token(console: Console, tmp_path: Path) -> None:
     assert "wrong token" not in console.page("/")
     for _ in range(2):
         console.client.post("/pgyer/an-old-token")
-    assert "Requests with a wrong token since the start: 2." in console.page("/")
+    restarted = serve(tmp_path)
+    restarted.sign_in()
+    console.bridge.close()
+    page = restarted.page("/")
+    restarted.bridge.close()
+    assert re.search(r"Requests with a wrong token: 2, since \d\d:\d\d:\d\d\.", page)
 
 
 def test_until_a_bot_was_tested_and_an_event_has_come_the_overview_is_a_checklist(

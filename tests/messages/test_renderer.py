@@ -4,14 +4,13 @@ import json
 import os
 import re
 import shutil
-import time
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support import ROOT
+from support import ROOT, cpu_seconds
 
 from bridge.messages.context import notes_of
 from bridge.messages.markdown import ZWSP, size
@@ -444,13 +443,7 @@ def test_a_mebibyte_is_rendered_in_no_time() -> None:
     made = event(type="crashlog", title="T", notes=LONG * (1 << 15))
     target = Target("default")
     # Generous: quadratic would be minutes.
-    assert min(_timed(lambda: SHIPPED_RENDERER.messages(made, target)) for _ in range(3)) < 4
-
-
-def _timed(work: object) -> float:
-    began = time.process_time()
-    work()  # type: ignore[operator]
-    return time.process_time() - began
+    assert min(cpu_seconds(lambda: SHIPPED_RENDERER.messages(made, target)) for _ in range(3)) < 4
 
 
 def test_a_template_of_a_user_s_own_fits_as_well(tmp_path: Path) -> None:
