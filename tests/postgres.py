@@ -159,7 +159,10 @@ def _counted(users: Path) -> Iterator[dict[str, Any]]:
         json.dump(state, file)
 
 
-TABLES = ("attempt_deliveries", "attempts", "deliveries", "events", "bots")
+TABLES = (
+    "attempt_deliveries", "attempts", "deliveries", "events", "bots",
+    "template_versions", "ended_sessions", "shared_values",
+)  # fmt: skip
 POOLER = "apt-get install pgbouncer"
 
 
