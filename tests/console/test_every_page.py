@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from console_client import KEYS, PAGES, PASSWORD, Console, fill, serve, settle
-from support import TOKEN
+from support import TOKEN, cpu_seconds
 
 from bridge.errors import StorageError
 from bridge.model import Verdict
@@ -101,8 +101,9 @@ def test_an_internal_error_has_a_page_too(
     assert "frame-ancestors" in answer.headers["Content-Security-Policy"]
 
 
+@pytest.mark.sweep
 def test_every_page_is_quick_with_a_hundred_thousand_events(tmp_path: Path) -> None:
-    """50 ms is the promise on a quiet machine; the bound here leaves room for a busy one."""
+    """50 ms is the promise; the bound here leaves room for a busy machine."""
     many = serve(tmp_path)
     many.sign_in()
     fill(many.bridge, 100_000, time.time())
@@ -110,11 +111,8 @@ def test_every_page_is_quick_with_a_hundred_thousand_events(tmp_path: Path) -> N
         *PAGES, "/events?text=nothing-like-it", "/events?bot=dev&state=parked",
         "/events?before=50000", "/events?state=pending&app=x&type=feedback&text=y",
     ):  # fmt: skip
-        took = []
-        for _ in range(5):
-            began = time.perf_counter()
-            assert many.get(path).status_code == 200
-            took.append(time.perf_counter() - began)
+        assert many.get(path).status_code == 200
+        took = [cpu_seconds(lambda path=path: many.get(path)) for _ in range(5)]
         assert statistics.median(took) < 0.25, path
     many.bridge.close()
 
