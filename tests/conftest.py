@@ -23,7 +23,6 @@ settings.register_profile(
 )
 settings.load_profile("any machine")
 
-_SWEEPS = ("test_defusing", "test_hostile_bodies", "test_odd_requests")
 # What runs longest begins first, so that no process is left alone with it at the end.
 _ORDER = ("trust", "system", "messages", "console", "cli", "delivery", "storage")
 
@@ -31,8 +30,8 @@ _ORDER = ("trust", "system", "messages", "console", "cli", "delivery", "storage"
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Put the tests in the order in which they are handed out; let some count no lines.
 
-    What runs the program in other processes reaches no lines here. What runs the same lines again
-    and again would take twice its time for that, and other tests reach these lines too.
+    Coverage doubles the time of a test. What runs the program in other processes reaches no lines
+    here, and the lines that a sweep takes again and again are reached by other tests too.
     """
 
     def folder(item: pytest.Item) -> str:
@@ -42,8 +41,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if config.getoption("no_cov", True):
         return
     for item in items:
-        of_hypothesis = getattr(getattr(item, "obj", None), "is_hypothesis_test", False)
-        if folder(item) in ("trust", "system") or item.path.stem in _SWEEPS or of_hypothesis:
+        if folder(item) in ("trust", "system") or item.get_closest_marker("sweep"):
             item.add_marker(pytest.mark.no_cover)
 
 

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from console_client import Console, serve
-from support import ROOT
+from support import PATIENCE, ROOT, until
 
 from bridge.console.template_pages import MAX_SOURCE
 from bridge.messages import child
@@ -195,7 +195,7 @@ def test_a_broken_or_costly_template_is_reported_in_time(
 ) -> None:
     began = time.monotonic()
     page = preview(console, source)
-    assert time.monotonic() - began < 8
+    assert time.monotonic() - began < PATIENCE
     assert "There is no message to show" in page
     assert any(complaint in text for text in findings(page)), findings(page)
 
@@ -250,12 +250,13 @@ def test_a_preview_comes_while_one_types(console: Console) -> None:
     token = console.token("/bots")
     data = {"csrf_token": token, "source": console.bridge.renderer.files[FILE], "file": FILE,
             "event": "crashlog"}  # fmt: skip
-    times = []
-    for _ in range(5):
+
+    def is_quick() -> bool:
         began = time.perf_counter()
         assert console.client.post("/console/templates/preview", data=data).status_code == 200
-        times.append(time.perf_counter() - began)
-    assert min(times) < 2  # generous: on a quiet machine 300 ms are promised
+        return time.perf_counter() - began < 0.3
+
+    until(is_quick, "one is made that the machine did not interrupt")
 
 
 def test_the_text_can_be_downloaded_as_a_file(console: Console) -> None:

@@ -118,6 +118,7 @@ def calls(name: str) -> Iterator[str]:
         yield f"{name}({args})"
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize(
     "name", sorted({*FILTERS, *ENVIRONMENTS["text"].filters} - {"safe", "quote"})
 )
@@ -131,12 +132,14 @@ def test_no_filter_lets_a_construct_through(name: str) -> None:
         assert_harmless(f"{{{{ x|{call}|{name} }}}}{{{{ m|{call}|reverse }}}}")
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize("first", sorted(FILTERS.keys() - {"safe"}))
 def test_no_two_filters_do_together(first: str) -> None:
     for second in sorted(FILTERS.keys() - {"safe"}):
         assert_harmless(f"{{{{ m|{first}|{second} }}}}", [" ".join(HOSTILE[:2] + HOSTILE[13:17])])
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize("name", [name for name in dir(str) if not name.startswith("_")])
 def test_no_method_of_a_text_does(name: str) -> None:
     for call in calls(name):
@@ -152,6 +155,7 @@ def test_no_method_of_markup_does(name: str) -> None:
         assert_harmless(f"{{{{ m.{call if '(' in call else f'{call}()'} }}}}")
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize(
     "operator",
     ["+", "-", "*", "/", "//", "%", "**", "~", "and", "or", "==", "<", "in", "not in"],
@@ -225,6 +229,7 @@ _EXPRESSIONS = [
 ]  # fmt: skip
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize("msgtype", MSGTYPES)
 @settings(deadline=None, max_examples=300)
 @given(

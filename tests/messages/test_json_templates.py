@@ -139,6 +139,7 @@ _PAYLOADS = st.one_of(_FIELDS, st.tuples(_FIELDS, st.dictionaries(_TEXT, _TEXT, 
 _FONT = re.compile(r'<font color="(?:info|comment|warning)">')
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize("template", TEXT_TEMPLATES)
 @settings(deadline=None, max_examples=40)
 @given(payload=_PAYLOADS, mentioned=st.booleans())

@@ -400,6 +400,7 @@ def test_the_room_is_used_and_the_cut_is_marked_and_what_matters_stays() -> None
         assert kept in text
 
 
+@pytest.mark.sweep
 def test_tags_and_links_are_whole_at_every_length() -> None:
     for length in range(3500, 4600, 7):
         [message] = shipped(type="feedback", title="T", link="https://a.b/c", notes="*" * length)

@@ -43,6 +43,7 @@ HEADERS = [
 ]
 
 
+@pytest.mark.sweep
 @given(
     body=st.binary(max_size=4096) | soup,
     content_type=st.text(max_size=60) | st.sampled_from(HEADERS),
@@ -135,6 +136,7 @@ HOSTILE = {
 }
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize("name", HOSTILE)
 @pytest.mark.parametrize("content_type", ["", FORM, MULTIPART, "text/plain; charset=utf-16"])
 def test_a_hostile_body_costs_little(name: str, content_type: str) -> None:

@@ -51,6 +51,8 @@ class Load:
                     self.statuses[answer.status_code] += 1
                     if answer.status_code == 200:
                         self.acknowledged[title] = answer.json()["event"]
+                    else:
+                        ending.wait(0.02)
 
         with ThreadPoolExecutor(self._threads) as pool:
             for worker in range(self._threads):
