@@ -82,7 +82,7 @@ def test_a_dead_bot_is_stopped_and_default_is_told_while_others_go_on(
     assert box.messages(DEV) == []
     assert bridge.stop() == 0
 
-    # A new key brings it back, and what waited is told.
+    # A new key brings it back, and what waited is sent.
     box.clear_faults()
     box.fault(DEV, 93000, always=True)
     box.robots["a-new-key"] = type(box.robots[DEV])(key="a-new-key", name="dev")
