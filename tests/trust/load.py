@@ -71,7 +71,8 @@ class Load:
 def titles(box: Sandbox, key: str, fault: str | None = None) -> list[str]:
     """Return the titles that a group has seen, in order; by a `fault` those that met it."""
     calls = [call for call in box.messages(key) if fault in (None, call.fault)]
-    texts = (json.dumps(call.payload, ensure_ascii=False) for call in calls)
+    # A line end stays one: as `\\n` it would be a letter before the title.
+    texts = (json.dumps(call.payload, ensure_ascii=False).replace("\\n", "\n") for call in calls)
     return [title for text in texts for title in dict.fromkeys(_TITLE.findall(text))]
 
 
