@@ -52,7 +52,7 @@ class Load:
                     if answer.status_code == 200:
                         self.acknowledged[title] = answer.json()["event"]
                     else:
-                        ending.wait(0.02)
+                        ending.wait(0.05)
 
         with ThreadPoolExecutor(self._threads) as pool:
             for worker in range(self._threads):
@@ -79,11 +79,13 @@ def titles(box: Sandbox, key: str, fault: str | None = None) -> list[str]:
 def settle(bridge: Deployment, patience: float = 90.0) -> None:
     """Wait until nothing is pending."""
 
-    def pending() -> int | None:
-        found: int | None = requests.get(f"{bridge.url}/readyz", timeout=60).json()["pending"]
-        return found
+    with Session() as session:
 
-    until(lambda: pending() == 0, "nothing is pending", patience)
+        def pending() -> int | None:
+            found: int | None = session.get(f"{bridge.url}/readyz", timeout=60).json()["pending"]
+            return found
+
+        until(lambda: pending() == 0, "nothing is pending", patience)
 
 
 def check(load: Load, box: Sandbox, excuses: int, keys: tuple[str, ...] = (DEFAULT, DEV)) -> int:
