@@ -108,7 +108,7 @@ def test_in_json_it_is_the_value(tmp_path: Path) -> None:
     assert message.body["articles"] == [{"title": '"T"', "url": "https://a.b"}]
 
 
-@pytest.mark.parametrize("count", [10, 300, 3000])
+@pytest.mark.parametrize("count", [10, 300, 1000])
 def test_lines_that_vanish_take_no_room_from_others(count: int, tmp_path: Path) -> None:
     template = f"a\n{{% for n in range({count}) %}}\n> 标签{'x' * 90}：{{{{ gone|optional }}}}\n"
     template += "{% endfor %}\n{{ notes }}\nend"
