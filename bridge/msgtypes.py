@@ -5,24 +5,17 @@ A JSON one also needs its rules in `messages/cards.py`, a new dialect in `messag
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import StrEnum
-
-
-class Dialect(StrEnum):
-    """How a template of a msgtype is written."""
-
-    TEXT = "text"
-    MARKDOWN = "markdown"
-    MARKDOWN_V2 = "markdown_v2"
-    JSON = "json"
 
 
 @dataclass(frozen=True)
 class Msgtype:
-    """What the bridge knows of a msgtype; `dialect` is None where no template can make it."""
+    """What the bridge knows of a msgtype; `dialect` is how its templates are written.
+
+    It is `json`, one of those in `messages/markdown.py`, or '' where no template can make it.
+    """
 
     name: str
-    dialect: Dialect | None
+    dialect: str
     limit: int | None = None  # bytes: of the content as UTF-8, of an image or a file as it is
     inline_mentions: bool = False  # `<@userid>` in the content
     mention_lists: bool = False  # `mentioned_list` and `mentioned_mobile_list`
@@ -31,7 +24,7 @@ class Msgtype:
     @property
     def is_json(self) -> bool:
         """Return whether its templates make JSON instead of a text."""
-        return self.dialect is Dialect.JSON
+        return self.dialect == "json"
 
 
 # In this order: where one name has files of several msgtypes, the last of them is used, because a
@@ -39,13 +32,13 @@ class Msgtype:
 MSGTYPES: Mapping[str, Msgtype] = {
     row.name: row
     for row in (
-        Msgtype("markdown", Dialect.MARKDOWN, 4096, inline_mentions=True),
-        Msgtype("markdown_v2", Dialect.MARKDOWN_V2, 4096, shows_pictures=True),
-        Msgtype("text", Dialect.TEXT, 2048, inline_mentions=True, mention_lists=True),
-        Msgtype("news", Dialect.JSON, shows_pictures=True),
-        Msgtype("template_card", Dialect.JSON, shows_pictures=True),
-        Msgtype("image", None, 2 << 20),
-        Msgtype("file", None, 20 << 20),
+        Msgtype("markdown", "markdown", 4096, inline_mentions=True),
+        Msgtype("markdown_v2", "markdown_v2", 4096, shows_pictures=True),
+        Msgtype("text", "text", 2048, inline_mentions=True, mention_lists=True),
+        Msgtype("news", "json", shows_pictures=True),
+        Msgtype("template_card", "json", shows_pictures=True),
+        Msgtype("image", "", 2 << 20),
+        Msgtype("file", "", 20 << 20),
     )
 }
 TEMPLATE_MSGTYPES = [name for name, row in MSGTYPES.items() if row.dialect]

@@ -8,17 +8,28 @@ import importlib.util
 import ipaddress
 import re
 from collections.abc import Callable
+from contextlib import suppress
+from typing import TypeVar
 from urllib.parse import SplitResult, parse_qs, parse_qsl, quote, unquote, urlsplit
 from zoneinfo import ZoneInfo
 
 from bridge.model import Secret
 
+T = TypeVar("T")
+
 WECOM = "https://qyapi.weixin.qq.com"
 _SEND = "/cgi-bin/webhook/send"
 _WEBHOOK = f"{WECOM}{_SEND}?key=…"
 _KEY = re.compile(r"(?=.*[A-Za-z0-9])[A-Za-z0-9_.~-]+")
-_ONE_ROBOT = "each robot has a variable of its own, such as WECOM_BOT_KEY_DEV"
 
+# Parameters of other tools in a database's URL, and what to do instead.
+_ADVICE = {
+    ("schema", "currentSchema", "search_path"): "write options=-csearch_path%3D<schema> instead",
+    ("ssl", "sslaccept", "usessl", "useSSL"): "write sslmode=require instead",
+    ("pgbouncer", "connection_limit", "pool_timeout", "prepareThreshold"): (
+        "leave it out, a pooler needs no setting"
+    ),
+}
 # What documentation and examples write where a secret belongs.
 _PLACEHOLDER = re.compile(
     r"(your|paste|put|insert|enter|replace|change|choose|fill)([-_.~]|me|this|key|token|pass|bot).*"
@@ -30,12 +41,10 @@ _PLACEHOLDER = re.compile(
 
 def webhook(value: str, api: str) -> str:
     """Return a bot's webhook URL; a bare key gets `api` before it; '' stays ''."""
-    if len(re.findall("https?://", value)) > 1:
-        raise ValueError(f"has more than one address: {_ONE_ROBOT}")
-    if re.search(r"[\s,;|，；、]", value):
+    if re.search(r"[\s,;|，；、]|.https?://", value):
         raise ValueError(
-            "has a blank, comma or line break in it: it must be one bare key or one webhook URL, "
-            f"without quotes or blanks; {_ONE_ROBOT}"
+            "must be one bare key or one webhook URL, without quotes or blanks: each robot has a "
+            "variable of its own, such as WECOM_BOT_KEY_DEV"
         )
     key, parts = value, None
     if value and (not _KEY.fullmatch(value) or "weixin.qq.com" in value):
@@ -78,13 +87,11 @@ def _address(value: str) -> SplitResult:
 
 
 def _base(value: str) -> SplitResult:
-    try:
+    with suppress(ValueError):
         parts = _address(value)
-    except ValueError:
-        parts = None
-    if not parts or parts.query or parts.fragment:
-        raise ValueError("must be an address such as https://example.com, without ? and #")
-    return parts
+        if not parts.query and not parts.fragment:
+            return parts
+    raise ValueError("must be an address such as https://example.com, without ? and #")
 
 
 def api_url(value: str) -> str:
@@ -116,15 +123,12 @@ def tokens(value: str) -> tuple[Secret, ...]:
     given = [token.strip() for token in value.split(",") if token.strip()]
     if len(given) > 2:
         raise ValueError("has more than two tokens: the old and the new one")
-    return tuple(map(_token, given))
-
-
-def _token(value: str) -> Secret:
-    if not re.fullmatch(r"[A-Za-z0-9._~-]+", value):
-        raise ValueError("is a part of a URL: only letters, digits and . _ ~ -")
-    if not re.search(r"[A-Za-z0-9]", value):
-        raise ValueError("needs letters or digits: choose a long random word")
-    return _chosen(value)
+    for token in given:
+        if not re.fullmatch(r"[A-Za-z0-9._~-]+", token):
+            raise ValueError("is a part of a URL: only letters, digits and . _ ~ -")
+        if not re.search(r"[A-Za-z0-9]", token):
+            raise ValueError("needs letters or digits: choose a long random word")
+    return tuple(map(_chosen, given))
 
 
 def password(value: str) -> Secret | None:
@@ -178,13 +182,7 @@ def _check_parameters(query: str) -> None:
     for name, value in parse_qsl(query, keep_blank_values=True):
         if name in known or (name, value) == ("ssl", "true"):
             continue
-        advice = "leave it out"
-        if name in ("schema", "currentSchema", "search_path"):
-            advice = "write options=-csearch_path%3D<schema> instead"
-        elif name in ("ssl", "sslaccept", "usessl", "useSSL"):
-            advice = "write sslmode=require instead"
-        elif name in ("pgbouncer", "connection_limit", "pool_timeout", "prepareThreshold"):
-            advice = "leave it out, a pooler needs no setting"
+        advice = next((text for names, text in _ADVICE.items() if name in names), "leave it out")
         shown = name if re.fullmatch(r"\w{1,30}", name) else "that"
         raise ValueError(f"has the parameter {shown}, which PostgreSQL does not know: {advice}")
 
@@ -218,23 +216,23 @@ def whole(least: int, most: int = 10**6) -> Callable[[str], int]:
     return parse
 
 
-def number(allow_zero: bool = False) -> Callable[[str], float]:
-    """Return a reader of positive decimal numbers."""
+def number(unit: float = 1.0, allow_zero: bool = False) -> Callable[[str], float]:
+    """Return a reader of positive decimal numbers, which counts them in this unit."""
 
     def parse(value: str) -> float:
         good = re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", value)
         if not good or (float(value) == 0 and not allow_zero):
             raise ValueError(f"must be a number {'of 0 or more' if allow_zero else 'above 0'}")
-        return float(value)
+        return float(value) * unit
 
     return parse
 
 
-def one_of(*choices: str) -> Callable[[str], str]:
-    """Return a reader of one of these words, in whatever case it is written."""
-    words = {word.lower(): word for word in choices}
+def one_of(**choices: T) -> Callable[[str], T]:
+    """Return a reader of one of these words, in whatever case it is written, as its value."""
+    words = {word.lower(): meaning for word, meaning in choices.items()}
 
-    def parse(value: str) -> str:
+    def parse(value: str) -> T:
         if value.lower() not in words:
             raise ValueError(f"must be one of {', '.join(choices)}")
         return words[value.lower()]

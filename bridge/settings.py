@@ -3,10 +3,10 @@
 import difflib
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 from urllib.parse import parse_qs, unquote, urlsplit
 from zoneinfo import ZoneInfo
 
@@ -18,10 +18,37 @@ T = TypeVar("T")
 _SECRETS = ("WECOM_BOT_KEY", "BRIDGE_TOKEN", "BRIDGE_ADMIN_PASSWORD", "DATABASE_URL")
 _PREFIXES = ("BRIDGE_", "WECOM_", "PGYER_")
 _BOT_PREFIX = "WECOM_BOT_KEY_"
-_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+_LEVELS = {name: name for name in ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")}
 _NO_BOT = "paste the key or the webhook URL of a WeCom group robot"
 _NO_TOKEN = "choose a long random word, e.g. by: openssl rand -hex 16"
-_ROUTES = Path("routes.toml")
+
+
+def default_templates() -> Path:
+    """Return `templates` in the working folder, else the folder that came with the bridge."""
+    package = Path(__file__).parent
+    places = (Path("templates"), package / "default_templates", package.parent / "templates")
+    return next((place for place in places if place.is_dir()), places[0])
+
+
+def _templates(value: str) -> Path:
+    if value and not Path(value).is_dir():
+        raise ValueError("there is no folder of this name")
+    return Path(value) if value else default_templates()
+
+
+def _routes(value: str) -> Path | None:
+    if value and not Path(value).is_file():
+        raise ValueError("there is no file of this name")
+    path = Path(value or "routes.toml")
+    return path if path.exists() else None
+
+
+def _variable(name: str, default: str, read: Callable[[str], Any], unset: str = "") -> Any:
+    """Declare the field that `read` makes of a variable.
+
+    Its ValueError says what to write instead; `unset` says it where the variable must be set.
+    """
+    return field(metadata={"variable": (name, default, read, unset)})
 
 
 @dataclass(frozen=True)
@@ -29,22 +56,22 @@ class Settings:
     """The checked environment. Ages are in seconds, `rate` is in calls to WeCom per 60 s."""
 
     bots: Mapping[str, Bot]
-    tokens: tuple[Secret, ...]
-    admin_password: Secret | None
-    database_url: Secret
-    templates: Path
-    routes: Path | None
-    timezone: ZoneInfo
-    rate: int
-    dedupe: float
-    max_age: float
-    retention: float
-    public_url: str
-    dispatch: bool
-    port: int
-    workers: int
-    log_level: str
-    log_format: str
+    tokens: tuple[Secret, ...] = _variable("BRIDGE_TOKEN", "", values.tokens, _NO_TOKEN)
+    admin_password: Secret | None = _variable("BRIDGE_ADMIN_PASSWORD", "", values.password)
+    database_url: Secret = _variable("DATABASE_URL", "sqlite:///bridge.db", values.database_url)
+    templates: Path = _variable("BRIDGE_TEMPLATES", "", _templates)
+    routes: Path | None = _variable("BRIDGE_ROUTES", "", _routes)
+    timezone: ZoneInfo = _variable("BRIDGE_TIMEZONE", "Asia/Shanghai", values.timezone)
+    rate: int = _variable("BRIDGE_RATE", "18", values.whole(1))
+    dedupe: float = _variable("BRIDGE_DEDUPE_SECONDS", "600", values.number(allow_zero=True))
+    max_age: float = _variable("BRIDGE_MAX_AGE_HOURS", "24", values.number(3600))
+    retention: float = _variable("BRIDGE_RETENTION_DAYS", "30", values.number(86400))
+    public_url: str = _variable("BRIDGE_PUBLIC_URL", "", values.public_url)
+    dispatch: bool = _variable("BRIDGE_DISPATCH", "on", values.one_of(on=True, off=False))
+    port: int = _variable("PORT", "8000", values.whole(0, 65535))
+    workers: int = _variable("WEB_CONCURRENCY", "1", values.whole(1))
+    log_level: str = _variable("LOG_LEVEL", "INFO", values.one_of(**_LEVELS))
+    log_format: str = _variable("LOG_FORMAT", "text", values.one_of(text="text", json="json"))
 
     @property
     def secrets(self) -> tuple[str, ...]:
@@ -53,21 +80,16 @@ class Settings:
         A short secret or a plain word is only redacted inside a URL, where it can leak: redacted
         everywhere it would cut the same letters out of ordinary text.
         """
-        found = set()
+        webhooks = [bot.webhook.reveal() for bot in self.bots.values()]
+        found = {*webhooks, *([self.admin_password.reveal()] if self.admin_password else ())}
         for token in self.tokens:
             found |= _redacted(token.reveal(), "/pgyer/%s")
-        for bot in self.bots.values():
-            url = bot.webhook.reveal()
-            found.add(url)
+        for url in webhooks:
             for key in parse_qs(urlsplit(url).query).get("key", ()):
                 found |= _redacted(key, "?key=%s", "&key=%s")
-        if self.admin_password:
-            found.add(self.admin_password.reveal())
         url = self.database_url.reveal()
         if password := values.database_password(url):
-            found.add(url)
-            for form in (password, unquote(password)):
-                found |= _redacted(form, ":%s@")
+            found |= {url, *_redacted(password, ":%s@"), *_redacted(unquote(password), ":%s@")}
         return tuple(sorted(found, key=len, reverse=True))
 
     @property
@@ -126,11 +148,8 @@ class _Environment:
     def is_secret(name: str) -> bool:
         return name in _SECRETS or name.startswith(_BOT_PREFIX)
 
-    def parsed(self, name: str, default: str, parse: Callable[[str], T], hint: str = "") -> T:
-        """Return a variable read by `parse`, whose ValueError says what to write instead.
-
-        `hint` says what to write into a variable that must be set.
-        """
+    def parsed(self, name: str, default: str, parse: Callable[[str], T], unset: str = "") -> T:
+        """Return a variable read by `parse`; see `_variable`."""
         before = len(self.problems)
         value = self.text(name) or default
         try:
@@ -141,18 +160,9 @@ class _Environment:
             shown = "" if hidden else f" is {value!r}, but"
             self.problems.append(f"{name}{shown} {error}")
             found = parse(default)
-        if hint and not found and len(self.problems) == before:
-            self.problems.append(f"{name} is not set: {hint}")
+        if unset and not found and len(self.problems) == before:
+            self.problems.append(f"{name} is not set: {unset}")
         return found
-
-    def path(self, name: str, kind: str, is_there: Callable[[Path], bool]) -> Path | None:
-        """Return the path of a file or folder, None where it is not set or not there."""
-        given = self.text(name)
-        if given and is_there(Path(given)):
-            return Path(given)
-        if given:
-            self.problems.append(f"{name}: there is no {kind} {given!r}")
-        return None
 
 
 def load(environ: Mapping[str, str]) -> tuple[Settings, list[str]]:
@@ -161,26 +171,9 @@ def load(environ: Mapping[str, str]) -> tuple[Settings, list[str]]:
     With problems the settings are only good for checking the routes, not for running.
     """
     read = _Environment(environ)
-    settings = Settings(
-        bots=_bots(read),
-        tokens=read.parsed("BRIDGE_TOKEN", "", values.tokens, _NO_TOKEN),
-        admin_password=read.parsed("BRIDGE_ADMIN_PASSWORD", "", values.password),
-        database_url=read.parsed("DATABASE_URL", "sqlite:///bridge.db", values.database_url),
-        templates=read.path("BRIDGE_TEMPLATES", "folder", Path.is_dir) or default_templates(),
-        routes=read.path("BRIDGE_ROUTES", "file", Path.is_file)
-        or (_ROUTES if _ROUTES.exists() else None),
-        timezone=read.parsed("BRIDGE_TIMEZONE", "Asia/Shanghai", values.timezone),
-        rate=read.parsed("BRIDGE_RATE", "18", values.whole(1)),
-        dedupe=read.parsed("BRIDGE_DEDUPE_SECONDS", "600", values.number(allow_zero=True)),
-        max_age=read.parsed("BRIDGE_MAX_AGE_HOURS", "24", values.number()) * 3600,
-        retention=read.parsed("BRIDGE_RETENTION_DAYS", "30", values.number()) * 86400,
-        public_url=read.parsed("BRIDGE_PUBLIC_URL", "", values.public_url),
-        dispatch=read.parsed("BRIDGE_DISPATCH", "on", values.one_of("on", "off")) == "on",
-        port=read.parsed("PORT", "8000", values.whole(0, 65535)),
-        workers=read.parsed("WEB_CONCURRENCY", "1", values.whole(1)),
-        log_level=read.parsed("LOG_LEVEL", "INFO", values.one_of(*_LEVELS)),
-        log_format=read.parsed("LOG_FORMAT", "text", values.one_of("text", "json")),
-    )
+    bots = _bots(read)
+    rows = {each.name: each.metadata["variable"] for each in fields(Settings)[1:]}
+    settings = Settings(bots, **{name: read.parsed(*row) for name, row in rows.items()})
     return settings, [*read.problems, *_unknown(read)]
 
 
@@ -202,9 +195,8 @@ def _bots(read: _Environment) -> dict[str, Bot]:
     api = read.parsed("WECOM_API_URL", values.WECOM, values.api_url)
     named = {"default": "WECOM_BOT_KEY"}
     for variable in sorted(read.environ):
-        if not variable.startswith(_BOT_PREFIX) or variable == "WECOM_BOT_KEY_FILE":
-            continue
-        if not read.environ[variable].strip():
+        is_bot = variable.startswith(_BOT_PREFIX) and variable != "WECOM_BOT_KEY_FILE"
+        if not is_bot or not read.environ[variable].strip():
             continue
         variable = variable.removesuffix("_FILE")
         name = variable.removeprefix(_BOT_PREFIX).lower()
@@ -216,14 +208,7 @@ def _bots(read: _Environment) -> dict[str, Bot]:
     # Also a bot with a broken key has a name, so that it is not a problem of routes, too.
     bots = {}
     for name, variable in named.items():
-        hint = _NO_BOT if name == "default" else ""
-        webhook = read.parsed(variable, "", partial(values.webhook, api=api), hint)
+        unset = _NO_BOT if name == "default" else ""
+        webhook = read.parsed(variable, "", partial(values.webhook, api=api), unset)
         bots[name] = Bot(name, Secret(webhook))
     return bots
-
-
-def default_templates() -> Path:
-    """Return `templates` in the working folder, else the folder that came with the bridge."""
-    package = Path(__file__).parent
-    places = (Path("templates"), package / "default_templates", package.parent / "templates")
-    return next((place for place in places if place.is_dir()), places[0])

@@ -57,9 +57,10 @@ class BridgeEnvironment(LimitedEnvironment):
         self.msgtype = msgtype
         self.is_json = MSGTYPES[msgtype].is_json
         self.timezone = timezone
+        filters = {**self.filters, **_FILTERS, **(_IN_JSON if self.is_json else {})}
         self.filters = {
             name: self._bounded(name, filter_)
-            for name, filter_ in {**self.filters, **_FILTERS}.items()
+            for name, filter_ in filters.items()
             if name not in _HTML_FILTERS
         }
 
@@ -151,12 +152,6 @@ def _filtered(node: nodes.Node, name: str) -> nodes.Filter:
 
 
 @pass_environment
-def _escape(env: BridgeEnvironment, value: Any) -> str:
-    """Return text as it would be printed, but for JSON, where it is encoded later."""
-    return _untouched(value) if env.is_json else env.defused(_untouched(value))
-
-
-@pass_environment
 def _tojson(env: BridgeEnvironment, value: Any, indent: int | None = None) -> str:
     text = to_json(None if isinstance(value, Undefined) else value, indent=indent, default=str)
     return Markup(text) if env.is_json else text
@@ -220,8 +215,6 @@ def _datetime(env: BridgeEnvironment, value: Any, form: str = "%Y-%m-%d %H:%M") 
 @pass_environment
 def _quote(env: BridgeEnvironment, value: Any) -> str:
     """Return text with every line quoted."""
-    if env.is_json:
-        return _untouched(value)
     lines = env.defused(value).replace(SOFT_BREAK, "\n").split("\n")
     return Markup("\n".join(f"> {line}" for line in lines)) if any(lines) else Markup("")
 
@@ -231,8 +224,6 @@ def _color(env: BridgeEnvironment, value: Any, color: str) -> str:
     """Return text in one of WeCom's three colours: info, comment, warning."""
     if color not in ("info", "comment", "warning"):
         raise ValueError(f"color is info, comment or warning, not {color!r}")
-    if env.is_json:
-        return _untouched(value)
     text = env.defused(value)
     if env.msgtype != "markdown" or not text.strip():
         return text
@@ -243,8 +234,6 @@ def _color(env: BridgeEnvironment, value: Any, color: str) -> str:
 def _link(env: BridgeEnvironment, value: Any, url: Any) -> str:
     """Return text as a link; only the text where the address is none a browser opens."""
     address = as_text(url)
-    if env.is_json:
-        return _untouched(value)
     label = as_text(value).translate({ord("["): "［", ord("]"): "］", ord("\n"): " "})
     text = Markup(label) if isinstance(value, Markup) else env.defused(label)
     if not is_web_address(address):
@@ -253,8 +242,8 @@ def _link(env: BridgeEnvironment, value: Any, url: Any) -> str:
     return Markup(f"{text} {address}" if env.msgtype == "text" else f"[{text}]({address})")
 
 
-def _untouched(value: Any) -> str:
-    """Return a value as text, which all filters of markup give in JSON, where there is none."""
+def _untouched(value: Any, *_: Any, **__: Any) -> str:
+    """Return a value as text."""
     return "" if isinstance(value, Undefined) else readable(value)
 
 
@@ -273,8 +262,8 @@ _FILTERS: Mapping[str, Callable[..., Any]] = {
     "qrcode": qrcode_address,
     "bytes": size,
     "safe": _safe,
-    "escape": _escape,
-    "e": _escape,
+    "escape": _printed,
+    "e": _printed,
     "tojson": _tojson,
     "format": _format,
     "join": _join,
@@ -283,3 +272,5 @@ _FILTERS: Mapping[str, Callable[..., Any]] = {
     "concat": _concat,
     "printed": _printed,
 }
+# In JSON there is no markup, and a value is encoded when it is printed.
+_IN_JSON = dict.fromkeys(("quote", "color", "link", "escape", "e"), _untouched)

@@ -7,14 +7,16 @@ the text that was written.
 
 import re
 import unicodedata
+from bisect import bisect_right
 from collections.abc import Callable
 
-from bridge.msgtypes import MSGTYPES, Dialect
+from bridge.msgtypes import MSGTYPES
 
 ZWSP = "\u200b"
 # Private characters, which `finish` replaces: a line end, and a `_` of an address, in a value.
 SOFT_BREAK = "\ue000"
 _SOFT_UNDERSCORE = "\ue001"
+_FLAG_LETTERS = "".join(map(chr, range(0x1F1E6, 0x1F200)))  # two of them make a flag
 CUT = "（已截断"  # how the mark of a shortened text begins
 
 # Controls but tab and newline, and what reverses the reading direction.
@@ -32,13 +34,13 @@ _ENTITY = r"&(?=#|[A-Za-z]{1,30};|[A-Za-z]{0,30}\Z)"
 # For each dialect: what a zero-width space goes behind, what it goes before, and the twins of signs
 # that a lone one makes live whatever stands beside it.
 _DEFUSED = {
-    Dialect.TEXT: (re.compile(r"<(?=@|\Z)"), re.compile(r"(?!)"), {}),
-    Dialect.MARKDOWN: (
+    "text": (re.compile(r"<(?=@|\Z)"), re.compile(r"(?!)"), {}),
+    "markdown": (
         re.compile(rf"<(?=[@/!?A-Za-z]|\Z)|\](?=\(|\Z)|\*(?=\*|\Z)|{_ENTITY}"),
         re.compile(r"\A(?=[*@(;])|^(?=[^\S\n]*[#>])", re.MULTILINE),
         {ord("`"): "｀"},
     ),
-    Dialect.MARKDOWN_V2: (
+    "markdown_v2": (
         re.compile(
             rf"<(?=[@/!?A-Za-z]|\Z)|\](?=[(\[:]|\Z)|{_ENTITY}|!(?=\[|\Z)|~(?=~)"
             rf"|\\(?=[!-/:-@\[-`{{-~\n]|\Z)|{_EMPHASIS.pattern}"
@@ -65,8 +67,7 @@ def defuse(text: str, msgtype: str) -> str:
     if text.isalnum():  # most values are, and need no more
         return text
     dialect = MSGTYPES[msgtype].dialect
-    assert dialect
-    is_v2 = dialect is Dialect.MARKDOWN_V2
+    is_v2 = dialect == "markdown_v2"
     if _ADDRESS.fullmatch(text):
         return _EMPHASIS.sub(lambda run: _SOFT_UNDERSCORE * len(run[0]), text) if is_v2 else text
     behind, before, twins = _DEFUSED[dialect]
@@ -107,13 +108,9 @@ def largest_that_fits(
 
     `render(low)` must fit in `limit` bytes, and a larger number make a longer text.
     """
-    best = render(low)
-    while low < high - 1:
-        middle = (low + high) // 2
-        text = render(middle)
-        low, high = (middle, high) if size(text) <= limit else (low, middle)
-        best = text if low == middle else best
-    return low, best
+    sizes = range(low + 1, high)
+    number = low + bisect_right(sizes, limit, key=lambda number: size(render(number)))
+    return number, render(number)
 
 
 def shorten(text: str, room: int) -> str:
@@ -135,15 +132,10 @@ def shorten(text: str, room: int) -> str:
 
 def _boundary(text: str, at: int) -> bool:
     """Return whether a reader sees two characters at `text[at]`, one ending and one beginning."""
-    before, after = text[at - 1], text[at]
-    if _extends(after) or before == "\u200d":
+    if _extends(text[at]) or text[at - 1] == "\u200d":
         return False
-    if _is_flag_letter(before) and _is_flag_letter(after):
-        run = at
-        while run and _is_flag_letter(text[run - 1]):
-            run -= 1
-        return (at - run) % 2 == 0
-    return True
+    flag_letters = at - len(text[:at].rstrip(_FLAG_LETTERS))
+    return flag_letters % 2 == 0 or text[at] not in _FLAG_LETTERS
 
 
 def _extends(char: str) -> bool:
@@ -155,7 +147,3 @@ def _extends(char: str) -> bool:
         or "\U000e0020" <= char <= "\U000e007f"
         or "\u1160" <= char <= "\u11ff"
     )
-
-
-def _is_flag_letter(char: str) -> bool:
-    return "\U0001f1e6" <= char <= "\U0001f1ff"

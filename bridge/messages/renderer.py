@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from jinja2 import DictLoader, Template, nodes
+from jinja2 import DictLoader, Template, meta, nodes
 
 from bridge.messages import attachments, child
 from bridge.messages.budget import MAX_OUTPUT, TooCostlyError
@@ -65,39 +65,19 @@ class DraftError(ValueError):
     """A draft makes no message; the text says why, with file and line."""
 
 
-class Renderer:
+class Renderer(TemplateFiles):
     """Renders events by the templates in a folder; safe to use from many threads."""
 
     def __init__(self, path: Path, timezone: tzinfo, public_url: str = "") -> None:
-        self._timezone = timezone
+        super().__init__(path, timezone)
         self._console = f"{public_url}/console/events" if public_url else ""
         generic = BridgeEnvironment("markdown", timezone, DictLoader({}))
         self._generic = generic.from_string(_GENERIC)
         self._generic_digest = generic.from_string(_GENERIC_DIGEST)
-        self._files = TemplateFiles(path, timezone, self._try)
-
-    @property
-    def problems(self) -> list[str]:
-        """Return what is wrong with broken templates, a line each, with file and line."""
-        return sorted(self._files.problems.values())
-
-    @property
-    def problems_by_file(self) -> Mapping[str, str]:
-        """Return the same by the name of the file, and why a good one failed on its last event."""
-        return {**self._files.failures, **self._files.problems}
-
-    @property
-    def files(self) -> Mapping[str, str]:
-        """Return the text of every file in the folder by its name."""
-        return self._files.sources
-
-    def knows(self, name: str) -> bool:
-        """Return whether there is a file for a template's name, good or not."""
-        return bool(self._files.file_for([name]))
 
     def file_for(self, event: Event, template: str = "") -> str:
         """Return the file for an event, by a route's template where it names one; '' for none."""
-        return self._files.file_for(_names(event, template))
+        return self._file_for(_names(event, template))
 
     def messages(self, event: Event, target: Target) -> list[Message]:
         """Return an event's messages for a bot, in the order of sending. Never raises.
@@ -132,7 +112,7 @@ class Renderer:
         TooCostlyError or ChildError.
         """
         shown = file if msgtype_of(file) else self.file_for(event)
-        sources = {**self._files.sources, file: source}
+        sources = {**self.files, file: source}
         bare = replace(event, raw=b"")
         settings = (self._timezone, self._console)
         made = child.run(render_draft, sources, shown, bare, target, *settings)
@@ -140,11 +120,8 @@ class Renderer:
             raise DraftError(made["problem"])
         return Message(made["msgtype"], made["body"]), made["was_cut"]
 
-    def load(self) -> None:
-        """Read and try the templates, if they were not yet; to be called after a fork."""
-        self._files.problems  # noqa: B018
-
-    def _try(self, sources: Mapping[str, str], files: Sequence[str]) -> dict[str, str]:
+    def try_files(self, sources: Mapping[str, str], files: Sequence[str]) -> Mapping[str, str]:
+        """Render some files, given the texts of all; return what is wrong with which."""
         try:
             found: dict[str, str] = child.run(try_files, sources, files, self._timezone)
             return found
@@ -154,17 +131,17 @@ class Renderer:
         except TooCostlyError as error:
             if len(files) == 1:
                 return {files[0]: describe(files[0], error)}
-        each = [self._try(sources, [file]) for file in files]
+        each = [self.try_files(sources, [file]) for file in files]
         return {file: problem for found in each for file, problem in found.items()}
 
     def _render(self, names: Iterable[str], generic: Template, make: Callable[[Template], T]) -> T:
-        for template in self._files.good_versions(names):
+        for template in self._good_versions(names):
             try:
                 result = make(template)
             except Exception as error:  # anything may come out of a user's template
-                self._files.record(template, error)
+                self._note(template, error)
             else:
-                self._files.record(template, None)
+                self._note(template, None)
                 return result
         return make(generic)
 
@@ -235,12 +212,9 @@ def _may_show_others(template: Template) -> bool:
     """Return whether a template that shows nothing of an event may show something of another."""
     environment = _environment(template)
     assert environment.loader and template.name
-    source = environment.loader.get_source(environment, template.name)[0]
-    tree = environment.parse(source)
-    return any(
-        not isinstance(node, nodes.Name) or node.name in ("payload", "event")
-        for node in tree.find_all((nodes.If, nodes.CondExpr, nodes.Include, nodes.Name))
-    )
+    tree = environment.parse(environment.loader.get_source(environment, template.name)[0])
+    has_other_parts = any(tree.find_all((nodes.If, nodes.CondExpr, nodes.Include)))
+    return has_other_parts or bool({"payload", "event"} & meta.find_undeclared_variables(tree))
 
 
 def _main(event: Event, target: Target, template: Template) -> tuple[Message, bool]:

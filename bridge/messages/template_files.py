@@ -8,7 +8,7 @@ good file may still fail on one event: that stays in `failures` until it renders
 import logging
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import tzinfo
@@ -21,80 +21,85 @@ from bridge.msgtypes import TEMPLATE_MSGTYPES
 
 log = logging.getLogger(__name__)
 
-Trial = Callable[[Mapping[str, str], Sequence[str]], Mapping[str, str]]
-
 
 @dataclass(frozen=True)
-class _Sources:
-    """The texts of all files, and why some cannot be read."""
+class _Folder:
+    """The files as they were at one moment: their texts, and what is wrong with some of them.
+
+    Once they were tried, `versions` are the good ones of each file, the newest first.
+    """
 
     stamps: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     texts: Mapping[str, str] = field(default_factory=dict)
-    problems: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class _Tried:
-    """What was found by trying all files; `versions` are a file's good ones, the newest first."""
-
-    sources: _Sources
-    versions: Mapping[str, tuple[Template, ...]] = field(default_factory=dict)
-    problems: Mapping[str, str] = field(default_factory=dict)
+    problems: dict[str, str] = field(default_factory=dict)
+    versions: dict[str, tuple[Template, ...]] = field(default_factory=dict)
 
 
 class TemplateFiles:
-    """The templates in a folder by name, which are read and tried when they are first used.
+    """The templates in a folder by name, which are tried when they are first used."""
 
-    `trial` takes the texts of all files and the names of some; it renders those, and returns what
-    is wrong with which.
-    """
-
-    def __init__(self, path: Path, timezone: tzinfo, trial: Trial) -> None:
+    def __init__(self, path: Path, timezone: tzinfo) -> None:
         self._path = path
         self._timezone = timezone
-        self._trial = trial
-        self._lock = threading.Lock()
-        self._sources = _Sources()
-        self._tried = _Tried(self._sources)
-        self._first: _Sources | None = self._read()  # an edit before the first use has a former one
-        self.failures: dict[str, str] = {}  # by the name of the file, with file and line
+        self._lock = threading.Lock()  # guards the trials
+        self._tried = self._newest = _Folder()
+        self._untried: list[_Folder] = []
+        self._failures: dict[str, str] = {}  # by the name of the file, with file and line
+        self._read()  # an edit before the first use has a former version
+
+    def try_files(self, sources: Mapping[str, str], files: Sequence[str]) -> Mapping[str, str]:
+        """Render some files, given the texts of all; return what is wrong with which."""
+        raise NotImplementedError
 
     @property
-    def sources(self) -> Mapping[str, str]:
+    def files(self) -> Mapping[str, str]:
         """Return the text of every file by its name, helpers such as `_macros.j2` included."""
         return self._read().texts
 
     @property
-    def problems(self) -> Mapping[str, str]:
-        """Return what is wrong with broken files, by name, with file and line."""
-        return self._try_all().problems
+    def problems(self) -> list[str]:
+        """Return what is wrong with broken files, a line each, with file and line."""
+        return sorted(self._try_all().problems.values())
 
-    def good_versions(self, names: Iterable[str]) -> tuple[Template, ...]:
+    @property
+    def problems_by_file(self) -> Mapping[str, str]:
+        """Return the same by the name of the file, and why a good one failed on its last event."""
+        return {**self._failures, **self._try_all().problems}
+
+    def load(self) -> None:
+        """Read and try the files, if they were not yet; to be called after a fork."""
+        self._try_all()
+
+    def knows(self, name: str) -> bool:
+        """Return whether there is a file for a template's name, good or not."""
+        return bool(self._file_for([name]))
+
+    def _good_versions(self, names: Iterable[str]) -> tuple[Template, ...]:
         """Return the newest and the last good version of the first of these names that has a file.
 
         A name is a file's without its msgtype, or with it: `crashlog`, `crashlog.text`. Empty
         where no file exists, or where it was never good.
         """
-        return self._try_all().versions.get(self.file_for(names), ())
+        return self._try_all().versions.get(self._file_for(names), ())
 
-    def file_for(self, names: Iterable[str]) -> str:
+    def _file_for(self, names: Iterable[str]) -> str:
         """Return the file of the first of these names that has one, good or not; '' for none."""
-        sources = self._read().texts
-        return next((file for file in _file_names(names) if file in sources), "")
+        texts = self._read().texts
+        return next((file for file in _file_names(names) if file in texts), "")
 
-    def record(self, template: Template, error: Exception | None) -> None:
+    def _note(self, template: Template, error: Exception | None) -> None:
         """Keep, and log once, why a file's newest version failed on an event; None: it did not."""
         file = template.name or ""
         if template not in self._tried.versions.get(file, ())[:1]:
             return
         problem = describe(file, error) if error else ""
         if not problem:
-            self.failures.pop(file, None)
-        elif self.failures.get(file) != problem:
-            self.failures[file] = problem
+            self._failures.pop(file, None)
+        elif self._failures.get(file) != problem:
+            self._failures[file] = problem
             log.error("template %s; a former version or the generic one is used", problem)
 
-    def _read(self) -> _Sources:
+    def _read(self) -> _Folder:
         """Return the texts, read again if a file was changed, added or removed."""
         stamps = {}
         with suppress(OSError), os.scandir(self._path) as files:  # for every message, so quickly
@@ -102,11 +107,12 @@ class TemplateFiles:
                 if file.name.endswith(".j2"):
                     status = file.stat()
                     stamps[file.name] = (status.st_mtime_ns, status.st_size)
-        if stamps != self._sources.stamps:
+        if stamps != self._newest.stamps:
             problems: dict[str, str] = {}
             texts = {name: self._text(name, problems) for name in sorted(stamps)}
-            self._sources = _Sources(stamps, texts, problems)
-        return self._sources
+            self._newest = _Folder(stamps, texts, problems)
+            self._untried.append(self._newest)
+        return self._newest
 
     def _text(self, name: str, problems: dict[str, str]) -> str:
         try:
@@ -118,35 +124,31 @@ class TemplateFiles:
             problems[name] = f"{name}: is not UTF-8 text"
         except (OSError, ValueError) as error:
             problems[name] = describe(name, error)
-        return self._sources.texts.get(name, "")
+        return self._newest.texts.get(name, "")
 
-    def _try_all(self) -> _Tried:
+    def _try_all(self) -> _Folder:
         """Return what is good and what is not, tried again if a text has changed."""
-        if self._read() is not self._tried.sources:
-            with self._lock:
-                sources = self._read()
-                for each in (self._first, sources):
-                    if each and each is not self._tried.sources:
-                        self._tried = self._try(each)
-                        self.failures = {}
-                self._first = None
-        return self._tried
+        self._read()
+        with self._lock:
+            while self._untried:
+                self._tried = self._try(self._untried.pop(0))
+                self._failures = {}
+            return self._tried
 
-    def _try(self, sources: _Sources) -> _Tried:
-        old, texts, problems = self._tried, sources.texts, dict(sources.problems)
+    def _try(self, folder: _Folder) -> _Folder:
+        old, texts, problems = self._tried, folder.texts, folder.problems
         for file in texts:
             if not file.startswith("_") and not msgtype_of(file):
                 known = ", ".join(TEMPLATE_MSGTYPES)
                 problems[file] = f"{file}: the name must end in .<msgtype>.j2, one of {known}"
         files = [file for file in texts if msgtype_of(file) and file not in problems]
-        problems |= self._trial(texts, files)
+        problems |= self.try_files(texts, files)
         environments = {
             msgtype: BridgeEnvironment(msgtype, self._timezone, DictLoader(texts))
             for msgtype in TEMPLATE_MSGTYPES
         }
-        versions: dict[str, tuple[Template, ...]] = {}
         for file in texts:
-            versions[file] = former = old.versions.get(file, ())
+            folder.versions[file] = former = old.versions.get(file, ())
             if file not in files or file in problems:
                 continue
             try:
@@ -154,13 +156,13 @@ class TemplateFiles:
             except Exception as error:  # found by the trial, unless that had other limits
                 problems[file] = describe(file, error)
             else:
-                changed = old.sources.texts.get(file) != texts[file]
-                versions[file] = (template, *(former[:1] if changed else former[1:2]))
+                changed = old.texts.get(file) != texts[file]
+                folder.versions[file] = (template, *(former[:1] if changed else former[1:2]))
         for problem in sorted(set(problems.values()) - set(old.problems.values())):
             log.error("template %s; its last good version is used, or the generic one", problem)
         for file in old.problems.keys() - problems.keys():
             log.info("template %s is good again", file)
-        return _Tried(sources, versions, problems)
+        return folder
 
 
 def msgtype_of(file: str) -> str:
