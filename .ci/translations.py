@@ -17,7 +17,9 @@ from babel.messages.pofile import read_po, write_po
 ROOT = Path(__file__).parent.parent / "bridge"
 PO = ROOT / "translations" / "zh" / "LC_MESSAGES" / "messages.po"
 METHODS = [("**.py", "python"), ("**/templates/**.html", "jinja2")]
-OPTIONS = {"**/templates/**.html": {"trimmed": "true"}}
+OPTIONS = {
+    "**/templates/**.html": {"trimmed": "true", "extensions": "jinja2.ext.do", "silent": "false"}
+}
 KEYWORDS = {"_": None, "N_": None, "gettext": None, "ngettext": (1, 2)}
 
 

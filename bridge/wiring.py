@@ -1,5 +1,8 @@
 """Every part that receives or dispatches, put together for one process."""
 
+from flask import current_app
+from werkzeug.local import LocalProxy
+
 from bridge.delivery.dispatcher import Dispatcher
 from bridge.delivery.wecom import Client
 from bridge.messages.renderer import Renderer
@@ -49,3 +52,7 @@ class Bridge:
         """Finish what is under way, and close the database."""
         self.dispatcher.stop()
         self.outbox.database.close()
+
+
+# The parts of the app that serves the request.
+bridge: Bridge = LocalProxy(lambda: current_app.extensions["bridge"])  # type: ignore[assignment]

@@ -3,7 +3,6 @@
 import os
 import re
 import signal
-import sys
 import threading
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -73,14 +72,11 @@ def database_name(settings: Settings) -> str:
 def read_body(name: str) -> bytes:
     """Return the bytes of a file, of standard input for `-`, or of a bundled sample."""
     bundled = samples()
+    if name in bundled and not Path(name).is_file():
+        return bundled[name]
     try:
-        if name == "-":
-            body = sys.stdin.buffer.read(MAX_BODY + 1)
-        elif name in bundled and not Path(name).is_file():
-            body = bundled[name]
-        else:
-            with Path(name).open("rb") as file:
-                body = file.read(MAX_BODY + 1)
+        with click.open_file(name, "rb") as file:
+            body: bytes = file.read(MAX_BODY + 1)
     except OSError as error:
         known = ", ".join(bundled)
         problem = f"无法读取 cannot read {name!r}: {error.strerror} (示例 samples: {known})"
@@ -160,10 +156,8 @@ def delivery_state(line: DeliveryLine) -> str:
 
 def matching_events(queries: Queries, wanted: Wanted) -> Iterator[EventLine]:
     """Yield all stored events that match, newest first."""
-    before: int | None = None
-    while True:
-        page = queries.events(wanted, before, PAGE)
+    page = queries.events(wanted, limit=PAGE)
+    yield from page.events
+    while page.older is not None:
+        page = queries.events(wanted, page.older, PAGE)
         yield from page.events
-        before = page.older
-        if before is None:
-            return

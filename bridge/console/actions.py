@@ -3,9 +3,9 @@
 from flask import abort, flash, redirect, request, url_for
 from flask.typing import ResponseReturnValue
 
-from bridge.console import bridge
 from bridge.console.blueprint import console
 from bridge.console.pages import find_event, id_from
+from bridge.wiring import bridge
 from bridge.wording import gettext as _
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, tzinfo
 from typing import Any
 
-from flask import Blueprint, render_template
+from flask import Blueprint, abort, render_template
 from flask.blueprints import BlueprintSetupState
 from flask.typing import ResponseReturnValue
 from flask_wtf.csrf import CSRFError
@@ -16,10 +16,10 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.routing import IntegerConverter
 
 from bridge import wording
-from bridge.console import bridge
 from bridge.errors import StorageError
 from bridge.messages.html import to_html
 from bridge.model import Message
+from bridge.wiring import bridge
 from bridge.wording import gettext as _
 
 console = Blueprint(
@@ -49,17 +49,6 @@ class Times:
             return then.strftime("%H:%M:%S")
         return then.strftime("%m-%d %H:%M" if then.year == today.year else "%Y-%m-%d")
 
-    def ago(self, at: float) -> str:
-        """Return how long ago a time was, in words."""
-        seconds = int(self.now - at)
-        if seconds < 60:
-            return _("just now")
-        if seconds < 3600:
-            return _("%(count)d min ago", count=seconds // 60)
-        if seconds < 86400:
-            return _("%(count)d h ago", count=seconds // 3600)
-        return _("%(count)d d ago", count=seconds // 86400)
-
 
 class _Id(IntegerConverter):
     """A row's id in an address, none larger than a database can have."""
@@ -72,6 +61,7 @@ def _prepare(state: BlueprintSetupState) -> None:
     state.app.url_map.converters["id"] = _Id
     environment = state.app.jinja_env
     environment.add_extension("jinja2.ext.i18n")
+    environment.add_extension("jinja2.ext.do")
     environment.install_gettext_callables(  # type: ignore[attr-defined]  # by the extension
         lambda text: wording.catalog().gettext(text),
         lambda one, several, count: wording.catalog().ngettext(one, several, count),
@@ -91,22 +81,17 @@ def _variables() -> dict[str, Any]:
 
 @console.route("/<path:rest>", methods=["GET", "POST"])
 def no_page(rest: str) -> ResponseReturnValue:
-    return _error(404, _("There is no such page."))
+    abort(404)
 
 
 @console.errorhandler(HTTPException)
 def _refused(error: HTTPException) -> ResponseReturnValue:
+    text = error.description or ""
     if isinstance(error, CSRFError):
-        return _error(400, _("This page was open for too long. Go back, reload it and try again."))
-    status, text = error.code or 500, error.description or ""
-    if text == type(error).description:  # werkzeug's own English text
-        generic = {
-            404: _("There is no such page."),
-            413: _("That is too much text."),
-            500: _("This is an error in the bridge itself. Its log says more."),
-        }
-        text = generic.get(status, text)
-    return _error(status, text)
+        text = _("This page was open for too long. Go back, reload it and try again.")
+    elif text == type(error).description:
+        text = ""  # Werkzeug's own, in English; the page has one for each status
+    return _error(error.code or 500, text)
 
 
 @console.errorhandler(StorageError)

@@ -20,31 +20,29 @@ _MAX_FINDINGS = 20
 _VALUE = "\ufffc"  # in the skeleton, in the place of each `{{ }}`
 
 # Possessive, and no construct contains its own opening: so each takes time linear in the text.
-_LISTS = (r"^[^\S\n]*+(?:[-+*]|\d++[.)])[^\S\n]++\S", N_("a list: WeCom shows its marks as typed"))
-_PICTURES = (
-    r"!\[[^\[\]\n]*+\]\([^()\n]*+\)",
-    N_("a picture: only markdown_v2 shows one in the text"),
-)
-_TABLES = (r"^[^\S\n]*+\|.*\|[^\S\n]*+$", N_("a table: only markdown_v2 shows one"))
-_FENCES = (r"^[^\S\n]*+```", N_("a block of code: only markdown_v2 shows one"))
-_ITALICS = (
-    r"(?<![*\w])\*[^*\s](?:[^*\n]*[^*\s])?\*(?!\*)",
-    N_("italics: only markdown_v2 has them"),
-)
-_RULES = (
-    r"^[^\S\n]*+(?:-{3,}+|\*{3,}+|_{3,}+)[^\S\n]*+$",
-    N_("a rule: only markdown_v2 shows one"),
-)
-_COLOURS = (r"</?font\b", N_("a colour: only markdown shows one"))
-_MENTIONS = (r"<@", N_("a mention: markdown_v2 has none; use {{ mention }}"))
-_MARKUP = (
-    r"\*\*\S|`[^`\n]++`|^#{1,6} |^> |\[[^\[\]\n]++\]\([^()\n]++\)|</?font\b|^[^\S\n]*+```|!\[",
-    N_("markup: text shows it as typed"),
-)
 _NOT_SHOWN = {
-    "markdown": (_LISTS, _PICTURES, _TABLES, _FENCES, _ITALICS, _RULES),
-    "markdown_v2": (_COLOURS, _MENTIONS),
-    "text": (_MARKUP,),
+    "markdown": (
+        (r"^[^\S\n]*+(?:[-+*]|\d++[.)])[^\S\n]++\S", N_("a list: WeCom shows its marks as typed")),
+        (r"!\[[^\[\]\n]*+\]\([^()\n]*+\)", N_("a picture: only markdown_v2 shows one in the text")),
+        (r"^[^\S\n]*+\|.*\|[^\S\n]*+$", N_("a table: only markdown_v2 shows one")),
+        (r"^[^\S\n]*+```", N_("a block of code: only markdown_v2 shows one")),
+        (r"(?<![*\w])\*[^*\s](?:[^*\n]*[^*\s])?\*(?!\*)", N_("italics: only markdown_v2 has them")),
+        (
+            r"^[^\S\n]*+(?:-{3,}+|\*{3,}+|_{3,}+)[^\S\n]*+$",
+            N_("a rule: only markdown_v2 shows one"),
+        ),
+    ),
+    "markdown_v2": (
+        (r"</?font\b", N_("a colour: only markdown shows one")),
+        (r"<@", N_("a mention: markdown_v2 has none; use {{ mention }}")),
+    ),
+    "text": (
+        (
+            r"\*\*\S|`[^`\n]++`|^#{1,6} |^> |\[[^\[\]\n]++\]\([^()\n]++\)|</?font\b"
+            r"|^[^\S\n]*+```|!\[",
+            N_("markup: text shows it as typed"),
+        ),
+    ),
 }
 _USELESS_FILTERS = {"markdown_v2": {"color"}, "text": {"color", "quote"}}
 

@@ -10,10 +10,10 @@ from werkzeug.datastructures import WWWAuthenticate
 from werkzeug.exceptions import Unauthorized
 
 from bridge import metrics
-from bridge.console import bridge
 from bridge.console.throttle import is_password
 from bridge.errors import StorageError
 from bridge.model import LATE
+from bridge.wiring import bridge
 
 ops = Blueprint("ops", __name__)
 

@@ -1,19 +1,18 @@
 """The console's read-only pages: overview, events, one event, bots."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from io import BytesIO
 from urllib.parse import quote
 
-from flask import abort, g, render_template, request, send_file, url_for
+from flask import abort, g, render_template, request, send_file
 from flask.typing import ResponseReturnValue
 
-from bridge.console import bridge
 from bridge.console.blueprint import console
 from bridge.model import FIELDS, LATE, Event, Message, Target, as_text
 from bridge.msgtypes import MSGTYPES
 from bridge.storage.queries import DeliveryLine, Wanted
-from bridge.wording import advice, meaning
+from bridge.wiring import bridge
 from bridge.wording import gettext as _
 
 DAY = 86400.0  # seconds
@@ -22,21 +21,24 @@ SHOWN_TEXT = 20_000  # characters of a raw body
 SHOWN_FIELDS = 100
 
 
-# What is wrong, what a person must do about it, and the address of the page for that.
-Problem = tuple[str, str, str]
-
-
 @console.get("/")
 def overview() -> ResponseReturnValue:
-    settings, now = bridge.settings, bridge.clock()
+    settings, queries, now = bridge.settings, bridge.queries, bridge.clock()
+    wrong_tokens, health = bridge.wrong_tokens, queries.health()
+    late = now - health.oldest if health.oldest else 0.0
     base = settings.public_url or request.url_root.rstrip("/")
     hook = f"{base}/pgyer/{settings.tokens[0].reveal()}"
     return render_template(
         "console/overview.html",
-        problems=list(find_problems(now)),
-        bots=bridge.queries.bots(now),
+        is_sending=bridge.dispatcher.alive or not settings.dispatch,
+        health=health,
+        minutes_late=int(late) // 60 if late > LATE else 0,
+        unsent=queries.unsent_counts(now - DAY),
+        wrong_tokens=wrong_tokens.count if wrong_tokens.last_at > now - DAY else 0,
+        broken=bridge.renderer.problems_by_file,
+        bots=queries.bots(now),
         rate=settings.rate,
-        hours=bridge.queries.per_hour(now),
+        hours=queries.per_hour(now),
         hook=hook,
         hooks={name: f"{hook}/{quote(name)}" for name in settings.bots},
     )
@@ -94,56 +96,6 @@ def find_event(event_id: int) -> Event:
         "There is no event %(id)s; perhaps it is older than BRIDGE_RETENTION_DAYS.", id=event_id
     )
     return bridge.queries.event(event_id) or abort(404, text)
-
-
-def find_problems(now: float) -> Iterator[Problem]:
-    """Yield what a person must do, the most serious first."""
-    if bridge.settings.dispatch and not bridge.dispatcher.alive:
-        yield (
-            _("Nothing is being sent: the dispatcher does not run."),
-            _("Start the bridge with gunicorn.conf.py, and look into its log."),
-            "",
-        )
-    health = bridge.queries.health()
-    for name, reason in sorted(health.stopped.items()):
-        yield (
-            _("The bot %(name)s is stopped: %(why)s.", name=name, why=meaning(reason)),
-            advice(reason, name),
-            url_for("console.bots"),
-        )
-    if health.oldest and now - health.oldest > LATE:
-        minutes = int(now - health.oldest) // 60
-        yield (
-            _("The oldest waiting delivery waits for %(minutes)s minutes.", minutes=minutes),
-            _("See its bot's state."),
-            url_for("console.events", state="pending"),
-        )
-    unsent = bridge.queries.unsent_counts(now - DAY)
-    if count := unsent.get("parked"):
-        yield (
-            _("WeCom refused deliveries in the last 24 hours: %(count)s.", count=count),
-            _("Correct the cause, then try them again or mark them as done."),
-            url_for("console.events", state="parked"),
-        )
-    if count := unsent.get("expired"):
-        yield (
-            _("Deliveries expired unsent in the last 24 hours: %(count)s.", count=count),
-            advice("too_old", ""),
-            url_for("console.events", state="expired"),
-        )
-    if bridge.wrong_tokens.last_at > now - DAY:
-        count = bridge.wrong_tokens.count
-        yield (
-            _("Requests with a wrong token since the start: %(count)s.", count=count),
-            _("If one was Pgyer's, its event is lost: paste the address below again."),
-            "#paste",
-        )
-    for file, problem in sorted(bridge.renderer.problems_by_file.items()):
-        yield (
-            _("A template is broken: %(problem)s", problem=problem),
-            _("Its last good version is used, or a plain message. Correct the file."),
-            url_for("console.template", file=file),
-        )
 
 
 def rendered(event: Event, deliveries: Sequence[DeliveryLine]) -> list[tuple[list[str], Message]]:

@@ -121,8 +121,7 @@ def sign_in() -> ResponseReturnValue:
     if request.method == "GET":
         return render_template("console/sign_in.html")
     if not is_password(request.form.get("password", "").strip()):
-        problem = _("This is not the password. It is the value of BRIDGE_ADMIN_PASSWORD.")
-        return render_template("console/sign_in.html", problem=problem), 401
+        return render_template("console/sign_in.html", is_wrong=True), 401
     _restart_session()
     session.permanent = session["signed_in"] = True
     return redirect(console_page(request.form.get("next", "")), 303)
@@ -130,12 +129,8 @@ def sign_in() -> ResponseReturnValue:
 
 @console.errorhandler(TooManyRequests)
 def _too_many_tries(error: TooManyRequests) -> ResponseReturnValue:
-    wait = error.retry_after
-    problem = _(
-        "Too many wrong passwords from your address. Try again in %(wait)s seconds.", wait=wait
-    )
-    page = render_template("console/sign_in.html", problem=problem)
-    return page, 429, {"Retry-After": str(wait)}
+    page = render_template("console/sign_in.html", wait=error.retry_after)
+    return page, 429, {"Retry-After": str(error.retry_after)}
 
 
 @console.post("/sign-out")

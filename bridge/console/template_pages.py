@@ -7,7 +7,6 @@ from typing import Any
 from flask import Response, abort, g, render_template, request, send_file
 from flask.typing import ResponseReturnValue
 
-from bridge.console import bridge
 from bridge.console.blueprint import console
 from bridge.console.lint import Finding, lint, lint_message
 from bridge.console.pages import find_event, id_from
@@ -21,6 +20,7 @@ from bridge.model import Event, Target
 from bridge.msgtypes import MSGTYPES, TEXT_LIMITS
 from bridge.samples import example_for, examples
 from bridge.storage.queries import Wanted
+from bridge.wiring import bridge
 from bridge.wording import gettext as _
 
 MAX_SOURCE = 65_536  # characters of a template that is previewed

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from flask import current_app, request
 from werkzeug.exceptions import TooManyRequests
 
-from bridge.console import bridge
+from bridge.wiring import bridge
 
 FAILURES = 5  # of one address in a MINUTE
 MINUTE = 60.0  # seconds

@@ -14,6 +14,7 @@ from weakref import WeakSet
 from zoneinfo import ZoneInfo
 
 from flask import Flask, Response, jsonify, render_template, request
+from flask.typing import ResponseReturnValue
 from markupsafe import Markup
 from werkzeug.serving import LISTEN_QUEUE, ThreadedWSGIServer, WSGIRequestHandler
 from werkzeug.test import run_wsgi_app
@@ -33,6 +34,10 @@ def create_sandbox_app(sandbox: Sandbox) -> Flask:
     """Return the app that answers as WeCom does, with its page at `/` and `/sandbox/` to steer."""
     app = Flask(__name__, template_folder=".", static_folder=None)
 
+    @app.template_filter()
+    def local_time(at: float) -> str:
+        return datetime.fromtimestamp(at, ZONE).strftime("%m-%d %H:%M:%S")
+
     @app.post(SEND)
     def send() -> Response:
         return _answer(sandbox, sandbox.send(request.args.get("key", ""), request.get_data()))
@@ -45,43 +50,35 @@ def create_sandbox_app(sandbox: Sandbox) -> Flask:
         return _answer(sandbox, call, type="file", media_id=media_id, created_at=created_at)
 
     @app.get("/sandbox/messages")
-    def messages() -> Response:
-        return jsonify([
+    def messages() -> ResponseReturnValue:
+        return [
             {"key": call.key, "name": sandbox.robots[call.key].name, "at": call.at,
              "msgtype": call.msgtype, "payload": call.payload}
             for call in sandbox.messages(request.args.get("key"))
-        ])  # fmt: skip
+        ]  # fmt: skip
 
     @app.post("/sandbox/faults")
-    def set_fault() -> tuple[Response, int]:
+    def set_fault() -> ResponseReturnValue:
         try:
             sandbox.fault(**json.loads(request.get_data()))
         except (TypeError, ValueError) as error:
-            return jsonify(error=str(error)), 400
-        return jsonify(status="set"), 200
+            return {"error": str(error)}, 400
+        return {"status": "set"}
 
     @app.delete("/sandbox/faults")
-    def clear_faults() -> Response:
+    def clear_faults() -> ResponseReturnValue:
         sandbox.clear_faults()
-        return jsonify(status="cleared")
+        return {"status": "cleared"}
 
     @app.get("/")
-    def page() -> Response:
-        version = str(sandbox.version)
-        if version in request.if_none_match:
-            return Response(status=304)
-        robots = [*sandbox.robots.values()]
+    def page() -> ResponseReturnValue:
+        version, robots = str(sandbox.version), [*sandbox.robots.values()]
         groups = [(robot, sandbox.messages(robot.key)[-SHOWN:]) for robot in robots]
-        html = render_template("page.html", groups=groups, show=_show, clock_time=_clock_time)
-        response = Response(html)
+        response = Response(render_template("page.html", groups=groups, show=_show))
         response.set_etag(version)
-        return response
+        return response.make_conditional(request)
 
     return app
-
-
-def _clock_time(at: float) -> str:
-    return datetime.fromtimestamp(at, ZONE).strftime("%m-%d %H:%M:%S")
 
 
 def _show(robot: Robot, call: Call) -> Markup:

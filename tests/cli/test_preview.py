@@ -1,5 +1,6 @@
 """`bridge preview`: the messages that an event would make."""
 
+import builtins
 import json
 import shutil
 from pathlib import Path
@@ -166,14 +167,14 @@ def test_an_unreadable_draft_is_wrong_use(
     cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "x.text.j2").write_text("x")
-    opened = Path.open
+    opened = builtins.open
 
-    def refused(path: Path, *args: Any, **more: Any) -> Any:
-        if path.name == "x.text.j2":
+    def refused(name: Any, *args: Any, **more: Any) -> Any:
+        if name == "x.text.j2":
             raise PermissionError(13, "Permission denied")
-        return opened(path, *args, **more)
+        return opened(name, *args, **more)
 
-    monkeypatch.setattr(Path, "open", refused)
+    monkeypatch.setattr(builtins, "open", refused)
     done = cli("preview", "x.text.j2")
     assert done.exit_code == 2
     assert "Permission denied" in done.stderr

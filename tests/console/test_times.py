@@ -1,12 +1,12 @@
 """Times as the pages show them."""
 
-from contextvars import ContextVar
 from zoneinfo import ZoneInfo
 
-import pytest
+from console_client import Console, settle
 from support import Clock
 
 from bridge.console.blueprint import Times
+from bridge.model import Verdict
 
 
 def test_times_are_shown_in_the_bridge_s_zone() -> None:
@@ -19,10 +19,10 @@ def test_times_are_shown_in_the_bridge_s_zone() -> None:
     ]  # fmt: skip
 
 
-def test_the_age_of_a_time_is_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bridge.wording.language", ContextVar("language", default="en"))
-    at = Clock().now
-    times = Times(ZoneInfo("UTC"), at)
-    assert [times.ago(at - ago) for ago in (0, 61, 7300, 200_000)] == [
-        "just now", "1 min ago", "2 h ago", "2 d ago"
-    ]  # fmt: skip
+def test_the_age_of_the_last_call_is_in_words(console: Console) -> None:
+    settle(console, Verdict.SENT, "ok", 0)
+    now = console.bridge.clock()
+    ages = {0: "just now", 61: "1 min ago", 7300: "2 h ago", 200_000: "2 d ago"}
+    for later, said in ages.items():
+        console.bridge.clock = lambda at=now + later: at
+        assert said in console.page("/bots")
