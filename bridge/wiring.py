@@ -43,7 +43,8 @@ class Bridge:
         self.operator = Operator(database, settings.max_age, self.clock)
         # Without a password there is no console for a message to link to.
         public_url = settings.public_url if settings.admin_password else ""
-        self.renderer = Renderer(settings.templates, settings.timezone, public_url)
+        routed = [route.template for route in routes]
+        self.renderer = Renderer(settings.templates, settings.timezone, public_url, routed)
         self.dispatcher = Dispatcher(
             self.outbox, self.renderer, Client(), bots, settings.retention, self.clock
         )

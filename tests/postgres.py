@@ -43,7 +43,8 @@ class Server:
             shutil.chown(folder, 65534, 65534)
         self._bin, self._folder = found, folder
         self.port = free_port()
-        self._run("initdb", "-D", str(folder / "data"), "-U", "bridge", "-A", "trust", "-E", "UTF8")
+        options = ("-U", "bridge", "-A", "trust", "-E", "UTF8", "--locale=C")
+        self._run("initdb", "-D", str(folder / "data"), *options)
 
     def _run(self, name: str, *args: str) -> None:
         command = [*AS_NOBODY, str(self._bin / name), *args]

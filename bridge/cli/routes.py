@@ -10,11 +10,13 @@ from bridge.cli.terminal import Terminal, attributes, local_time, one_line
 from bridge.model import Event, Route, Target
 from bridge.receiving.routing import compared, failing, targets
 from bridge.wiring import Bridge
+from bridge.wording import N_
+from bridge.wording import gettext as _
 
 
 @click.group()
 def routes() -> None:
-    """路由规则 · The rules in routes.toml."""
+    """The rules in routes.toml."""
 
 
 @routes.command()
@@ -22,12 +24,13 @@ def routes() -> None:
 @common.bots_option
 @common.json_option
 def test(file: str, bots: tuple[str, ...], as_json: bool) -> None:
-    """一个事件会匹配哪些规则、发给谁、为什么 · Which bots would get an event, and why.
+    """Which bots would get an event, and why; sends nothing.
 
-    FILE: 文件、- 或示例名 · a file, - or a sample's name, e.g. crashlog. 不会发出 · Sends nothing.
+    FILE is a file, - or a sample's name, e.g. crashlog. Without any keys in the environment, every
+    bot that a rule names counts as there.
     """
     body = common.read_body(file)
-    with common.open_bridge() as (bridge, terminal):
+    with common.open_bridge(needs_keys=False) as (bridge, terminal):
         names = common.bot_names(bots, bridge.settings.bots)
         events = common.decode_body(body)
         zone = bridge.settings.timezone
@@ -40,8 +43,8 @@ def test(file: str, bots: tuple[str, ...], as_json: bool) -> None:
         templates = {target.template for _, chosen in found for target in chosen} - {""}
         missing = sorted(name for name in templates if not bridge.renderer.knows(name))
         for name in missing:
-            text = f"没有模板 · there is no template {name!r}: 用事件自己的 the event's own is used"
-            terminal.say(text, err=True)
+            text = N_("there is no template %(name)r: the event's own is used")
+            terminal.say(_(text, name=name), err=True)
     if missing:
         raise click.exceptions.Exit(1)
 
@@ -57,36 +60,38 @@ def _results(event: Event, rules: Sequence[Route]) -> Iterator[tuple[Route, str,
 
 
 def _explain(bridge: Bridge, terminal: Terminal, event: Event, chosen: Sequence[Target]) -> None:
-    terminal.say(f"事件 Event: {common.event_title(event)}")
+    terminal.say(_("Event: %(event)s", event=common.event_title(event)))
     if not bridge.routes:
-        terminal.say("  没有规则，都发给 default · no rules: everything goes to default")
+        terminal.say("  " + _("no rules: everything goes to default"))
     results = list(_results(event, bridge.routes))
     for rule, result, failed in results:
         text = {
-            "matched": "✓ 匹配 matches" + ("，继续往下 and goes on" if rule.continues else ""),
+            "matched": "✓ " + (_("matches, and goes on") if rule.continues else _("matches")),
             "failed": "✗ " + "; ".join(_why(event, rule, name) for name in failed),
-            "not reached": "- 未执行到 not reached",
+            "not reached": "- " + _("not reached"),
         }[result]
-        terminal.say(f"  规则 rule {rule.rule}: {text}")
-    if bridge.routes and not any(result == "matched" for _, result, _ in results):
-        terminal.say("  都不匹配，发给 default · nothing matches: it goes to default")
+        terminal.say("  " + _("rule %(number)s: %(text)s", number=rule.rule, text=text))
+    if bridge.routes and "matched" not in [result for _rule, result, _failed in results]:
+        terminal.say("  " + _("nothing matches: it goes to default"))
     for target in chosen:
         until = local_time(target.not_before, bridge.settings.timezone)
         details = {
-            "提醒 mention": ", ".join(target.mention),
-            "模板 template": target.template,
-            "附 attach": ", ".join(target.attach),
-            "免打扰到 quiet until": until if target.not_before else "",
+            _("mention"): ", ".join(target.mention),
+            _("template"): target.template,
+            _("attach"): ", ".join(target.attach),
+            _("quiet until"): until if target.not_before else "",
         }
         shown = (f"  {name} {value}" for name, value in details.items() if value)
         terminal.say(f"  → {target.bot}{''.join(shown)}")
     if not chosen:
-        terminal.say("  → 不发给任何人 · nobody: it is muted")
+        terminal.say("  → " + _("nobody: it is muted"))
 
 
 def _why(event: Event, rule: Route, condition: str) -> str:
     values = " / ".join(dict.fromkeys(filter(None, compared(event, condition))))[:80]
-    return f"{condition} = {one_line(values)}, 不是 not {' | '.join(rule.conditions[condition])}"
+    wanted = " | ".join(rule.conditions[condition])
+    text = N_("%(condition)s = %(value)s, not %(wanted)s")
+    return _(text, condition=condition, value=one_line(values), wanted=wanted)
 
 
 def _as_json(bridge: Bridge, event: Event, chosen: Sequence[Target]) -> dict[str, Any]:

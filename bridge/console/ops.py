@@ -14,6 +14,7 @@ from bridge.console.throttle import is_password
 from bridge.errors import StorageError
 from bridge.model import LATE
 from bridge.wiring import bridge
+from bridge.wording import speaking
 
 ops = Blueprint("ops", __name__)
 
@@ -38,7 +39,8 @@ def readyz() -> ResponseReturnValue:
         wrong.append(f"database: {error}")
     if bridge.settings.dispatch and not bridge.dispatcher.alive:
         wrong.append("the dispatcher does not run: start the bridge by gunicorn.conf.py")
-    wrong += [f"template {problem}" for problem in bridge.renderer.problems]
+    with speaking("en"):
+        wrong += [f"template {problem}" for problem in bridge.renderer.problems]
     body = {"pending": pending, "oldest_pending_seconds": age, "problems": wrong}
     return {"status": "not ready" if wrong else "ready", **body}, 503 if wrong else 200
 

@@ -8,14 +8,12 @@ from flask import Response, abort, g, render_template, request, send_file
 from flask.typing import ResponseReturnValue
 
 from bridge.console.blueprint import console
-from bridge.console.lint import Finding, lint, lint_message
 from bridge.console.pages import find_event, id_from
-from bridge.messages import child
-from bridge.messages.budget import TooCostlyError
-from bridge.messages.child import ChildError
+from bridge.messages.file_names import msgtype_of
+from bridge.messages.findings import merged
+from bridge.messages.lint import lint_message
 from bridge.messages.markdown import size
 from bridge.messages.renderer import DraftError
-from bridge.messages.template_files import describe, msgtype_of
 from bridge.model import Event, Target
 from bridge.msgtypes import MSGTYPES, TEXT_LIMITS
 from bridge.samples import example_for, examples
@@ -107,18 +105,16 @@ def previewed(source: str, file: str, event: Event) -> dict[str, Any]:
     """
     renderer, msgtype = bridge.renderer, msgtype_of(file)
     dialect = msgtype or msgtype_of(renderer.file_for(event)) or "markdown"
-    name = file.removesuffix(f".{msgtype}.j2") if msgtype else ""
-    message, used, findings = None, 0, []
+    message, used = None, 0
+    findings = renderer.lint({**renderer.files, file: source}, [file]).get(file, [])
     try:
-        findings = [Finding(*found) for found in child.run(lint, source, dialect, name)]
         message, was_cut = renderer.draft(source, file, event, Target("default"))
-    except (DraftError, TooCostlyError, ChildError) as error:
-        if not any(finding.level == "error" for finding in findings):
-            problem = describe(file, error) if isinstance(error, TooCostlyError) else str(error)
-            findings.insert(0, Finding("error", "%(problem)s", 0, {"problem": problem}))
+    except DraftError as error:
+        findings = merged(error.finding, findings)
     else:
         dialect, used = message.msgtype, size(message.body.get("content") or str(message.to_json()))
-        if name != "digest":
-            findings += lint_message(event, message, was_cut)
+        if not file.startswith("digest."):
+            for finding in lint_message(event, message, was_cut):
+                findings = merged(finding, findings)
     limit = TEXT_LIMITS.get(dialect, 0)
     return {"message": message, "used": used, "limit": limit, "findings": findings}

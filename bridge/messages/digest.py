@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from bridge.messages.context import notes_of
+from bridge.messages.findings import NoMessageError
 from bridge.messages.markdown import largest_that_fits, shorten, size
 from bridge.model import Delivery
 
@@ -58,11 +59,11 @@ def fit_groups(groups: Sequence[Group], render: Render, limit: int) -> tuple[str
 
     `render` takes groups and the bytes for each one's notes. If all groups fit, their notes are as
     long as possible; if not, they have none, so that as few messages as possible are needed.
-    Raises ValueError where not even one group fits.
+    Raises NoMessageError where not even one group fits.
     """
     text = render(groups[:1], 0)
     if size(text) > limit:
-        raise ValueError(f"is longer than {limit} bytes with a single group in it")
+        raise NoMessageError("digest_too_long", limit=limit)
     # Upwards from one: thousands of groups may be due, of which a message has room for a hundred.
     count = 1
     while count < len(groups):

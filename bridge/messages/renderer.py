@@ -4,7 +4,7 @@ The generic templates below are used where a template fails and has no good vers
 """
 
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import tzinfo
 from functools import partial
@@ -20,9 +20,12 @@ from bridge.messages.child import ChildError
 from bridge.messages.context import Context, fit
 from bridge.messages.digest import Group, fit_groups, group_deliveries
 from bridge.messages.environment import BridgeEnvironment, Markup
+from bridge.messages.file_names import msgtype_of
+from bridge.messages.findings import Finding, NoMessageError, finding_of
+from bridge.messages.lint import lint
 from bridge.messages.markdown import CUT
 from bridge.messages.mentions import follow_up, inline_mentions, mention_lists
-from bridge.messages.template_files import TemplateFiles, describe, msgtype_of
+from bridge.messages.template_files import TemplateFiles
 from bridge.model import Delivery, Event, Message, Target
 from bridge.msgtypes import MSGTYPES, TEXT_LIMITS
 
@@ -57,19 +60,26 @@ _TRIAL_PAYLOADS: tuple[dict[str, object], ...] = (
 )  # fmt: skip
 
 
-class BlankError(ValueError):
+class BlankError(NoMessageError):
     """A template made a message in which there is nothing to see."""
 
 
 class DraftError(ValueError):
-    """A draft makes no message; the text says why, with file and line."""
+    """A draft makes no message; `finding` says why."""
+
+    def __init__(self, finding: Finding) -> None:
+        self.finding = finding
+        super().__init__(finding.text)
 
 
 class Renderer(TemplateFiles):
     """Renders events by the templates in a folder; safe to use from many threads."""
 
-    def __init__(self, path: Path, timezone: tzinfo, public_url: str = "") -> None:
+    def __init__(
+        self, path: Path, timezone: tzinfo, public_url: str = "", routed: Collection[str] = ()
+    ) -> None:
         super().__init__(path, timezone)
+        self._routed = list(routed)  # the templates that routes name
         self._console = f"{public_url}/console/events" if public_url else ""
         generic = BridgeEnvironment("markdown", timezone, DictLoader({}))
         self._generic = generic.from_string(_GENERIC)
@@ -108,29 +118,47 @@ class Renderer(TemplateFiles):
         """Return the message that a file would make of an event if this were its text.
 
         Also returns whether values had to be cut. A helper such as `_macros.j2` is shown through
-        the file that the event uses. It is rendered in the child process: raises DraftError,
-        TooCostlyError or ChildError.
+        the file that the event uses. It is rendered in the child process. Raises DraftError.
         """
         shown = file if msgtype_of(file) else self.file_for(event)
         sources = {**self.files, file: source}
         bare = replace(event, raw=b"")
         settings = (self._timezone, self._console)
-        made = child.run(render_draft, sources, shown, bare, target, *settings)
+        try:
+            made = child.run(render_draft, sources, shown, bare, target, *settings)
+        except TooCostlyError as error:
+            raise DraftError(finding_of(error)) from None
+        except ChildError as error:
+            raise DraftError(Finding("no_child", values={"error": str(error)})) from None
         if "problem" in made:
-            raise DraftError(made["problem"])
+            raise DraftError(Finding(*made["problem"]))
         return Message(made["msgtype"], made["body"]), made["was_cut"]
 
-    def try_files(self, sources: Mapping[str, str], files: Sequence[str]) -> Mapping[str, str]:
+    def lint(
+        self, sources: Mapping[str, str], names: Iterable[str], others: Iterable[str] = ()
+    ) -> dict[str, list[Finding]]:
+        """Return what the linter says of some files, given the texts of all; see `lint`."""
+        work = (sources, list(names), list(others), self._routed)
+        try:
+            found = child.run(lint, *work)
+        except ChildError:  # the trial says so
+            return lint(*work)
+        except TooCostlyError as error:
+            log.warning("templates are not checked for likely mistakes: %s", error)
+            return {}
+        return {file: [Finding(*row) for row in rows] for file, rows in found.items()}
+
+    def try_files(self, sources: Mapping[str, str], files: Sequence[str]) -> dict[str, Finding]:
         """Render some files, given the texts of all; return what is wrong with which."""
         try:
-            found: dict[str, str] = child.run(try_files, sources, files, self._timezone)
-            return found
+            found = child.run(try_files, sources, files, self._timezone)
+            return {file: Finding(*row) for file, row in found.items()}
         except ChildError as error:
             log.warning("%s; templates are tried without its limits", error)
             return try_files(sources, files, self._timezone)
         except TooCostlyError as error:
             if len(files) == 1:
-                return {files[0]: describe(files[0], error)}
+                return {files[0]: finding_of(error)}
         each = [self.try_files(sources, [file]) for file in files]
         return {file: problem for found in each for file, problem in found.items()}
 
@@ -152,7 +180,9 @@ def _names(event: Event, template: str) -> list[str]:
     return [template, *own, "default"]
 
 
-def try_files(sources: Mapping[str, str], files: Sequence[str], timezone: tzinfo) -> dict[str, str]:
+def try_files(
+    sources: Mapping[str, str], files: Sequence[str], timezone: tzinfo
+) -> dict[str, Finding]:
     """Render some of these files for a try; return what is wrong with which."""
     problems = {}
     environments = {
@@ -166,7 +196,7 @@ def try_files(sources: Mapping[str, str], files: Sequence[str], timezone: tzinfo
                 template = environment.get_template(file)
             _try_one(file.removesuffix(f".{environment.msgtype}.j2"), template)
         except Exception as error:  # anything may come out of a user's template
-            problems[file] = describe(file, error)
+            problems[file] = finding_of(error, file)
     return problems
 
 
@@ -188,7 +218,7 @@ def render_draft(
         else:
             message, was_cut = _main(event, target, template)
     except Exception as error:
-        return {"problem": describe(file, error)}
+        return {"problem": finding_of(error, file)}
     return {"msgtype": message.msgtype, "body": message.body, "was_cut": was_cut}
 
 
@@ -243,7 +273,7 @@ def _digest(
     environment = _environment(template)
     msgtype = environment.msgtype
     if environment.is_json:
-        raise ValueError(f"a digest is one of {', '.join(TEXT_LIMITS)}, not {msgtype}")
+        raise NoMessageError("digest_msgtype", known=", ".join(TEXT_LIMITS), msgtype=msgtype)
     names = [name for delivery in deliveries for name in delivery.target.mention]
     mention = inline_mentions(msgtype, names)
 
@@ -266,7 +296,7 @@ def _digest(
 def _text_message(msgtype: str, text: str, mention: str, names: Sequence[str]) -> Message:
     """Raise BlankError where a text shows nothing beside its mention: WeCom would refuse it."""
     if not any(char.isprintable() and char != " " for char in text.removesuffix(mention)):
-        raise BlankError("shows nothing")
+        raise BlankError("blank")
     lists = mention_lists(names) if MSGTYPES[msgtype].mention_lists else {}
     return Message(msgtype, {"content": text, **lists})
 

@@ -8,16 +8,19 @@ good file may still fail on one event: that stays in `failures` until it renders
 import logging
 import os
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import tzinfo
 from pathlib import Path
 
-from jinja2 import DictLoader, Template, TemplateError, TemplateSyntaxError
+from jinja2 import DictLoader, Template
 
 from bridge.messages.environment import BridgeEnvironment
+from bridge.messages.file_names import candidates, msgtype_of, name_finding
+from bridge.messages.findings import Finding, finding_of, merged
 from bridge.msgtypes import TEMPLATE_MSGTYPES
+from bridge.wording import speaking
 
 log = logging.getLogger(__name__)
 
@@ -26,13 +29,15 @@ log = logging.getLogger(__name__)
 class _Folder:
     """The files as they were at one moment: their texts, and what is wrong with some of them.
 
-    Once they were tried, `versions` are the good ones of each file, the newest first.
+    Once they were tried, `versions` are the good ones of each file, the newest first, and
+    `findings` what the linter says.
     """
 
     stamps: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     texts: Mapping[str, str] = field(default_factory=dict)
-    problems: dict[str, str] = field(default_factory=dict)
+    problems: dict[str, Finding] = field(default_factory=dict)
     versions: dict[str, tuple[Template, ...]] = field(default_factory=dict)
+    findings: dict[str, list[Finding]] = field(default_factory=dict)
 
 
 class TemplateFiles:
@@ -44,11 +49,17 @@ class TemplateFiles:
         self._lock = threading.Lock()  # guards the trials
         self._tried = self._newest = _Folder()
         self._untried: list[_Folder] = []
-        self._failures: dict[str, str] = {}  # by the name of the file, with file and line
+        self._failures: dict[str, Finding] = {}  # by the name of the file
         self._read()  # an edit before the first use has a former version
 
-    def try_files(self, sources: Mapping[str, str], files: Sequence[str]) -> Mapping[str, str]:
+    def try_files(self, sources: Mapping[str, str], files: Sequence[str]) -> dict[str, Finding]:
         """Render some files, given the texts of all; return what is wrong with which."""
+        raise NotImplementedError
+
+    def lint(
+        self, sources: Mapping[str, str], names: Iterable[str], others: Iterable[str] = ()
+    ) -> dict[str, list[Finding]]:
+        """Return what the linter says of some files, given the texts of all; see `lint`."""
         raise NotImplementedError
 
     @property
@@ -59,12 +70,23 @@ class TemplateFiles:
     @property
     def problems(self) -> list[str]:
         """Return what is wrong with broken files, a line each, with file and line."""
-        return sorted(self._try_all().problems.values())
+        found = self._try_all().problems.items()
+        return sorted({problem.located(file) for file, problem in found})
 
     @property
     def problems_by_file(self) -> Mapping[str, str]:
         """Return the same by the name of the file, and why a good one failed on its last event."""
-        return {**self._failures, **self._try_all().problems}
+        found = {**self._failures, **self._try_all().problems}
+        return {file: problem.located(file) for file, problem in found.items()}
+
+    @property
+    def findings(self) -> Mapping[str, list[Finding]]:
+        """Return all that is wrong with any file, by name: as it is, and on its last event."""
+        folder = self._try_all()
+        found = dict(folder.findings)
+        for file, problem in {**self._failures, **folder.problems}.items():
+            found[file] = merged(problem, found.get(file, []))
+        return found
 
     def load(self) -> None:
         """Read and try the files, if they were not yet; to be called after a fork."""
@@ -85,19 +107,21 @@ class TemplateFiles:
     def _file_for(self, names: Iterable[str]) -> str:
         """Return the file of the first of these names that has one, good or not; '' for none."""
         texts = self._read().texts
-        return next((file for file in _file_names(names) if file in texts), "")
+        return next((file for file in candidates(names) if file in texts), "")
 
     def _note(self, template: Template, error: Exception | None) -> None:
         """Keep, and log once, why a file's newest version failed on an event; None: it did not."""
         file = template.name or ""
         if template not in self._tried.versions.get(file, ())[:1]:
             return
-        problem = describe(file, error) if error else ""
+        problem = finding_of(error, file) if error else None
         if not problem:
             self._failures.pop(file, None)
         elif self._failures.get(file) != problem:
             self._failures[file] = problem
-            log.error("template %s; a former version or the generic one is used", problem)
+            with speaking("en"):
+                text = problem.located(file)
+            log.error("template %s; a former version or the generic one is used", text)
 
     def _read(self) -> _Folder:
         """Return the texts, read again if a file was changed, added or removed."""
@@ -107,23 +131,26 @@ class TemplateFiles:
                 if file.name.endswith(".j2"):
                     status = file.stat()
                     stamps[file.name] = (status.st_mtime_ns, status.st_size)
+                elif name_finding(file.name):
+                    stamps[file.name] = (0, 0)
         if stamps != self._newest.stamps:
-            problems: dict[str, str] = {}
-            texts = {name: self._text(name, problems) for name in sorted(stamps)}
+            problems: dict[str, Finding] = {}
+            names = sorted(name for name in stamps if name.endswith(".j2"))
+            texts = {name: self._text(name, problems) for name in names}
             self._newest = _Folder(stamps, texts, problems)
             self._untried.append(self._newest)
         return self._newest
 
-    def _text(self, name: str, problems: dict[str, str]) -> str:
+    def _text(self, name: str, problems: dict[str, Finding]) -> str:
         try:
             text = (self._path / name).read_text(encoding="utf-8-sig")
-            if "\0" in text:  # UTF-16 without a mark at its begin
-                raise ValueError("is not UTF-8 text")
-            return text
+            if "\0" not in text:
+                return text
+            problems[name] = Finding("not_utf8")  # UTF-16 without a mark at its begin
         except UnicodeDecodeError:
-            problems[name] = f"{name}: is not UTF-8 text"
-        except (OSError, ValueError) as error:
-            problems[name] = describe(name, error)
+            problems[name] = Finding("not_utf8")
+        except OSError as error:
+            problems[name] = finding_of(error)
         return self._newest.texts.get(name, "")
 
     def _try_all(self) -> _Folder:
@@ -137,10 +164,9 @@ class TemplateFiles:
 
     def _try(self, folder: _Folder) -> _Folder:
         old, texts, problems = self._tried, folder.texts, folder.problems
-        for file in texts:
-            if not file.startswith("_") and not msgtype_of(file):
-                known = ", ".join(TEMPLATE_MSGTYPES)
-                problems[file] = f"{file}: the name must end in .<msgtype>.j2, one of {known}"
+        readable = [file for file in texts if file not in problems]
+        folder.findings.update(self.lint(texts, readable, folder.stamps.keys() - texts.keys()))
+        problems |= {file: found for file in texts if (found := name_finding(file))}
         files = [file for file in texts if msgtype_of(file) and file not in problems]
         problems |= self.try_files(texts, files)
         environments = {
@@ -154,39 +180,25 @@ class TemplateFiles:
             try:
                 template = environments[msgtype_of(file)].get_template(file)
             except Exception as error:  # found by the trial, unless that had other limits
-                problems[file] = describe(file, error)
+                problems[file] = finding_of(error, file)
             else:
                 changed = old.texts.get(file) != texts[file]
                 folder.versions[file] = (template, *(former[:1] if changed else former[1:2]))
-        for problem in sorted(set(problems.values()) - set(old.problems.values())):
-            log.error("template %s; its last good version is used, or the generic one", problem)
-        for file in old.problems.keys() - problems.keys():
-            log.info("template %s is good again", file)
+        with speaking("en"):
+            _log(old, folder)
         return folder
 
 
-def msgtype_of(file: str) -> str:
-    """Return the msgtype in a file's name, '' where it is not a template's name."""
-    stem, _, msgtype = file.removesuffix(".j2").rpartition(".")
-    return msgtype if stem and not stem.startswith("_") and msgtype in TEMPLATE_MSGTYPES else ""
-
-
-def _file_names(names: Iterable[str]) -> Iterator[str]:
-    for name in names:
-        if msgtype_of(f"{name}.j2"):
-            yield f"{name}.j2"
-        yield from (f"{name}.{msgtype}.j2" for msgtype in reversed(TEMPLATE_MSGTYPES))
-
-
-def describe(file: str, error: Exception) -> str:
-    """Return `file:line: what is wrong`, the line being the template's own."""
-    if isinstance(error, TemplateSyntaxError):
-        return f"{error.filename or error.name or file}:{error.lineno}: {error.message}"
-    line, trace = 0, error.__traceback__
-    while trace:
-        filename = trace.tb_frame.f_code.co_filename
-        if filename == "<template>" or filename.endswith(".j2"):
-            line = trace.tb_lineno
-        trace = trace.tb_next
-    text = str(error) if isinstance(error, TemplateError | ValueError) else repr(error)
-    return f"{file}:{line}: {text}" if line else f"{file}: {text}"
+def _log(old: _Folder, new: _Folder) -> None:
+    """Log what has become wrong or right, once for each change of a file."""
+    known = {problem.located(file) for file, problem in old.problems.items()}
+    texts = {problem.located(file) for file, problem in new.problems.items()}
+    for text in sorted(texts - known):  # one for all that use a broken helper
+        log.error("template %s; its last good version is used, or the generic one", text)
+    for file in old.problems.keys() - new.problems.keys():
+        log.info("template %s is good again", file)
+    for file in sorted(new.findings.keys() - new.problems.keys()):
+        shown = [one.located(file) for one in new.findings[file] if one.level != "note"]
+        is_new = file not in old.stamps or new.texts.get(file) != old.texts.get(file)
+        if shown and is_new:
+            log.warning("template %s", "; ".join(shown))

@@ -16,7 +16,7 @@ def clean(value: Any, depth: int = MAX_DEPTH) -> Any:
     if isinstance(value, str):
         return clean_text(value)
     if not depth:
-        raise UndecodableError(f"nested more than {MAX_DEPTH} deep")
+        raise UndecodableError("nested too deep")
     if isinstance(value, dict):
         cleaned = {}
         for key, item in value.items():

@@ -10,6 +10,7 @@ from bridge.errors import TooLargeError, UndecodableError
 from bridge.model import Event, Route, Target
 from bridge.receiving import decoding, routing
 from bridge.storage.outbox import Accepted, Outbox
+from bridge.wording import N_
 
 log = logging.getLogger(__name__)
 
@@ -68,7 +69,7 @@ class Intake:
             error = str(problem)
         except Exception:  # a bug must not cost an event
             log.exception("a bug in decoding; the body is kept as it came")
-            error = "a bug in the bridge"
+            error = N_("a bug in the bridge")
         if error:
             events = [decoding.undecodable(body, now, error)]
         if not events:
