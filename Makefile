@@ -14,7 +14,7 @@ demo: .venv/run  ## Sandbox, bridge and sample events until Ctrl-C; ARGS=--once 
 	@$(BIN)/bridge demo $(ARGS)
 
 test: .venv/dev  ## Run all tests; ARGS="-k word" for some
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 soak: .venv/dev  ## Run the trust suite in its long form (hours), and print its figures
 	SOAK=1 $(BIN)/python -m pytest --no-cov -n 2 --dist loadfile --durations=0 tests/trust $(ARGS)

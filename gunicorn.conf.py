@@ -66,12 +66,12 @@ def post_worker_init(worker: Any) -> None:
     """Start dispatching in the worker, and stop it as soon as the worker is asked to end."""
     if not _settings.dispatch:
         return
-    dispatcher = worker.wsgi.extensions["bridge"].dispatcher
-    dispatcher.start()
+    bridge = worker.wsgi.extensions["bridge"]
+    bridge.start()
 
     def before(theirs: Any) -> Any:
         def handle(number: int, frame: FrameType | None) -> None:
-            dispatcher.stop_soon()
+            bridge.dispatcher.stop_soon()
             theirs(number, frame)
 
         return handle

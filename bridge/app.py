@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 
 
 def create_app(environ: Mapping[str, str] | None = None) -> Flask:
-    """Return the WSGI app; whoever serves it starts `app.extensions["bridge"].dispatcher`.
+    """Return the WSGI app; whoever serves it starts `app.extensions["bridge"]`.
 
     Raises SettingsError. A database that does not answer is no reason not to start: the receiver
     answers 503 meanwhile.
@@ -35,11 +35,23 @@ def create_app(environ: Mapping[str, str] | None = None) -> Flask:
     bridge = Bridge(*configure(os.environ if environ is None else environ))
     app = create_ops_app(bridge)
     app.register_blueprint(
-        create_receiver(bridge.settings, bridge.intake, bridge.wrong_tokens, bridge.clock)
+        create_receiver(bridge.settings, bridge.intake, bridge.wrong_requests, bridge.clock)
     )
     app.add_url_rule("/", "home", lambda: _home(bridge))
     if bridge.settings.admin_password:
-        _add_console(app)
+        # Here, because others need not load its 4 MiB; each module adds its views to the console.
+        from bridge.console import (  # noqa: F401
+            actions,
+            blueprint,
+            bot_pages,
+            pages,
+            route_pages,
+            sign_in,
+            template_edits,
+            template_pages,
+        )
+
+        app.register_blueprint(blueprint.console)
     _log_warnings(bridge)
     try:
         bridge.outbox.database.open()
@@ -59,13 +71,6 @@ def create_ops_app(bridge: Bridge) -> Flask:
     app.register_error_handler(HTTPException, _as_json)
     app.register_blueprint(ops)
     return app
-
-
-def _add_console(app: Flask) -> None:
-    # Imported here, because others need not load its 4 MiB; each adds its views to the blueprint.
-    from bridge.console import actions, blueprint, pages, sign_in, template_pages  # noqa: F401
-
-    app.register_blueprint(blueprint.console)
 
 
 def _home(bridge: Bridge) -> Response:
@@ -89,6 +94,8 @@ def _log_warnings(bridge: Bridge) -> None:
         for route in bridge.routes
         if route.template and not bridge.renderer.knows(route.template)
     ]
+    if not settings.admin_password:
+        log.info("there is no console: set BRIDGE_ADMIN_PASSWORD to have one at /console/")
     for warning in warnings:
         log.warning("%s", warning)
 

@@ -21,6 +21,7 @@ DELIVERIES = Counter(
     "bridge_deliveries", "Deliveries that reached a final state.", ["bot", "state"]
 )
 WRONG_REQUESTS = Counter("bridge_wrong_requests", "Requests whose event is lost.", ["kind"])
+HEARTBEATS = Counter("bridge_heartbeats", "Calls of BRIDGE_HEARTBEAT_URL.", ["outcome"])
 ACKNOWLEDGE = Histogram(
     "bridge_acknowledge_seconds", "From a request of Pgyer to its answer.", buckets=_QUICK
 )

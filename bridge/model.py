@@ -3,7 +3,7 @@
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
@@ -142,6 +142,22 @@ class Target:
     template: str = ""
     attach: tuple[str, ...] = ()
     not_before: float = 0.0
+
+
+@dataclass(frozen=True)
+class Routed:
+    """An event with its targets and the `rules` by which it has them.
+
+    These are the numbers of the rules that matched, none for the default, behind NAMED where the
+    address named the bots.
+    """
+
+    event: Event
+    targets: Sequence[Target]
+    rules: Sequence[int | str] = ()
+
+
+NAMED = "url"
 
 
 @dataclass(frozen=True)

@@ -21,11 +21,6 @@ class Msgtype:
     mention_lists: bool = False  # `mentioned_list` and `mentioned_mobile_list`
     shows_pictures: bool = False  # by their addresses
 
-    @property
-    def is_json(self) -> bool:
-        """Return whether its templates make JSON instead of a text."""
-        return self.dialect == "json"
-
 
 # In this order: where one name has files of several msgtypes, the last of them is used, because a
 # file that a team adds beside the markdown one that came with the bridge is the one they want.

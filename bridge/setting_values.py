@@ -7,7 +7,6 @@ write instead. It never contains the value, which may be a secret.
 import importlib.util
 import ipaddress
 import re
-from collections.abc import Callable
 from contextlib import suppress
 from typing import TypeVar
 from urllib.parse import SplitResult, parse_qs, parse_qsl, quote, unquote, urlsplit
@@ -127,6 +126,18 @@ def public_url(value: str) -> str:
     return value.rstrip("/")
 
 
+def heartbeat_url(value: str) -> Secret | None:
+    """Return the address of a monitor, None for ''; whoever knows it could keep an alarm silent."""
+    if not value:
+        return None
+    try:
+        _address(value)
+    except ValueError:
+        text = N_("must be the whole http or https address that the monitor gives you")
+        raise WrongValueError(text) from None
+    return Secret(value)
+
+
 def tokens(value: str) -> tuple[Secret, ...]:
     """Return the secret parts of the receiver's URL that are valid, none for ''."""
     given = [token.strip() for token in value.split(",") if token.strip()]
@@ -222,40 +233,26 @@ def timezone(value: str) -> ZoneInfo:
         raise WrongValueError("must be a time zone such as Asia/Shanghai or UTC") from None
 
 
-def whole(least: int, most: int = 10**6) -> Callable[[str], int]:
-    """Return a reader of whole numbers in this range."""
-
-    def parse(value: str) -> int:
-        if not re.fullmatch(r"[0-9]{1,7}", value) or not least <= int(value) <= most:
-            raise WrongValueError(
-                "must be a whole number from %(least)s to %(most)s", least=least, most=most
-            )
-        return int(value)
-
-    return parse
+def whole(value: str, least: int, most: int = 10**6) -> int:
+    """Return a whole number in this range."""
+    if not re.fullmatch(r"[0-9]{1,7}", value) or not least <= int(value) <= most:
+        text = N_("must be a whole number from %(least)s to %(most)s")
+        raise WrongValueError(text, least=least, most=most)
+    return int(value)
 
 
-def number(unit: float = 1.0, allow_zero: bool = False) -> Callable[[str], float]:
-    """Return a reader of positive decimal numbers, which counts them in this unit."""
-
-    def parse(value: str) -> float:
-        good = re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", value)
-        if not good or (float(value) == 0 and not allow_zero):
-            if allow_zero:
-                raise WrongValueError("must be a number of 0 or more")
-            raise WrongValueError("must be a number above 0")
-        return float(value) * unit
-
-    return parse
+def number(value: str, unit: float = 1.0, allow_zero: bool = False) -> float:
+    """Return a positive decimal number of units."""
+    good = re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", value)
+    if not good or (float(value) == 0 and not allow_zero):
+        least = N_("must be a number of 0 or more")
+        raise WrongValueError(least if allow_zero else N_("must be a number above 0"))
+    return float(value) * unit
 
 
-def one_of(**choices: T) -> Callable[[str], T]:
-    """Return a reader of one of these words, in whatever case it is written, as its value."""
-    words = {word.lower(): meaning for word, meaning in choices.items()}
-
-    def parse(value: str) -> T:
-        if value.lower() not in words:
-            raise WrongValueError("must be one of %(choices)s", choices=", ".join(choices))
-        return words[value.lower()]
-
-    return parse
+def one_of(value: str, **choices: T) -> T:
+    """Return what one of these words stands for, in whatever case it is written."""
+    for word, meaning in choices.items():
+        if word.lower() == value.lower():
+            return meaning
+    raise WrongValueError("must be one of %(choices)s", choices=", ".join(choices))

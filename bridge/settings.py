@@ -16,7 +16,13 @@ from bridge.wording import N_, gettext, key_variable, nearest, said
 
 T = TypeVar("T")
 
-_SECRETS = ("WECOM_BOT_KEY", "BRIDGE_TOKEN", "BRIDGE_ADMIN_PASSWORD", "DATABASE_URL")
+_SECRETS = (
+    "WECOM_BOT_KEY",
+    "BRIDGE_TOKEN",
+    "BRIDGE_ADMIN_PASSWORD",
+    "BRIDGE_HEARTBEAT_URL",
+    "DATABASE_URL",
+)
 _PREFIXES = ("BRIDGE_", "WECOM_", "PGYER_")
 _BOT_PREFIX = "WECOM_BOT_KEY_"
 _LEVELS = {name: name for name in ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")}
@@ -44,12 +50,14 @@ def _routes(value: str) -> Path | None:
     return path if path.exists() else None
 
 
-def _variable(name: str, default: str, read: Callable[[str], Any], unset: str = "") -> Any:
-    """Declare the field that `read` makes of a variable.
+def _variable(
+    name: str, default: str, read: Callable[..., Any], unset: str = "", **options: Any
+) -> Any:
+    """Declare the field that `read`, with these options, makes of a variable.
 
     Its WrongValueError says what to write instead; `unset` says it where the variable must be set.
     """
-    return field(metadata={"variable": (name, default, read, unset)})
+    return field(metadata={"variable": (name, default, partial(read, **options), unset)})
 
 
 @dataclass(frozen=True)
@@ -63,16 +71,17 @@ class Settings:
     templates: Path = _variable("BRIDGE_TEMPLATES", "", _templates)
     routes: Path | None = _variable("BRIDGE_ROUTES", "", _routes)
     timezone: ZoneInfo = _variable("BRIDGE_TIMEZONE", "Asia/Shanghai", values.timezone)
-    rate: int = _variable("BRIDGE_RATE", "18", values.whole(1))
-    dedupe: float = _variable("BRIDGE_DEDUPE_SECONDS", "600", values.number(allow_zero=True))
-    max_age: float = _variable("BRIDGE_MAX_AGE_HOURS", "24", values.number(3600))
-    retention: float = _variable("BRIDGE_RETENTION_DAYS", "30", values.number(86400))
+    rate: int = _variable("BRIDGE_RATE", "18", values.whole, least=1)
+    dedupe: float = _variable("BRIDGE_DEDUPE_SECONDS", "600", values.number, allow_zero=True)
+    max_age: float = _variable("BRIDGE_MAX_AGE_HOURS", "24", values.number, unit=3600)
+    retention: float = _variable("BRIDGE_RETENTION_DAYS", "30", values.number, unit=86400)
+    heartbeat_url: Secret | None = _variable("BRIDGE_HEARTBEAT_URL", "", values.heartbeat_url)
     public_url: str = _variable("BRIDGE_PUBLIC_URL", "", values.public_url)
-    dispatch: bool = _variable("BRIDGE_DISPATCH", "on", values.one_of(on=True, off=False))
-    port: int = _variable("PORT", "8000", values.whole(0, 65535))
-    workers: int = _variable("WEB_CONCURRENCY", "1", values.whole(1))
-    log_level: str = _variable("LOG_LEVEL", "INFO", values.one_of(**_LEVELS))
-    log_format: str = _variable("LOG_FORMAT", "text", values.one_of(text="text", json="json"))
+    dispatch: bool = _variable("BRIDGE_DISPATCH", "on", values.one_of, on=True, off=False)
+    port: int = _variable("PORT", "8000", values.whole, least=0, most=65535)
+    workers: int = _variable("WEB_CONCURRENCY", "1", values.whole, least=1)
+    log_level: str = _variable("LOG_LEVEL", "INFO", values.one_of, **_LEVELS)
+    log_format: str = _variable("LOG_FORMAT", "text", values.one_of, text="text", json="json")
 
     @property
     def secrets(self) -> tuple[str, ...]:
@@ -83,6 +92,8 @@ class Settings:
         """
         webhooks = list(filter(None, (bot.webhook.reveal() for bot in self.bots.values())))
         found = {*webhooks, *([self.admin_password.reveal()] if self.admin_password else ())}
+        if self.heartbeat_url:
+            found.add(self.heartbeat_url.reveal())
         for token in self.tokens:
             found |= _redacted(token.reveal(), "/pgyer/%s")
         for url in webhooks:

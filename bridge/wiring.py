@@ -1,23 +1,44 @@
 """Every part that receives or dispatches, put together for one process."""
 
+from contextlib import suppress
+from dataclasses import dataclass, field
+
 from flask import current_app
 from werkzeug.local import LocalProxy
 
 from bridge.delivery.dispatcher import Dispatcher
+from bridge.delivery.heartbeat import Heartbeat
 from bridge.delivery.wecom import Client
+from bridge.errors import StorageError
 from bridge.messages.renderer import Renderer
-from bridge.model import Route
+from bridge.model import LATE, Route
 from bridge.receiving.intake import Intake
 from bridge.receiving.wrong_requests import WrongRequests
 from bridge.settings import Settings
 from bridge.storage.operator import Operator
 from bridge.storage.outbox import Outbox
 from bridge.storage.queries import Queries
+from bridge.storage.shared_values import SharedValues
+from bridge.storage.template_versions import TemplateVersions
+from bridge.storage.wrong_tokens import WrongTokens
+from bridge.wording import speaking
 
 _WRONG_TOKEN = (
     "a request with a wrong token is refused. If it was Pgyer's, its event is lost: "
     "paste the address anew, as `bridge url` shows it"
 )
+
+
+@dataclass
+class Readiness:
+    """What is wrong, a line each; how many deliveries are pending, and for how long the oldest.
+
+    The latter two are None where the database does not say.
+    """
+
+    pending: int | None = None
+    oldest_seconds: float | None = None
+    problems: list[str] = field(default_factory=list)
 
 
 class Bridge:
@@ -38,20 +59,63 @@ class Bridge:
         database = self.outbox.database
         self.clock = database.time
         self.intake = Intake(self.outbox, routes, settings.timezone)
-        self.wrong_tokens = WrongRequests("token", _WRONG_TOKEN)
+        self.wrong_tokens = WrongTokens(database, self.clock)
+        self.wrong_requests = WrongRequests("token", _WRONG_TOKEN, also=self.wrong_tokens.note)
         self.queries = Queries(database, bots)
+        self.shared = SharedValues(database)
         self.operator = Operator(database, settings.max_age, self.clock)
         # Without a password there is no console for a message to link to.
         public_url = settings.public_url if settings.admin_password else ""
+        self.template_versions = TemplateVersions(database, self.clock)
+        saved = self.template_versions.texts
         routed = [route.template for route in routes]
-        self.renderer = Renderer(settings.templates, settings.timezone, public_url, routed)
+        self.renderer = Renderer(settings.templates, settings.timezone, public_url, saved, routed)
         self.dispatcher = Dispatcher(
             self.outbox, self.renderer, Client(), bots, settings.retention, self.clock
         )
 
+        self.heartbeat: Heartbeat | None = None
+        if settings.heartbeat_url:
+            self.heartbeat = Heartbeat(
+                settings.heartbeat_url, lambda: self.readiness().problems, self.shared, self.clock
+            )
+
+    def start(self) -> None:
+        """Begin to dispatch, and to call the monitor; after a fork, never at import."""
+        self.dispatcher.start()
+        if self.heartbeat:
+            self.heartbeat.start()
+
+    def readiness(self) -> Readiness:
+        """Look at database, bots, dispatcher and templates."""
+        found = Readiness()
+        try:
+            self.outbox.database.check()
+            health = self.queries.health()
+            age = max(0.0, round(self.clock() - health.oldest, 1)) if health.oldest else 0.0
+            found.pending, found.oldest_seconds = health.pending, age
+            if age > LATE:
+                text = f"the oldest of {health.pending} pending deliveries waits for {age:.0f} s"
+                found.problems.append(text)
+            found.problems += [
+                f"bot {name} is stopped: {why}" for name, why in health.stopped.items()
+            ]
+        except StorageError as error:
+            found.problems.append(f"database: {error}")
+        if self.settings.dispatch and not self.dispatcher.alive:
+            text = "the dispatcher does not run: start the bridge by gunicorn.conf.py"
+            found.problems.append(text)
+        with speaking("en"):
+            found.problems += [f"template {problem}" for problem in self.renderer.problems]
+        return found
+
     def close(self) -> None:
         """Finish what is under way, and close the database."""
+        if self.heartbeat:
+            self.heartbeat.stop()
         self.dispatcher.stop()
+        with suppress(StorageError):
+            self.wrong_tokens.write()
         self.outbox.database.close()
 
 

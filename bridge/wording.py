@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
+from typing import Any
 
 from bridge.errors import BridgeError, SettingsError
 
@@ -77,6 +78,14 @@ _OS_ERRORS = (
 )
 
 
+CUT = "（已截断"  # how the mark of a text that was cut begins
+
+
+def cut_mark(length: int) -> str:
+    """Return what follows a text of so many characters that was cut."""
+    return f"…{CUT}，共 {length} 字）"
+
+
 def catalog() -> catalogs.NullTranslations:
     """Return the catalog of the language."""
     return _CATALOGS[current()]
@@ -102,6 +111,13 @@ def state(name: str) -> str:
 def type_name(name: str) -> str:
     """Return what an event's type is called; the type itself if it is not known."""
     return _either(*_TABLES["types"].get(name, (name, name)))
+
+
+def carried(name: str) -> str:
+    """Return what a call carried, e.g. `digest markdown`; the name itself if it is not known."""
+    kind, _, msgtype = name.partition(" ")
+    zh, en = _TABLES["carried"].get(kind, (name, name))
+    return _either(zh, en).replace("{msgtype}", msgtype)
 
 
 def meaning(reason: str) -> str:
@@ -136,6 +152,14 @@ def finding(code: str, values: Mapping[str, object]) -> str:
 
 def _either(zh: str, en: str) -> str:
     return zh if current() == "zh" else en
+
+
+def notice(kind: str, bot: str, reason: str = "", **values: Any) -> str:
+    """Return what a notice of the bridge's own says in the group: what happened, what to do."""
+    with speaking("zh"):
+        values |= {"bot": bot, "meaning": meaning(reason), "advice": advice(reason, bot)}
+    text: str = _TABLES["notices"][kind]
+    return text.format(**values)
 
 
 def _row(reason: str) -> tuple[str, str, str]:

@@ -1,7 +1,6 @@
 """Fixtures that the tests share."""
 
 import os
-import secrets
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -9,6 +8,7 @@ from typing import Any
 import postgres
 import pytest
 from click.testing import CliRunner, Result
+from hypothesis import HealthCheck, settings
 from support import Clock, Deployment, environment, new_database, new_sqlite
 
 from bridge.cli import commands
@@ -21,6 +21,32 @@ from bridge.storage.outbox import Outbox
 # a deployment has, speaks Chinese, since it has none of these variables.
 os.environ.pop("LC_ALL", None)
 os.environ["LC_MESSAGES"] = "en_US.UTF-8"
+# A busy machine is no fault of what is tested.
+settings.register_profile(
+    "any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("any machine")
+
+# What runs longest begins first, so that no process is left alone with it at the end.
+_ORDER = ("trust", "system", "messages", "console", "cli", "delivery", "storage")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Put the tests in the order in which they are handed out; let some count no lines.
+
+    Coverage doubles the time of a test. What runs the program in other processes reaches no lines
+    here, and the lines that a sweep takes again and again are reached by other tests too.
+    """
+
+    def folder(item: pytest.Item) -> str:
+        return item.path.relative_to(Path(__file__).parent).parts[0]
+
+    items.sort(key=lambda item: [*_ORDER, folder(item)].index(folder(item)))
+    if config.getoption("no_cov", True):
+        return
+    for item in items:
+        if folder(item) in ("trust", "system") or item.get_closest_marker("sweep"):
+            item.add_marker(pytest.mark.no_cover)
 
 
 @pytest.fixture
@@ -64,8 +90,8 @@ def deploy(tmp_path: Path) -> Iterator[Callable[..., Deployment]]:
     made: list[Deployment] = []
 
     def make(api: str, **environ: str) -> Deployment:
-        settings = environment(tmp_path, WECOM_API_URL=api) | environ
-        made.append(Deployment(tmp_path, settings))
+        variables = environment(tmp_path, WECOM_API_URL=api) | environ
+        made.append(Deployment(tmp_path, variables))
         return made[-1]
 
     yield make
@@ -82,20 +108,33 @@ def bots() -> dict[str, Bot]:
 
 
 @pytest.fixture(scope="session")
-def postgres_server() -> Iterator[postgres.Server]:
-    """A real PostgreSQL; where there is none its tests are skipped, but never in CI."""
+def postgres_server(
+    testrun_uid: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[postgres.Server]:
+    """A real PostgreSQL for all tests; where there is none they are skipped, but never in CI."""
     if not postgres.binaries():
         assert not os.environ.get("CI"), postgres.INSTALL
         pytest.skip(f"there is no PostgreSQL: {postgres.INSTALL}")
-    with postgres.served() as server:
-        new_database(server.create("new"))
+    users = tmp_path_factory.getbasetemp().parent / f"postgres-{testrun_uid}"
+    with postgres.shared(users) as server:
         yield server
 
 
+@pytest.fixture(scope="session")
+def postgres_name(postgres_server: postgres.Server) -> str:
+    """The name of a PostgreSQL database that the tests of one process use in turn."""
+    name = f"test_{os.getpid()}"
+    new_database(postgres_server.create(name))
+    return name
+
+
 @pytest.fixture
-def postgres_url(postgres_server: postgres.Server) -> str:
-    """The URL of a PostgreSQL database of the test's own, with the schema and nothing else."""
-    return postgres_server.create(f"test_{secrets.token_hex(6)}", template="new")
+def postgres_url(postgres_server: postgres.Server, postgres_name: str) -> str:
+    """The URL of a PostgreSQL database with the schema and nothing else.
+
+    The next test has the same one, emptied: who changes the schema takes another database.
+    """
+    return postgres_server.empty(postgres_name)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

@@ -19,7 +19,10 @@ from bridge.storage.database import Connection
 from bridge.wiring import Bridge
 
 PASSWORD = "a-password-of-ours"
-PAGES = ("/", "/events", "/events/1", "/bots", "/templates", "/templates/crashlog.markdown.j2")
+PAGES = (
+    "/", "/events", "/events/1", "/bots", "/routes", "/routes?event=1", "/templates",
+    "/templates/crashlog.markdown.j2",
+)  # fmt: skip
 KEYS = ("key-of-default", "key-of-dev")
 
 

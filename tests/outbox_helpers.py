@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from support import Clock, event
 
-from bridge.model import Attempt, Bot, Outcome, Secret, Target, Verdict
+from bridge.model import Attempt, Bot, Outcome, Routed, Secret, Target, Verdict
 from bridge.storage.outbox import Outbox
 from bridge.storage.queries import AttemptLine, Health, Queries
 
@@ -17,7 +17,7 @@ REFUSED = Outcome(Verdict.PARK, "invalid_parameter", "invalid Request Parameter"
 
 
 def put(outbox: Outbox, clock: Clock, *targets: Target, **payload: object) -> int:
-    [accepted] = outbox.accept([(event(clock, **payload), targets or (DEFAULT,))])
+    [accepted] = outbox.accept([Routed(event(clock, **payload), targets or (DEFAULT,))])
     return accepted.event
 
 

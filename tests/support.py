@@ -7,6 +7,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from functools import cache
 from pathlib import Path
 
@@ -44,6 +45,29 @@ def until(
         time.sleep(0.01)
 
 
+def cpu_seconds(work: Callable[[], object]) -> float:
+    """Return the processor's time for some work, without what a tracer (coverage) adds to it."""
+    tracer = sys.gettrace()
+    sys.settrace(None)
+    try:
+        start = time.thread_time()
+        work()
+        return time.thread_time() - start
+    finally:
+        sys.settrace(tracer)
+
+
+class Session(requests.Session):
+    """Keeps a connection, and does not look for proxies and passwords before each request.
+
+    A request costs a third of what it costs by `requests.post`: for those that come by hundreds.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.trust_env = False
+
+
 class Deployment:
     """The bridge as a platform runs it: `gunicorn --config gunicorn.conf.py` and an environment."""
 
@@ -79,9 +103,13 @@ class Deployment:
         except requests.RequestException:
             return False
 
-    def post(self, body: bytes | str, path: str = "", **more: object) -> requests.Response:
+    def post(
+        self, body: bytes | str, path: str = "", by: Session | None = None, **more: object
+    ) -> requests.Response:
+        """Post an event; each time by a new connection, unless `by` a session."""
         data = body.encode() if isinstance(body, str) else body
-        return requests.post(self.hook + path, data=data, timeout=60, **more)  # type: ignore[arg-type]
+        with nullcontext(by) if by else Session() as session:
+            return session.post(self.hook + path, data=data, timeout=60, **more)  # type: ignore[arg-type]
 
     def kill(self) -> None:
         """End every process of the bridge at once, as kill -9 or a lost machine would."""

@@ -36,12 +36,14 @@ def test_a_secret_may_come_from_a_file(folder: Path, content: bytes) -> None:
     for name in ("key", "dev", "token", "password"):
         (folder / name).write_bytes(content % f"the-{name}-in-a-file".encode())
     (folder / "database").write_bytes(content % b"sqlite:////data/bridge.db")
+    (folder / "monitor").write_bytes(content % b"https://hc.example.com/ping/0f3b")
     settings, found = load(
         {
             "WECOM_BOT_KEY_FILE": str(folder / "key"),
             "WECOM_BOT_KEY_Dev_FILE": str(folder / "dev"),
             "BRIDGE_TOKEN_FILE": f" {folder / 'token'} ",
             "BRIDGE_ADMIN_PASSWORD_FILE": "password",
+            "BRIDGE_HEARTBEAT_URL_FILE": "monitor",
             "DATABASE_URL_FILE": "database",
         }
     )
@@ -53,6 +55,8 @@ def test_a_secret_may_come_from_a_file(folder: Path, content: bytes) -> None:
     assert settings.tokens == (Secret("the-token-in-a-file"),)
     assert settings.admin_password == Secret("the-password-in-a-file")
     assert settings.database_url == Secret("sqlite:////data/bridge.db")
+    assert settings.heartbeat_url == Secret("https://hc.example.com/ping/0f3b")
+    assert "https://hc.example.com/ping/0f3b" in settings.secrets
 
 
 SECRET_NAMES = [
@@ -60,6 +64,7 @@ SECRET_NAMES = [
     "WECOM_BOT_KEY_DEV",
     "BRIDGE_TOKEN",
     "BRIDGE_ADMIN_PASSWORD",
+    "BRIDGE_HEARTBEAT_URL",
     "DATABASE_URL",
 ]
 
@@ -80,8 +85,12 @@ def test_it_names_the_file_that_holds_no_secret(folder: Path, name: str, file: s
 
 @pytest.mark.parametrize("name", SECRET_NAMES)
 def test_a_secret_comes_by_one_way_only(folder: Path, name: str) -> None:
-    (folder / "file").write_text("sqlite:///b.db" if name == "DATABASE_URL" else "from-the-file")
-    value = "sqlite:///a.db" if name == "DATABASE_URL" else "from-the-variable"
+    before, after = {
+        "DATABASE_URL": ("sqlite:///", ".db"),
+        "BRIDGE_HEARTBEAT_URL": ("https://", ".example.com"),
+    }.get(name, ("", ""))
+    (folder / "file").write_text(f"{before}from-the-file{after}")
+    value = f"{before}from-the-variable{after}"
     text = problem(**{name: value, f"{name}_FILE": "file"})
     assert f"{name} and {name}_FILE are both set" in text
     assert "from-the" not in text

@@ -13,6 +13,7 @@ from bridge.wording import (
     STATES,
     TYPES,
     advice,
+    carried,
     current,
     gettext,
     meaning,
@@ -128,6 +129,15 @@ def test_the_advice_names_the_variable_of_the_bot() -> None:
 def test_a_disabled_robot_needs_no_new_key() -> None:
     zh, _ = said(lambda: advice("robot_disabled", "dev"))
     assert "重新启用" in zh and "WECOM_BOT_KEY" not in zh
+
+
+def test_what_a_call_carried_has_a_name_and_its_msgtype() -> None:
+    for kind in _TABLES["carried"]:
+        zh, en = said(lambda kind=kind: carried(kind))  # type: ignore[misc]
+        assert not zh.isascii() and en.isascii()
+    assert said(lambda: carried("digest text")) == ("汇总消息（text）", "digest (text)")
+    assert said(lambda: carried("message news")) == ("news 消息", "news message")
+    assert (carried(""), carried("new kind")) == ("", "new kind")
 
 
 def test_every_state_and_every_known_type_has_a_name() -> None:

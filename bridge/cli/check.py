@@ -24,6 +24,7 @@ _ABOUT = {
     "settings": N_("settings"),
     "routes": N_("routes"),
     "templates": N_("templates"),
+    "heartbeat": N_("heartbeat"),
     "database": N_("database"),
     "bot": N_("bot"),
 }
@@ -93,6 +94,7 @@ def _findings(bridge: Bridge, send: bool) -> Iterator[Finding]:
     yield from _settings(bridge)
     yield from _routes(bridge)
     yield from _templates(bridge)
+    yield from _heartbeat(bridge)
     bots: Sequence[BotLine] = ()
     try:
         yield from _database(bridge)
@@ -148,6 +150,17 @@ def _templates(bridge: Bridge) -> Iterator[Finding]:
             shown.add(code)
             level = "problem" if one.level == "error" else "remark"
             yield Finding(level, "templates", code, f"{folder}/{one.located(file)}")
+
+
+def _heartbeat(bridge: Bridge) -> Iterator[Finding]:
+    if not bridge.heartbeat:
+        text = _("BRIDGE_HEARTBEAT_URL is not set: nobody would notice a stop")
+        yield Finding("ok", "heartbeat", "not_set", text)
+    elif failure := bridge.heartbeat.call([]):
+        text, todo = f"BRIDGE_HEARTBEAT_URL: {failure}", _("check the address and the network")
+        yield Finding("problem", "heartbeat", "failed", text, todo)
+    else:
+        yield Finding("ok", "heartbeat", "ok", _("the monitor was called"))
 
 
 def _database(bridge: Bridge) -> Iterator[Finding]:

@@ -32,9 +32,9 @@ bots = ["dev"]
 mention = ["wangqing"]
 """
 _CURL = """\
-curl -d '{{"type": "updateVersion", "title": "OooPlay", "os_version": "2.5", \
+curl -d '{{"type": "updateVersion", "title": "商城", "os_version": "3.8.2", \
 "build_version": "'$(date +%s)'", "device_type": "Android", "appsize": "26662364", \
-"notes": "修复了若干问题", "link": "https://www.pgyer.com/oooplay"}}' {url}"""
+"notes": "修复了若干问题", "link": "https://www.pgyer.com/shop_demo"}}' {url}"""
 
 
 @click.command()
@@ -79,9 +79,8 @@ def _start(folder: str, port: int, token: str, sandbox_url: str) -> subprocess.P
         "BRIDGE_PUBLIC_URL": f"http://127.0.0.1:{port}",
         "BRIDGE_TEMPLATES": str(default_templates().resolve()),
         "DATABASE_URL": f"sqlite:///{folder}/bridge.db",
-        "PORT": str(port),
     }
-    mine = ("BRIDGE_", "WECOM_", "DATABASE_URL", "WEB_CONCURRENCY", "GUNICORN_CMD_ARGS")
+    mine = ("BRIDGE_", "WECOM_", "DATABASE_URL", "PORT", "WEB_CONCURRENCY", "GUNICORN_CMD_ARGS")
     environ = {k: v for k, v in os.environ.items() if not k.startswith(mine)} | ours
     config = str(_ROOT / "gunicorn.conf.py")
     command = [sys.executable, "-m", "gunicorn", "--config", config, "--bind", f"127.0.0.1:{port}"]
@@ -104,9 +103,9 @@ def _post_samples(url: str, box: Sandbox, stopping: Event) -> bool:
     """Post every sample and wait for it in the sandbox; return whether all arrived."""
     bodies = samples()
     for name, body in bodies.items():
-        before = len(box.messages())
+        before = _count(box)
         answer = requests.post(url, data=body, timeout=10).json()
-        arrived = any(len(box.messages()) > before for _moment in _moments(stopping))
+        arrived = any(_count(box) > before for _moment in _moments(stopping))
         text = N_("✗ %(name)s: event %(id)s → %(bots)s has not arrived")
         if arrived:
             text = N_("✓ %(name)s: event %(id)s → %(bots)s arrived")
@@ -116,6 +115,11 @@ def _post_samples(url: str, box: Sandbox, stopping: Event) -> bool:
             return False
     click.echo(_("all %(count)s samples have arrived", count=len(bodies)))
     return True
+
+
+def _count(box: Sandbox) -> int:
+    """Return how many messages came, without the files that follow them."""
+    return sum(call.msgtype != "file" for call in box.messages())
 
 
 def _moments(stopping: Event) -> Iterator[None]:

@@ -149,8 +149,8 @@ def _target(bridge: Bridge, event: Event, template: str, bot: str) -> Target:
     if not bot:
         return Target("default", template=template)
     routes, zone = bridge.routes, bridge.settings.timezone
-    routed = {target.bot: target for target in routing.targets(event, routes, zone)}
-    target = routed.get(bot) or routing.targets(event, routes, zone, [bot])[0]
+    routed = {target.bot: target for target in routing.route(event, routes, zone).targets}
+    target = routed.get(bot) or routing.route(event, routes, zone, [bot]).targets[0]
     return replace(target, template=template or target.template)
 
 

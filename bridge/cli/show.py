@@ -35,6 +35,7 @@ def show(event_id: int, raw: bool, as_json: bool) -> None:
             terminal.json(
                 {
                     **attributes(event, ["id", "received_at", "type", "error", "payload"], zone),
+                    **vars(bridge.queries.reception(event_id)),
                     "deliveries": [_as_json(line, zone) for line in deliveries],
                 }
             )
@@ -92,7 +93,7 @@ def _attempt_row(attempt: AttemptLine, zone: tzinfo) -> list[str]:
 
 
 def _as_json(line: DeliveryLine, zone: tzinfo) -> dict[str, object]:
-    shown = ["started_at", "ended_at", "verdict", "reason", "errcode", "detail"]
+    shown = ["started_at", "ended_at", "verdict", "reason", "errcode", "detail", "carried", "count"]
     return {
         **attributes(line.target, ["bot", "mention", "template", "attach"], zone),
         "quiet_until": iso(line.target.not_before, zone),

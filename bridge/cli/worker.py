@@ -37,7 +37,7 @@ def worker() -> None:
             log.error("the database cannot be used yet: %s; the dispatcher keeps trying", error)
         if "PORT" in os.environ:
             _serve_ops(bridge)
-        bridge.dispatcher.start()
+        bridge.start()
         wait_for_stop(stopping)
     finally:
         bridge.close()

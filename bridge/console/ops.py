@@ -12,9 +12,7 @@ from werkzeug.exceptions import Unauthorized
 from bridge import metrics
 from bridge.console.throttle import is_password
 from bridge.errors import StorageError
-from bridge.model import LATE
 from bridge.wiring import bridge
-from bridge.wording import speaking
 
 ops = Blueprint("ops", __name__)
 
@@ -26,23 +24,14 @@ def healthz() -> ResponseReturnValue:
 
 @ops.get("/readyz", strict_slashes=False)
 def readyz() -> ResponseReturnValue:
-    wrong, pending, age = [], None, None
-    try:
-        bridge.outbox.database.check()
-        health = bridge.queries.health()
-        pending = health.pending
-        age = max(0.0, round(bridge.clock() - health.oldest, 1)) if health.oldest else 0.0
-        if age > LATE:
-            wrong.append(f"the oldest of {pending} pending deliveries waits for {age:.0f} s")
-        wrong += [f"bot {name} is stopped: {why}" for name, why in health.stopped.items()]
-    except StorageError as error:
-        wrong.append(f"database: {error}")
-    if bridge.settings.dispatch and not bridge.dispatcher.alive:
-        wrong.append("the dispatcher does not run: start the bridge by gunicorn.conf.py")
-    with speaking("en"):
-        wrong += [f"template {problem}" for problem in bridge.renderer.problems]
-    body = {"pending": pending, "oldest_pending_seconds": age, "problems": wrong}
-    return {"status": "not ready" if wrong else "ready", **body}, 503 if wrong else 200
+    found = bridge.readiness()
+    body = {
+        "status": "not ready" if found.problems else "ready",
+        "pending": found.pending,
+        "oldest_pending_seconds": found.oldest_seconds,
+        "problems": found.problems,
+    }
+    return body, 503 if found.problems else 200
 
 
 @ops.get("/metrics")

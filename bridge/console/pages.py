@@ -1,4 +1,4 @@
-"""The console's read-only pages: overview, events, one event, bots."""
+"""The console's read-only pages: overview, events, one event."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -8,10 +8,13 @@ from urllib.parse import quote
 from flask import abort, g, render_template, request, send_file
 from flask.typing import ResponseReturnValue
 
+from bridge.console import history
 from bridge.console.blueprint import console
+from bridge.console.bot_pages import bot_lines, in_order
 from bridge.model import FIELDS, LATE, Event, Message, Target, as_text
 from bridge.msgtypes import MSGTYPES
-from bridge.storage.queries import DeliveryLine, Wanted
+from bridge.receiving import explain
+from bridge.storage.queries import DeliveryLine, FirstSteps, Wanted
 from bridge.wiring import bridge
 from bridge.wording import gettext as _
 
@@ -19,29 +22,45 @@ DAY = 86400.0  # seconds
 PAGE = 50  # events
 SHOWN_TEXT = 20_000  # characters of a raw body
 SHOWN_FIELDS = 100
+SHOWN_SILENT = 5  # apps
 
 
 @console.get("/")
 def overview() -> ResponseReturnValue:
     settings, queries, now = bridge.settings, bridge.queries, bridge.clock()
-    wrong_tokens, health = bridge.wrong_tokens, queries.health()
+    wrong, health = bridge.wrong_tokens.total(), queries.health()
     late = now - health.oldest if health.oldest else 0.0
     base = settings.public_url or request.url_root.rstrip("/")
     hook = f"{base}/pgyer/{settings.tokens[0].reveal()}"
     return render_template(
         "console/overview.html",
-        is_sending=bridge.dispatcher.alive or not settings.dispatch,
-        health=health,
+        is_sending=is_sending(),
         minutes_late=int(late) // 60 if late > LATE else 0,
         unsent=queries.unsent_counts(now - DAY),
-        wrong_tokens=wrong_tokens.count if wrong_tokens.last_at > now - DAY else 0,
+        wrong=wrong if wrong.last_at > now - DAY else None,
         broken=bridge.renderer.problems_by_file,
-        bots=queries.bots(now),
+        bots=bot_lines(),
+        latest=queries.latest_event(),
+        silent=queries.silent_apps(now)[:SHOWN_SILENT],
         rate=settings.rate,
+        edited=sorted(bridge.template_versions.texts()),
         hours=queries.per_hour(now),
+        steps=_first_steps(now),
         hook=hook,
         hooks={name: f"{hook}/{quote(name)}" for name in settings.bots},
     )
+
+
+def _first_steps(now: float) -> FirstSteps | None:
+    """Return what a new deployment has done, None once it has done everything before."""
+    if bridge.shared.was_done("set up", now):
+        return None
+    steps = bridge.queries.first_steps()
+    if steps.has_event and "default" in steps.bots:
+        # Retention may delete what shows it.
+        bridge.shared.take_turn("set up", 0.0, now)
+        return None
+    return steps
 
 
 @console.get("/events")
@@ -57,14 +76,14 @@ def events() -> ResponseReturnValue:
         before=before,
         filters={name: text for name, text in given.items() if text},
         types=bridge.queries.types(),
-        bots=sorted(bridge.settings.bots),
+        bots=in_order(bridge.settings.bots),
     )
 
 
 @console.get("/events/<id:event_id>")
 def event(event_id: int) -> ResponseReturnValue:
     found = find_event(event_id)
-    deliveries = bridge.queries.deliveries(event_id)
+    deliveries, reception = bridge.queries.deliveries(event_id), bridge.queries.reception(event_id)
     shown = rendered(found, deliveries)
     g.shows_pictures = any(MSGTYPES[message.msgtype].shows_pictures for _, message in shown)
     return render_template(
@@ -73,8 +92,14 @@ def event(event_id: int) -> ResponseReturnValue:
         fields=fields(found),
         raw=readable(found.raw),
         deliveries=deliveries,
+        reception=reception,
+        history=history,
+        explain=explain,
+        digests=history.digests(deliveries),
+        conditions={bot.name: bot for bot in bridge.queries.bots(bridge.clock())},
+        is_sending=is_sending(),
         messages=shown,
-        bots=sorted(bridge.settings.bots),
+        bots=in_order(bridge.settings.bots),
     )
 
 
@@ -84,18 +109,17 @@ def raw(event_id: int) -> ResponseReturnValue:
     return send_file(body, "application/octet-stream", as_attachment=True, download_name=name)
 
 
-@console.get("/bots")
-def bots() -> ResponseReturnValue:
-    found = bridge.queries.bots(bridge.clock())
-    return render_template("console/bots.html", bots=found, rate=bridge.settings.rate)
-
-
 def find_event(event_id: int) -> Event:
     """Return a stored event, or end the request with 404."""
     text = _(
         "There is no event %(id)s; perhaps it is older than BRIDGE_RETENTION_DAYS.", id=event_id
     )
     return bridge.queries.event(event_id) or abort(404, text)
+
+
+def is_sending() -> bool:
+    """Return whether the dispatcher runs; where this process has none, it is taken for granted."""
+    return bridge.dispatcher.alive or not bridge.settings.dispatch
 
 
 def rendered(event: Event, deliveries: Sequence[DeliveryLine]) -> list[tuple[list[str], Message]]:

@@ -2,6 +2,7 @@
 
 import hashlib
 import hmac
+import secrets
 import string
 from collections.abc import Sequence
 from typing import Any
@@ -19,6 +20,7 @@ from bridge import wording
 from bridge.console.blueprint import console
 from bridge.console.throttle import is_password
 from bridge.model import Secret
+from bridge.wiring import bridge
 from bridge.wording import gettext as _
 
 SIGNED_IN = 7 * 86400  # seconds since the last page
@@ -92,12 +94,18 @@ def _require_sign_in() -> ResponseReturnValue | None:
     wording.language.set(session.get("language", accepted))
     if request.endpoint == "console.static":
         return None
-    if request.endpoint not in _OPEN and not session.get("signed_in"):
+    if request.endpoint not in _OPEN and not _is_signed_in():
         if request.method == "POST":
             return redirect(url_for("console.sign_in"), 303)
         return redirect(url_for("console.sign_in", next=request.full_path.rstrip("?")), 303)
     _csrf.protect()
     return None
+
+
+def _is_signed_in() -> bool:
+    """Tell whether the cookie is of a session that nobody has ended, in whichever browser."""
+    session_id = session.get("signed_in")
+    return isinstance(session_id, str) and not bridge.shared.has_ended(session_id)
 
 
 @console.after_request
@@ -123,7 +131,7 @@ def sign_in() -> ResponseReturnValue:
     if not is_password(request.form.get("password", "").strip()):
         return render_template("console/sign_in.html", is_wrong=True), 401
     _restart_session()
-    session.permanent = session["signed_in"] = True
+    session.permanent, session["signed_in"] = True, secrets.token_urlsafe(16)
     return redirect(console_page(request.form.get("next", "")), 303)
 
 
@@ -135,6 +143,8 @@ def _too_many_tries(error: TooManyRequests) -> ResponseReturnValue:
 
 @console.post("/sign-out")
 def sign_out() -> ResponseReturnValue:
+    # By every copy of the cookie, of which this browser has but one.
+    bridge.shared.end_session(session["signed_in"], bridge.clock(), SIGNED_IN)
     _restart_session()
     flash(_("You are signed out."))
     return redirect(url_for("console.sign_in"), 303)

@@ -1,32 +1,67 @@
 """The console's template pages, and the preview of a template while it is edited."""
 
 from collections import defaultdict
+from collections.abc import Sequence
 from io import BytesIO
 from typing import Any
 
 from flask import Response, abort, g, render_template, request, send_file
 from flask.typing import ResponseReturnValue
 
+from bridge.console import template_help
 from bridge.console.blueprint import console
-from bridge.console.pages import find_event, id_from
+from bridge.console.preview_events import PASTED, RECENT, Asked, asked_event
 from bridge.messages.file_names import msgtype_of
-from bridge.messages.findings import merged
+from bridge.messages.findings import Finding, merged
 from bridge.messages.lint import lint_message
 from bridge.messages.markdown import size
 from bridge.messages.renderer import DraftError
+from bridge.messages.saving import MAX_SOURCE
 from bridge.model import Event, Target
-from bridge.msgtypes import MSGTYPES, TEXT_LIMITS
-from bridge.samples import example_for, examples
+from bridge.msgtypes import MSGTYPES, TEMPLATE_MSGTYPES, TEXT_LIMITS
+from bridge.samples import examples
 from bridge.storage.queries import Wanted
 from bridge.wiring import bridge
 from bridge.wording import gettext as _
 
-MAX_SOURCE = 65_536  # characters of a template that is previewed
-RECENT = 20  # stored events that the page offers by name
-
 
 @console.get("/templates")
 def templates() -> ResponseReturnValue:
+    return list_page()
+
+
+@console.get("/templates/<file>")
+def template(file: str) -> ResponseReturnValue:
+    source, start = _source(file), request.args.get("start", "")
+    starts = template_help.starts(bridge.renderer.folder_files)
+    return template_page(file, starts.get(start, source), asked_event(file))
+
+
+@console.post("/templates/<file>/preview")
+def preview(file: str) -> ResponseReturnValue:
+    """Answer the preview's button where there is no JavaScript."""
+    _source(file)
+    return template_page(file, _edited(), asked_event(file))
+
+
+@console.post("/templates/preview")
+def live_preview() -> ResponseReturnValue:
+    file = request.form.get("file", "")
+    _source(file)
+    shown = _shown(_edited(), file, asked_event(file))
+    parts = ("console/_preview.html", "console/_variables.html")
+    return "".join(render_template(part, **shown) for part in parts)
+
+
+@console.post("/templates/<file>/download")
+def download(file: str) -> Response:
+    _source(file)
+    text = BytesIO(_edited().encode("utf-8", "replace"))
+    return send_file(text, "text/plain", as_attachment=True, download_name=file)
+
+
+def list_page(problems: Sequence[str] = ()) -> str:
+    """Return the list of templates, with what is wrong with a new one."""
     renderer = bridge.renderer
     types, rules = defaultdict(list), defaultdict(list)  # that use a file
     for kind in bridge.queries.types():
@@ -38,42 +73,53 @@ def templates() -> ResponseReturnValue:
         "console/templates.html",
         folder=bridge.settings.templates,
         files=[(file, msgtype_of(file)) for file in renderer.files],
-        problems=renderer.problems_by_file,
+        in_folder=renderer.folder_files,
+        saved=bridge.template_versions.texts(),
+        broken=renderer.problems_by_file,
         types=types,
         rules=rules,
+        starts=template_help.starts(renderer.folder_files),
+        msgtypes=TEMPLATE_MSGTYPES,
+        problems=problems,
     )
 
 
-@console.get("/templates/<file>")
-def template(file: str) -> ResponseReturnValue:
-    source, msgtype = _source(file), msgtype_of(file)
-    choice = _asked() or example_for(file).type
+def template_page(file: str, source: str, asked: Asked, problems: Sequence[str] = ()) -> str:
+    """Return a template's page with a text in its editor, and why that cannot be saved."""
+    renderer, msgtype = bridge.renderer, msgtype_of(file)
+    own = renderer.folder_files.get(file)
     g.shows_pictures = not msgtype or MSGTYPES[msgtype].shows_pictures
+    versions = bridge.template_versions.of(file)
     return render_template(
         "console/template.html",
         file=file,
         msgtype=msgtype,
         source=source,
+        current=renderer.files.get(file, ""),
+        own=own,
+        is_saved=file in bridge.template_versions.texts(),
         path=bridge.settings.templates / file,
-        choice=choice,
+        versions=[(v, template_help.difference(own or "", v.source)) for v in versions],
+        broken=renderer.problems_by_file.get(file, ""),
+        problems=problems,
         samples=examples(),
         recent=bridge.queries.events(Wanted(), limit=RECENT).events,
-        **previewed(source, file, _chosen(choice)),
+        payload=request.form.get("payload", ""),
+        pasted=PASTED,
+        starts=template_help.starts(renderer.folder_files, msgtype) if msgtype else {},
+        filters=template_help.filters(file),
+        **_shown(source, file, asked),
     )
 
 
-@console.post("/templates/preview")
-def live_preview() -> ResponseReturnValue:
-    file = request.form.get("file", "")
-    _source(file)
-    return render_template("console/_preview.html", **previewed(_edited(), file, _chosen(_asked())))
-
-
-@console.post("/templates/<file>/download")
-def download(file: str) -> Response:
-    _source(file)
-    text = BytesIO(_edited().encode("utf-8", "replace"))
-    return send_file(text, "text/plain", as_attachment=True, download_name=file)
+def _shown(source: str, file: str, asked: Asked) -> dict[str, Any]:
+    """Return the variables of `_preview.html` and `_variables.html`."""
+    shown = previewed(source, file, asked.event, asked.earlier)
+    if asked.problem:
+        findings = [Finding("pasted", values={"why": asked.problem})]
+        shown |= {"message": None, "used": 0, "findings": findings}
+    variables = template_help.variables(file, asked.event, asked.earlier)
+    return {"choice": asked.choice, "variables": variables, **shown}
 
 
 def _source(file: str) -> str:
@@ -83,32 +129,33 @@ def _source(file: str) -> str:
 
 
 def _edited() -> str:
-    # A form's text comes with CRLF line ends, whatever the file has.
-    source = request.form.get("source", "").replace("\r\n", "\n")
-    if len(source) > MAX_SOURCE:
-        abort(413, _("A template has at most %(most)s characters.", most=MAX_SOURCE))
+    """Return the text in the editor, or end the request with 413."""
+    source = typed_text()
+    if size(source) > MAX_SOURCE:
+        abort(413, _("A template has at most %(most)s bytes.", most=MAX_SOURCE))
     return source
 
 
-def _asked() -> str:
-    return request.values.get("id", "") or request.values.get("event", "")
+def typed_text() -> str:
+    """Return the text in the editor, however long."""
+    # A form's text comes with CRLF line ends, whatever the file has.
+    return request.form.get("source", "").replace("\r\n", "\n")
 
 
-def _chosen(choice: str) -> Event:
-    return examples().get(choice) or find_event(id_from(choice))
-
-
-def previewed(source: str, file: str, event: Event) -> dict[str, Any]:
+def previewed(
+    source: str, file: str, event: Event, earlier: Sequence[Event] = ()
+) -> dict[str, Any]:
     """Return what the group would see if this were a file's text: variables of `_preview.html`.
 
-    The `message`, None if there is none; its size in bytes and the `limit`; findings. Never raises.
+    The `message`, None if there is none; its size in bytes and the `limit`; findings. A digest is
+    of the `earlier` events as well. Never raises.
     """
     renderer, msgtype = bridge.renderer, msgtype_of(file)
     dialect = msgtype or msgtype_of(renderer.file_for(event)) or "markdown"
     message, used = None, 0
     findings = renderer.lint({**renderer.files, file: source}, [file]).get(file, [])
     try:
-        message, was_cut = renderer.draft(source, file, event, Target("default"))
+        message, was_cut = renderer.draft(source, file, event, Target("default"), earlier)
     except DraftError as error:
         findings = merged(error.finding, findings)
     else:
@@ -116,5 +163,7 @@ def previewed(source: str, file: str, event: Event) -> dict[str, Any]:
         if not file.startswith("digest."):
             for finding in lint_message(event, message, was_cut):
                 findings = merged(finding, findings)
+        elif was_cut:
+            findings = [*findings, Finding("rest_later")]
     limit = TEXT_LIMITS.get(dialect, 0)
     return {"message": message, "used": used, "limit": limit, "findings": findings}

@@ -83,16 +83,18 @@ class Sender:
         """Make an attempt and record it; whatever goes wrong is logged, never raised."""
         deliveries: Sequence[Delivery] = attempt.deliveries
         unfinished: Collection[int] = ()
+        carried = ""
         try:
             with self._rendering:
                 message, deliveries, unfinished = self._message(attempt.deliveries)
+            carried = _carried(message, attempt.deliveries)
             call.waits_since = time.monotonic()
             outcome = self.client.send(self.bots[attempt.bot], message)
         except Exception:
             log.exception("%s: a bug in the bridge", _subject(attempt.deliveries, attempt.bot))
             outcome = Outcome(Verdict.PARK, "internal_error", "see the bridge's log")
         call.waits_since = float("inf")
-        result = Result(attempt, outcome, deliveries, unfinished)
+        result = Result(attempt, outcome, deliveries, unfinished, carried)
         if recorded := self._record(result):
             self._log(result, recorded)
             if not recorded.lease_lost:
@@ -119,7 +121,9 @@ class Sender:
         attempt, outcome, deliveries = result.attempt, result.outcome, result.deliveries
         for left in reversed(range(RECORD_TRIES)):
             try:
-                return self.outbox.record(attempt, outcome, deliveries, result.unfinished)
+                return self.outbox.record(
+                    attempt, outcome, deliveries, result.unfinished, result.carried
+                )
             except Exception as error:  # bugs too: unrecorded it would be sent for ever
                 log.error(
                     "%s: %s, but it could not be recorded (%s); %s",
@@ -193,6 +197,18 @@ def _subject(deliveries: Sequence[Delivery], bot: str) -> str:
     if len(deliveries) == 1:
         return f"event {first.id} ({first.type or 'no type'}) → bot {bot}"
     return f"digest of {len(deliveries)} events ({first.id} … {last.id}) → bot {bot}"
+
+
+def _carried(message: Message, deliveries: Sequence[Delivery]) -> str:
+    """Return what a call carries, by the names that `wording.carried` knows."""
+    if len(deliveries) > 1:
+        return f"digest {message.msgtype}"
+    main = f"message {message.msgtype}"
+    if not deliveries[0].messages_sent:
+        return main
+    if "data" in message.body:
+        return "upload"
+    return {"file": "file", "image": "picture", "text": "mention"}.get(message.msgtype, main)
 
 
 def _mention_follow_ups(deliveries: Sequence[Delivery]) -> Collection[int]:

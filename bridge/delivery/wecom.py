@@ -22,12 +22,13 @@ from requests import exceptions
 from requests.utils import should_bypass_proxies
 
 from bridge.delivery.deadline import Adapter, begin_call, time_left
-from bridge.model import Bot, Message, Outcome, Verdict
+from bridge.model import Bot, Message, Outcome, Verdict, to_json
 from bridge.wording import N_, gettext
 
 CONNECT_TIMEOUT = 3.0  # seconds
 READ_TIMEOUT = 5.0  # seconds without a byte
 CALL_TIMEOUT = 8.0  # seconds for a whole call; less than the outbox's lease
+_JSON = {"Content-Type": "application/json"}
 _MAX_REPLY = 1 << 16  # bytes; WeCom's own are some 200
 _MAX_DETAIL, _MAX_MEDIA_ID = 200, 256  # characters
 _MAX_ERRCODE = 2**31 - 1  # what a column holds; WeCom's own have at most 7 digits
@@ -68,7 +69,6 @@ class Client:
         self._adapter = Adapter(max_retries=0, pool_maxsize=64)
         self._timeout = timeout
         self._surroundings = cache(self._look_around)
-        self._call = cache(self._prepare)
 
     def send(self, bot: Bot, message: Message) -> Outcome:
         """Make one call and return how it ended; never raises for what the far side does.
@@ -77,27 +77,22 @@ class Client:
         """
         url = bot.webhook.reveal()
         if "data" in message.body:
-            url = upload_url(url)
             files = {"media": (message.body["filename"], message.body["data"], "text/plain")}
-            outcome = self._post(url, requests.Request("POST", url, files=files).prepare())
+            outcome = self._post(requests.Request("POST", upload_url(url), files=files))
             if outcome.verdict is Verdict.SENT and not outcome.media_id:
                 return Outcome(Verdict.RETRY, "not_wecom", "an upload was taken without a media_id")
             return outcome
         # Rendered first and encoded last: no quote in a title can break the JSON.
-        call = self._call(url).copy()
-        call.prepare_body(json.dumps(message.to_json(), ensure_ascii=False).encode(), None)
-        return replace(self._post(url, call), media_id="")  # only an upload has one
+        body = to_json(message.to_json()).encode()
+        outcome = self._post(requests.Request("POST", url, headers=_JSON, data=body))
+        return replace(outcome, media_id="")  # only an upload has one
 
-    def _prepare(self, url: str) -> requests.PreparedRequest:
-        """Return a call without its body: a bot's address is taken apart once, not each time."""
-        headers = {"Content-Type": "application/json"}
-        return requests.Request("POST", url, headers=headers).prepare()
-
-    def _post(self, url: str, request: requests.PreparedRequest) -> Outcome:
-        timeout, surroundings = (CONNECT_TIMEOUT, READ_TIMEOUT), self._surroundings(url)
+    def _post(self, request: requests.Request) -> Outcome:
+        timeout, surroundings = (CONNECT_TIMEOUT, READ_TIMEOUT), self._surroundings(request.url)
         begin_call(self._timeout)
         try:
-            with self._adapter.send(request, timeout=timeout, **surroundings) as response:
+            call = request.prepare()
+            with self._adapter.send(call, timeout=timeout, **surroundings) as response:
                 reply = response.raw.read(_MAX_REPLY, decode_content=True)
             return classify(response.status_code, reply, response.headers.get("Retry-After"))
         except Exception as error:  # whatever an answer makes a library raise

@@ -29,7 +29,7 @@ def qrcode(event: Event) -> list[Message]:
 
 
 def log_file(event: Event) -> list[Message]:
-    """Return the whole notes as a text file, e.g. `OooPlay-iOS-2.4-139-crash.txt`."""
+    """Return the whole notes as a text file, e.g. `商城-iOS-3.8.1-2091-crash.txt`."""
     data = plain(notes_of(event)).encode()[: MSGTYPES["file"].limit]
     if len(data) < _MIN_FILE:
         return []

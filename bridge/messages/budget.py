@@ -18,6 +18,7 @@ from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from bridge.messages.findings import NoMessageError
+from bridge.messages.markdown import join_up_to
 
 MAX_SECONDS = 1.0  # of CPU, for all renderings of one message
 MAX_OUTPUT = 1 << 20  # characters or entries of any text or list that a template makes
@@ -72,13 +73,10 @@ class LimitedEnvironment(ImmutableSandboxedEnvironment):
 
     def concat(self, pieces: Iterable[str]) -> str:
         """Join what a macro, a block or an operator makes."""
-        kept, room = [], MAX_OUTPUT
-        for piece in pieces:
-            room -= len(piece)
-            if room < 0:
-                raise TooCostlyError("too_large", most=MAX_OUTPUT)
-            kept.append(piece)
-        return "".join(kept)
+        text = join_up_to(pieces, MAX_OUTPUT)
+        if len(text) > MAX_OUTPUT:
+            raise TooCostlyError("too_large", most=MAX_OUTPUT)
+        return text
 
     def call(self, context: Context, obj: Any, /, *args: Any, **kwargs: Any) -> Any:
         """Call a function for a template."""

@@ -48,8 +48,7 @@ def _news(body: Body) -> Body:
 
 
 def _article(article: Body) -> Body:
-    _require(article, "title", "articles[]")
-    _require_address(article, "articles[]")
+    _require(article, "articles[]", "title", "url")
     limits = {"title": TITLE, "description": DESCRIPTION}
     return {
         key: shorten(str(value), limits[key]) if key in limits else value
@@ -67,33 +66,34 @@ def _card(body: Body) -> Body:
     action = _object(body, "card_action")
     if action.get("type") != 1:
         raise NoMessageError("card_action")
-    _require_address(action, "card_action")
+    _require(action, "card_action", "url")
     if kind == "news_notice":
-        _require_address(_object(body, "card_image"), "card_image")
+        _require(_object(body, "card_image"), "card_image", "url")
     rows = [_row(row) for row in _objects(body, "horizontal_content_list") if row.get("value")]
     jumps = [jump for jump in _objects(body, "jump_list") if _is_usable(jump)]
     if len(rows) > MAX_ROWS or len(jumps) > MAX_JUMPS:
         raise NoMessageError("card_lists", rows=MAX_ROWS, jumps=MAX_JUMPS)
-    lists = {"horizontal_content_list": rows, "jump_list": [_texts(jump) for jump in jumps]}
-    objects = {key: _texts(value) for key, value in body.items() if isinstance(value, dict)}
-    result: Body = _without_empty({**_texts(body), **objects, **lists})
+    result: Body = _without_empty(
+        _texts({**body, "horizontal_content_list": rows, "jump_list": jumps})
+    )
     return result
 
 
 def _row(row: Body) -> Body:
     """Return a row; without a usable address it becomes plain text."""
-    _require(row, "keyname", "horizontal_content_list")
-    if row.get("type") == 1 and not is_web_address(row.get("url")):
-        row = {key: value for key, value in row.items() if key not in ("type", "url")}
-    return _texts(row)
+    _require(row, "horizontal_content_list", "keyname")
+    if row.get("type") != 1 or is_web_address(row.get("url")):
+        return row
+    return {key: value for key, value in row.items() if key not in ("type", "url")}
 
 
-def _texts(item: Body) -> Body:
-    """Return an object with numbers as texts, which WeCom wants everywhere but in `type`."""
-    return {
-        key: str(value) if isinstance(value, int | float) and key not in _NUMBERS else value
-        for key, value in item.items()
-    }
+def _texts(value: Any) -> Any:
+    """Return JSON with numbers as texts, which WeCom wants everywhere but in `type`."""
+    if isinstance(value, dict):
+        return {key: item if key in _NUMBERS else _texts(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_texts(item) for item in value]
+    return str(value) if isinstance(value, int | float) else value
 
 
 _NUMBERS = ("type", "desc_color", "aspect_ratio")
@@ -116,11 +116,9 @@ def _is_usable(jump: Body) -> bool:
     return bool(jump.get("title")) and (jump.get("type") != 1 or is_web_address(jump.get("url")))
 
 
-def _require(item: Body, key: str, where: str) -> None:
-    if not item.get(key):
-        raise NoMessageError("needs_key", where=where, key=key)
-
-
-def _require_address(item: Body, where: str) -> None:
-    if not is_web_address(item.get("url")):
-        raise NoMessageError("needs_url", where=where)
+def _require(item: Body, where: str, *keys: str) -> None:
+    for key in keys:
+        if key == "url" and not is_web_address(item.get(key)):
+            raise NoMessageError("needs_url", where=where)
+        if not item.get(key):
+            raise NoMessageError("needs_key", where=where, key=key)

@@ -1,11 +1,11 @@
 """What a template sees of an event, and how much of it, so that the message fits; pure."""
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from bridge.messages.findings import NoMessageError
-from bridge.messages.markdown import largest_that_fits, plain, shorten, size
+from bridge.messages.markdown import join_up_to, largest_that_fits, plain, shorten, size
 from bridge.model import Event, as_text
 
 # A reader who sees these knows what a message is about: they are shortened last.
@@ -33,7 +33,12 @@ class Context:
 
     def __init__(self, event: Event) -> None:
         self._event = event
-        fields = {**event.fields, "notes": notes_of(event)}
+        nested = {
+            name: "\n".join("：".join(filter(None, pair)) for pair in flat(value))
+            for name, value in event.payload.items()
+            if name in event.fields and isinstance(value, Mapping | list)
+        }
+        fields = {**event.fields, "notes": notes_of(event), **nested}
         self._fields = {name: plain(text) for name, text in fields.items()}
         self._texts_left = _MAX_TEXTS
         self._keys = [name for name, text in self._fields.items() if name in _KEY_FIELDS and text]
@@ -52,6 +57,8 @@ class Context:
             name: self._cut(text, key_size if name in _KEY_FIELDS else value_size)
             for name, text in self._fields.items()
         }
+        # Whatever it is, an event without it would be known by nothing.
+        fields["title"] = shorten(self._fields["title"], key_size)
         event = {
             "id": self._event.id,
             "type": self._cut(plain(self._event.type), max(key_size, _SHORT)),
@@ -96,17 +103,23 @@ class Context:
         return shorten(text, room)
 
 
+def flat(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
+    """Yield the texts of a nested value, each with its name as a template writes it: `a.0.b`."""
+    entries: Iterable[tuple[Any, Any]]
+    if isinstance(value, Mapping):
+        entries = value.items()
+    elif isinstance(value, list) and any(isinstance(item, Mapping | list) for item in value):
+        entries = enumerate(value)
+    else:
+        yield name, "、".join(map(as_text, value)) if isinstance(value, list) else as_text(value)
+        return
+    for key, item in entries:
+        yield from flat(item, f"{name}.{key}" if name else str(key))
+
+
 def readable(value: Any) -> str:
     """Return a value as one line for a reader: `a: 1, b: (x, y)`, up to some MAX_CHARS."""
-    if isinstance(value, str):
-        return value
-    pieces, room = [], MAX_CHARS
-    for piece in _pieces(value):
-        pieces.append(piece)
-        room -= len(piece)
-        if room <= 0:
-            break
-    return "".join(pieces)
+    return value if isinstance(value, str) else join_up_to(_pieces(value), MAX_CHARS)
 
 
 def _pieces(value: Any) -> Iterator[str]:

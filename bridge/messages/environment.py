@@ -7,7 +7,7 @@ are JSON every `{{ }}` is JSON-encoded instead. Jinja2 itself escapes nothing.
 """
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime, tzinfo
 from functools import wraps
 from typing import Any
@@ -28,10 +28,19 @@ from jinja2.runtime import Context
 from jinja2.visitor import NodeTransformer
 
 from bridge.messages.budget import MAX_OUTPUT, LimitedEnvironment
-from bridge.messages.context import MAX_CHARS, readable
+from bridge.messages.context import MAX_CHARS, flat, readable
 from bridge.messages.findings import NoMessageError
-from bridge.messages.markdown import SOFT_BREAK, defuse, finish, size
-from bridge.model import as_text, is_web_address, to_json
+from bridge.messages.markdown import (
+    EMPTY,
+    FILLED,
+    SOFT_BREAK,
+    defuse,
+    finish,
+    kept_lines,
+    size,
+    stack,
+)
+from bridge.model import FIELDS, as_text, is_web_address, to_json
 from bridge.msgtypes import MSGTYPES, TEXT_LIMITS
 
 _SHANGHAI = ZoneInfo("Asia/Shanghai")  # of Pgyer's `created` and `updated`, which name no zone
@@ -57,7 +66,7 @@ class BridgeEnvironment(LimitedEnvironment):
             lstrip_blocks=True,
         )
         self.msgtype = msgtype
-        self.is_json = MSGTYPES[msgtype].is_json
+        self.is_json = MSGTYPES[msgtype].dialect == "json"
         self.timezone = timezone
         filters = {**self.filters, **_FILTERS, **(_IN_JSON if self.is_json else {})}
         self.filters = {
@@ -111,10 +120,14 @@ class BridgeEnvironment(LimitedEnvironment):
         A `tail` that the text does not hold already is put on a line of its own at its end.
         """
         pieces: list[str] = []
-        room = 2 * TEXT_LIMITS.get(self.msgtype, MAX_OUTPUT)
+        most = room = 2 * TEXT_LIMITS.get(self.msgtype, MAX_OUTPUT)
         for piece in template.generate(variables):
             pieces.append(piece)
             room -= len(piece)
+            if room < 0:  # perhaps not any more without the lines that are left out
+                *lines, last = "".join(pieces).split("\n")
+                pieces = ["\n".join([*kept_lines(lines), last])]
+                room = most - len(pieces[0])
             if room < 0:
                 break
         text = finish("".join(pieces)).strip()
@@ -227,9 +240,22 @@ def _color(env: BridgeEnvironment, value: Any, color: str) -> str:
     if color not in COLORS:
         raise NoMessageError("unknown_color", color=str(color))
     text = env.defused(value)
-    if env.msgtype != "markdown" or not text.strip():
+    if env.msgtype != "markdown" or _is_blank(text):
         return text
     return Markup(f'<font color="{color}">{text}</font>')
+
+
+@pass_environment
+def _optional(env: BridgeEnvironment, value: Any) -> Any:
+    """Return a value that, where it is empty, takes its line or its part of a line with it."""
+    if env.is_json:
+        return value
+    text = env.defused(None if isinstance(value, Undefined) else value)
+    return Markup(EMPTY if _is_blank(text) else FILLED + text.replace("\n", SOFT_BREAK))
+
+
+def _is_blank(text: str) -> bool:
+    return not text.replace(EMPTY, "").strip()
 
 
 @pass_environment
@@ -242,6 +268,17 @@ def _link(env: BridgeEnvironment, value: Any, url: Any) -> str:
         return text
     address = percent_encode(address, safe="/:?#@!$&'+,;=%~")
     return Markup(f"{text} {address}" if env.msgtype == "text" else f"[{text}]({address})")
+
+
+def _stack(value: Any, most: int = 12) -> str:
+    """Return the exception of a crash log, and the first lines of its stack."""
+    return stack(_untouched(value), most)
+
+
+def _others(payload: Any) -> Iterator[tuple[str, str]]:
+    """Yield the name and the text of what came in a payload beside Pgyer's own fields."""
+    others = payload.items() if isinstance(payload, Mapping) else ()
+    return flat({name: value for name, value in others if name not in FIELDS})
 
 
 def _untouched(value: Any, *_: Any, **__: Any) -> str:
@@ -261,6 +298,9 @@ _FILTERS: Mapping[str, Callable[..., Any]] = {
     "quote": _quote,
     "color": _color,
     "link": _link,
+    "optional": _optional,
+    "stack": _stack,
+    "others": _others,
     "qrcode": qrcode_address,
     "bytes": size,
     "safe": _safe,

@@ -116,13 +116,9 @@ def _cut(text: str, size: int) -> str:
     return text.encode(errors="replace")[:size].decode(errors="ignore")
 
 
-class _Dialect2(MarkdownIt):
-    def validateLink(self, url: str) -> bool:
-        return _is_web(url)
-
-
 # What the document lists of markdown_v2, and nothing else of CommonMark.
-_dialect2 = _Dialect2("commonmark", {"html": False, "breaks": True})
+_dialect2 = MarkdownIt("commonmark", {"html": False, "breaks": True})
+_dialect2.validateLink = _is_web  # type: ignore[method-assign]
 _dialect2.enable("table")
 _dialect2.disable(["escape", "entity", "autolink", "reference", "lheading", "code"])
 

@@ -19,7 +19,7 @@ from bridge.msgtypes import MSGTYPES
 from bridge.wording import nearest
 
 _KNOWN = {*FIELDS, "payload", "event", "mention"}
-_KNOWN_DIGEST = {"total", "groups", "console", "mention"}
+_KNOWN_DIGEST = {"total", "groups", "hidden", "console", "mention"}
 # What else people call a variable.
 _MEANT = {
     "app": "title", "app_name": "title", "name": "title", "应用": "title", "标题": "title",
@@ -146,7 +146,7 @@ def _lint_text(source: str, msgtype: str, known: set[str]) -> list[Finding]:
     environment = BridgeEnvironment(msgtype or "markdown", UTC, DictLoader({}))
     tree = environment.parse(source)
     skeleton = _skeleton(environment, source)
-    is_json = bool(msgtype) and MSGTYPES[msgtype].is_json
+    is_json = bool(msgtype) and environment.is_json
     found = [
         *_filters(environment, tree, msgtype),
         *_variables(environment, tree, known),

@@ -4,12 +4,13 @@ The generic templates below are used where a template fails and has no good vers
 """
 
 import logging
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import tzinfo
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from jinja2 import DictLoader, Template, meta, nodes
 
@@ -18,20 +19,18 @@ from bridge.messages.budget import MAX_OUTPUT, TooCostlyError
 from bridge.messages.cards import parse_body
 from bridge.messages.child import ChildError
 from bridge.messages.context import Context, fit
-from bridge.messages.digest import Group, fit_groups, group_deliveries
+from bridge.messages.digest import Detail, Group, fit_groups, group_deliveries
 from bridge.messages.environment import BridgeEnvironment, Markup
 from bridge.messages.file_names import msgtype_of
 from bridge.messages.findings import Finding, NoMessageError, finding_of
 from bridge.messages.lint import lint
-from bridge.messages.markdown import CUT
 from bridge.messages.mentions import follow_up, inline_mentions, mention_lists
-from bridge.messages.template_files import TemplateFiles
+from bridge.messages.template_files import Saved, TemplateFiles
 from bridge.model import Delivery, Event, Message, Target
 from bridge.msgtypes import MSGTYPES, TEXT_LIMITS
+from bridge.wording import CUT
 
 log = logging.getLogger(__name__)
-
-T = TypeVar("T")
 
 _GENERIC = """\
 {{ (action or event.type or '通知')|color('comment') }} **{{ title }}**
@@ -41,7 +40,7 @@ _GENERIC = """\
 _GENERIC_DIGEST = """\
 **共 {{ total }} 条**
 {% for group in groups %}
-{{ group.title }} {{ group.os_version }} {{ group.type }} ×{{ group.count }}
+{{ group.title }} {{ group.version }} {{ group.name }} {{ group.times }}
 {% endfor %}"""
 _JSON_VALUE = 1024  # bytes of one value in a card, for which WeCom names no limit
 _NEWS_VALUE = MAX_OUTPUT // 64  # bytes; the texts of an article are cut when it is parsed
@@ -73,12 +72,17 @@ class DraftError(ValueError):
 
 
 class Renderer(TemplateFiles):
-    """Renders events by the templates in a folder; safe to use from many threads."""
+    """Renders events by the templates in a folder and the saved ones; safe for many threads."""
 
     def __init__(
-        self, path: Path, timezone: tzinfo, public_url: str = "", routed: Collection[str] = ()
+        self,
+        path: Path,
+        timezone: tzinfo,
+        public_url: str = "",
+        saved: Saved = dict,
+        routed: Collection[str] = (),
     ) -> None:
-        super().__init__(path, timezone)
+        super().__init__(path, timezone, saved)
         self._routed = list(routed)  # the templates that routes name
         self._console = f"{public_url}/console/events" if public_url else ""
         generic = BridgeEnvironment("markdown", timezone, DictLoader({}))
@@ -98,9 +102,10 @@ class Renderer(TemplateFiles):
         return self.preview(event, target)[0]
 
     def preview(self, event: Event, target: Target) -> tuple[list[Message], bool]:
-        """Return the same messages, and whether the first of them had to be cut."""
+        """Return the same messages, and whether something was cut in the first of them."""
         names = _names(event, target.template)
         main, was_cut = self._render(names, self._generic, partial(_main, event, target))
+        was_cut = was_cut or CUT in str(main.body)  # by the template itself, as in `stack`
         following = follow_up(main.msgtype, target.mention, event.fields["title"])
         if "qrcode" in target.attach:
             following += attachments.qrcode(event)
@@ -114,18 +119,21 @@ class Renderer(TemplateFiles):
             ["digest"], self._generic_digest, partial(_digest, deliveries, self._console)
         )
 
-    def draft(self, source: str, file: str, event: Event, target: Target) -> tuple[Message, bool]:
+    def draft(
+        self, source: str, file: str, event: Event, target: Target, earlier: Sequence[Event] = ()
+    ) -> tuple[Message, bool]:
         """Return the message that a file would make of an event if this were its text.
 
-        Also returns whether values had to be cut. A helper such as `_macros.j2` is shown through
-        the file that the event uses. It is rendered in the child process. Raises DraftError.
+        Also returns whether values had to be cut; of a digest, which is one of the `earlier` events
+        as well, whether some had no room. A helper such as `_ours.j2` is shown through the file
+        that the event uses. It is rendered in the child process. Raises DraftError.
         """
         shown = file if msgtype_of(file) else self.file_for(event)
         sources = {**self.files, file: source}
-        bare = replace(event, raw=b"")
+        events = [replace(each, raw=b"") for each in (*earlier, event)]
         settings = (self._timezone, self._console)
         try:
-            made = child.run(render_draft, sources, shown, bare, target, *settings)
+            made = child.run(render_draft, sources, shown, events, target, *settings)
         except TooCostlyError as error:
             raise DraftError(finding_of(error)) from None
         except ChildError as error:
@@ -138,15 +146,26 @@ class Renderer(TemplateFiles):
         self, sources: Mapping[str, str], names: Iterable[str], others: Iterable[str] = ()
     ) -> dict[str, list[Finding]]:
         """Return what the linter says of some files, given the texts of all; see `lint`."""
-        work = (sources, list(names), list(others), self._routed)
+        files, more = list(names), list(others)
         try:
-            found = child.run(lint, *work)
+            found = child.run(lint, sources, files, more, self._routed)
+            return {file: [Finding(*row) for row in rows] for file, rows in found.items()}
         except ChildError:  # the trial says so
-            return lint(*work)
+            return lint(sources, files, more, self._routed)
         except TooCostlyError as error:
-            log.warning("templates are not checked for likely mistakes: %s", error)
-            return {}
-        return {file: [Finding(*row) for row in rows] for file, rows in found.items()}
+            if len(files) <= 1:
+                return {file: [finding_of(error)] for file in files}
+        each = [lint({}, (), more), *(self.lint(sources, [file]) for file in files)]
+        return {file: rows for found in each for file, rows in found.items()}
+
+    def try_texts(self, texts: Mapping[str, str]) -> dict[str, Finding]:
+        """Return what would be wrong if these were the texts of these files, by file.
+
+        Another file that works now is named as well if it would be broken by them.
+        """
+        sources, broken = {**self.files, **texts}, self._try_all().problems
+        files = [file for file in sources if msgtype_of(file) and file not in broken]
+        return self.try_files(sources, list(dict.fromkeys([*files, *texts])))
 
     def try_files(self, sources: Mapping[str, str], files: Sequence[str]) -> dict[str, Finding]:
         """Render some files, given the texts of all; return what is wrong with which."""
@@ -162,17 +181,6 @@ class Renderer(TemplateFiles):
         each = [self.try_files(sources, [file]) for file in files]
         return {file: problem for found in each for file, problem in found.items()}
 
-    def _render(self, names: Iterable[str], generic: Template, make: Callable[[Template], T]) -> T:
-        for template in self._good_versions(names):
-            try:
-                result = make(template)
-            except Exception as error:  # anything may come out of a user's template
-                self._note(template, error)
-            else:
-                self._note(template, None)
-                return result
-        return make(generic)
-
 
 def _names(event: Event, template: str) -> list[str]:
     """Return the names of an event's template; a payload cannot choose the digest's."""
@@ -180,21 +188,22 @@ def _names(event: Event, template: str) -> list[str]:
     return [template, *own, "default"]
 
 
+def _load(sources: Mapping[str, str], file: str, timezone: tzinfo) -> Template:
+    environment = BridgeEnvironment(msgtype_of(file) or "markdown", timezone, DictLoader(sources))
+    with environment.limited():  # Jinja2 works out constants while it compiles
+        return environment.get_template(file)
+
+
 def try_files(
     sources: Mapping[str, str], files: Sequence[str], timezone: tzinfo
 ) -> dict[str, Finding]:
-    """Render some of these files for a try; return what is wrong with which."""
+    """Render some of these files for a try, compile helpers; return what is wrong with which."""
     problems = {}
-    environments = {
-        msgtype: BridgeEnvironment(msgtype, timezone, DictLoader(sources))
-        for msgtype in {msgtype_of(file) for file in files}
-    }
     for file in files:
-        environment = environments[msgtype_of(file)]
         try:
-            with environment.limited():  # Jinja2 works out constants while it compiles
-                template = environment.get_template(file)
-            _try_one(file.removesuffix(f".{environment.msgtype}.j2"), template)
+            template = _load(sources, file, timezone)
+            if msgtype := msgtype_of(file):
+                _try_one(file.removesuffix(f".{msgtype}.j2"), template)
         except Exception as error:  # anything may come out of a user's template
             problems[file] = finding_of(error, file)
     return problems
@@ -203,20 +212,23 @@ def try_files(
 def render_draft(
     sources: Mapping[str, str],
     file: str,
-    event: Event,
+    events: Sequence[Event],
     target: Target,
     timezone: tzinfo,
     console: str,
 ) -> dict[str, Any]:
-    """Return `msgtype`, `body` and `was_cut` of a draft's message, or the `problem` with it."""
-    environment = BridgeEnvironment(msgtype_of(file) or "markdown", timezone, DictLoader(sources))
+    """Return `msgtype`, `body` and `was_cut` of a draft's message, or the `problem` with it.
+
+    It is a message of the last event, or a digest of all.
+    """
     try:
-        with environment.limited():
-            template = environment.get_template(file)
+        template = _load(sources, file, timezone)
         if file.startswith("digest."):
-            message, was_cut = _digest([Delivery(1, event, target)], console, template)[0], False
+            deliveries = [Delivery(n, event, target) for n, event in enumerate(events)]
+            message, shown = _digest(deliveries, console, template)
+            was_cut = len(shown) < len(deliveries)
         else:
-            message, was_cut = _main(event, target, template)
+            message, was_cut = _main(events[-1], target, template)
     except Exception as error:
         return {"problem": finding_of(error, file)}
     return {"msgtype": message.msgtype, "body": message.body, "was_cut": was_cut}
@@ -228,14 +240,13 @@ def _try_one(stem: str, template: Template) -> None:
     if stem == "digest":
         _digest([Delivery(n, event, target) for n, event in enumerate(events)], "", template)
         return
-    blanks = []
+    shown = 0
     for event in events:
-        try:
+        with suppress(BlankError):  # some events may have nothing to show
             _main(event, target, template)
-        except BlankError as error:  # some events may have nothing to show
-            blanks.append(error)
-    if len(blanks) == len(events) and not _may_show_others(template):
-        raise blanks[0]
+            shown += 1
+    if not shown and not _may_show_others(template):
+        raise BlankError("blank")
 
 
 def _may_show_others(template: Template) -> bool:
@@ -277,10 +288,12 @@ def _digest(
     names = [name for delivery in deliveries for name in delivery.target.mention]
     mention = inline_mentions(msgtype, names)
 
-    def render(groups: Sequence[Group], notes_size: int) -> str:
+    def render(groups: Sequence[Group], detail: Detail) -> str:
+        shown = [group.variables(detail) for group in groups]
         variables = {
-            "total": sum(len(group.deliveries) for group in groups),
-            "groups": [group.variables(notes_size) for group in groups],
+            "total": sum(group["count"] for group in shown),
+            "groups": shown,
+            "hidden": sum(group["hidden"] for group in shown),
             "console": console,
             "mention": Markup(mention),
         }

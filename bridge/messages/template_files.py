@@ -1,18 +1,20 @@
-"""The folder of templates that users edit, read again when a file changes.
+"""The templates that users edit: a folder's files, read again when one changes, and saved texts.
 
-A file that is broken, or that fails when it is tried, is replaced by its last good version. The
+A text that was saved in the console wins over the file of its name, and is a file in all else. A
+file that is broken, or that fails when it is tried, is replaced by its last good version. The
 problem is logged once, with file and line, and stays in `problems` until the file is fixed. A
-good file may still fail on one event: that stays in `failures` until it renders another.
+good file may still fail on one event: it is in `problems_by_file` until it renders another.
 """
 
 import logging
 import os
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import tzinfo
 from pathlib import Path
+from typing import TypeVar
 
 from jinja2 import DictLoader, Template
 
@@ -24,16 +26,21 @@ from bridge.wording import speaking
 
 log = logging.getLogger(__name__)
 
+Saved = Callable[[], Mapping[str, str]]
+T = TypeVar("T")
+
 
 @dataclass(frozen=True)
 class _Folder:
     """The files as they were at one moment: their texts, and what is wrong with some of them.
 
-    Once they were tried, `versions` are the good ones of each file, the newest first, and
-    `findings` what the linter says.
+    `texts` are those `in_folder` with the `saved` ones over them. Once they were tried, `versions`
+    are the good ones of each file, the newest first, and `findings` what the linter says.
     """
 
     stamps: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    in_folder: Mapping[str, str] = field(default_factory=dict)
+    saved: Mapping[str, str] = field(default_factory=dict)
     texts: Mapping[str, str] = field(default_factory=dict)
     problems: dict[str, Finding] = field(default_factory=dict)
     versions: dict[str, tuple[Template, ...]] = field(default_factory=dict)
@@ -41,16 +48,21 @@ class _Folder:
 
 
 class TemplateFiles:
-    """The templates in a folder by name, which are tried when they are first used."""
+    """The templates in a folder by name, which are tried when they are first used.
 
-    def __init__(self, path: Path, timezone: tzinfo) -> None:
+    `saved` returns the texts that win over the folder's; it is asked for each message.
+    """
+
+    def __init__(self, path: Path, timezone: tzinfo, saved: Saved) -> None:
         self._path = path
         self._timezone = timezone
+        self._saved = saved
         self._lock = threading.Lock()  # guards the trials
         self._tried = self._newest = _Folder()
         self._untried: list[_Folder] = []
-        self._failures: dict[str, Finding] = {}  # by the name of the file
-        self._read()  # an edit before the first use has a former version
+        self._failures: dict[str, Finding | None] = {}  # by file, None once it renders again
+        # An edit before the first use has a former version, and so has a saved text.
+        self._read_with({})
 
     def try_files(self, sources: Mapping[str, str], files: Sequence[str]) -> dict[str, Finding]:
         """Render some files, given the texts of all; return what is wrong with which."""
@@ -64,8 +76,13 @@ class TemplateFiles:
 
     @property
     def files(self) -> Mapping[str, str]:
-        """Return the text of every file by its name, helpers such as `_macros.j2` included."""
+        """Return the text of every file by its name, helpers such as `_ours.j2` included."""
         return self._read().texts
+
+    @property
+    def folder_files(self) -> Mapping[str, str]:
+        """Return the same of the folder alone."""
+        return self._read().in_folder
 
     @property
     def problems(self) -> list[str]:
@@ -76,15 +93,19 @@ class TemplateFiles:
     @property
     def problems_by_file(self) -> Mapping[str, str]:
         """Return the same by the name of the file, and why a good one failed on its last event."""
+        return {file: problem.located(file) for file, problem in self.broken.items()}
+
+    @property
+    def broken(self) -> Mapping[str, Finding]:
+        """Return the same as data."""
         found = {**self._failures, **self._try_all().problems}
-        return {file: problem.located(file) for file, problem in found.items()}
+        return {file: problem for file, problem in found.items() if problem}
 
     @property
     def findings(self) -> Mapping[str, list[Finding]]:
         """Return all that is wrong with any file, by name: as it is, and on its last event."""
-        folder = self._try_all()
-        found = dict(folder.findings)
-        for file, problem in {**self._failures, **folder.problems}.items():
+        found = dict(self._try_all().findings)
+        for file, problem in self.broken.items():
             found[file] = merged(problem, found.get(file, []))
         return found
 
@@ -96,35 +117,38 @@ class TemplateFiles:
         """Return whether there is a file for a template's name, good or not."""
         return bool(self._file_for([name]))
 
-    def _good_versions(self, names: Iterable[str]) -> tuple[Template, ...]:
-        """Return the newest and the last good version of the first of these names that has a file.
-
-        A name is a file's without its msgtype, or with it: `crashlog`, `crashlog.text`. Empty
-        where no file exists, or where it was never good.
-        """
-        return self._try_all().versions.get(self._file_for(names), ())
-
     def _file_for(self, names: Iterable[str]) -> str:
         """Return the file of the first of these names that has one, good or not; '' for none."""
-        texts = self._read().texts
-        return next((file for file in candidates(names) if file in texts), "")
+        return _first(names, self.files)
 
-    def _note(self, template: Template, error: Exception | None) -> None:
-        """Keep, and log once, why a file's newest version failed on an event; None: it did not."""
-        file = template.name or ""
-        if template not in self._tried.versions.get(file, ())[:1]:
-            return
-        problem = finding_of(error, file) if error else None
-        if not problem:
-            self._failures.pop(file, None)
-        elif self._failures.get(file) != problem:
-            self._failures[file] = problem
-            with speaking("en"):
-                text = problem.located(file)
-            log.error("template %s; a former version or the generic one is used", text)
+    def _render(self, names: Iterable[str], generic: Template, make: Callable[[Template], T]) -> T:
+        """Return what `make` makes of a template of the first of these names that has a file.
+
+        It is the file's newest good version, the one before where that fails, else `generic`. Why
+        the newest failed is kept until it does not, and logged once.
+        """
+        tried = self._try_all()
+        for template in tried.versions.get(_first(names, tried.texts), ()):
+            file, problem = template.name or "", None
+            try:
+                made = make(template)
+            except Exception as error:  # anything may come out of a user's template
+                problem = finding_of(error, file)
+            if template in self._tried.versions.get(file, ())[:1]:
+                if problem and problem != self._failures.get(file):
+                    with speaking("en"):
+                        text = problem.located(file)
+                    log.error("template %s; a former version or the generic one is used", text)
+                self._failures[file] = problem
+            if not problem:
+                return made
+        return make(generic)
 
     def _read(self) -> _Folder:
-        """Return the texts, read again if a file was changed, added or removed."""
+        return self._read_with(self._saved())
+
+    def _read_with(self, saved: Mapping[str, str]) -> _Folder:
+        """Return the texts, read again if a file was changed, added or removed, or a text saved."""
         stamps = {}
         with suppress(OSError), os.scandir(self._path) as files:  # for every message, so quickly
             for file in files:
@@ -133,11 +157,13 @@ class TemplateFiles:
                     stamps[file.name] = (status.st_mtime_ns, status.st_size)
                 elif name_finding(file.name):
                     stamps[file.name] = (0, 0)
-        if stamps != self._newest.stamps:
-            problems: dict[str, Finding] = {}
-            names = sorted(name for name in stamps if name.endswith(".j2"))
-            texts = {name: self._text(name, problems) for name in names}
-            self._newest = _Folder(stamps, texts, problems)
+        if stamps != self._newest.stamps or saved != self._newest.saved:
+            wrong: dict[str, Finding] = {}
+            names = [name for name in stamps if name.endswith(".j2")]
+            in_folder = {name: self._text(name, wrong) for name in names}
+            texts = dict(sorted({**in_folder, **saved}.items()))
+            problems = {name: problem for name, problem in wrong.items() if name not in saved}
+            self._newest = _Folder(stamps, in_folder, saved, texts, problems)
             self._untried.append(self._newest)
         return self._newest
 
@@ -151,7 +177,7 @@ class TemplateFiles:
             problems[name] = Finding("not_utf8")
         except OSError as error:
             problems[name] = finding_of(error)
-        return self._newest.texts.get(name, "")
+        return self._newest.in_folder.get(name, "")
 
     def _try_all(self) -> _Folder:
         """Return what is good and what is not, tried again if a text has changed."""
@@ -189,6 +215,10 @@ class TemplateFiles:
         return folder
 
 
+def _first(names: Iterable[str], texts: Mapping[str, str]) -> str:
+    return next((file for file in candidates(names) if file in texts), "")
+
+
 def _log(old: _Folder, new: _Folder) -> None:
     """Log what has become wrong or right, once for each change of a file."""
     known = {problem.located(file) for file, problem in old.problems.items()}
@@ -199,6 +229,6 @@ def _log(old: _Folder, new: _Folder) -> None:
         log.info("template %s is good again", file)
     for file in sorted(new.findings.keys() - new.problems.keys()):
         shown = [one.located(file) for one in new.findings[file] if one.level != "note"]
-        is_new = file not in old.stamps or new.texts.get(file) != old.texts.get(file)
+        is_new = new.texts.get(file) != old.texts.get(file) or file not in old.findings
         if shown and is_new:
             log.warning("template %s", "; ".join(shown))

@@ -159,9 +159,9 @@ def _json(text: str) -> Any:
     """Parse JSON, or JSON5 with raw line breaks in its strings; ValueError if it is neither."""
     with suppress(ValueError, RecursionError):
         return _decode_json(text)
-    for candidate in (text, _escape_newlines(text)):
+    for prepared in (str, _escape_newlines):
         with suppress(pyjson5.Json5DecoderException, RecursionError, UnicodeError):
-            return pyjson5.decode(candidate, maxdepth=MAX_DEPTH)
+            return pyjson5.decode(prepared(text), maxdepth=MAX_DEPTH)
     raise ValueError("not JSON")
 
 
@@ -241,8 +241,6 @@ def _json_field(form: Mapping[str, str]) -> Any:
     for name, value in form.items():
         for text in (value, name):
             if text.lstrip()[:1] in ("{", "["):
-                try:
+                with suppress(ValueError):
                     return _json(text)
-                except ValueError:
-                    continue
     return None

@@ -17,13 +17,14 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Receipt:
-    """The events of one body that are on disk, each with its targets; none: a ping.
-
-    `error` says why the body could not be decoded; its one event then keeps the raw bytes.
-    """
+    """The events of one body that are on disk, each with its targets; none: a ping."""
 
     stored: Sequence[tuple[Event, Sequence[Target], Accepted]] = ()
-    error: str = ""
+
+    @property
+    def error(self) -> str:
+        """Return why the body could not be decoded; its one event then keeps the raw bytes."""
+        return self.stored[0][0].error if self.stored else ""
 
     def answer(self) -> dict[str, Any]:
         """Return the answer to the sender, as an object for JSON."""
@@ -60,21 +61,28 @@ class Intake:
         A body that cannot be decoded is stored as it came. When this returns, nothing of it can
         be lost. Raises TooLargeError, StorageError.
         """
-        error = ""
-        try:
-            events = decoding.decode(body, now, content_type, content_encoding)
-        except TooLargeError:
-            raise
-        except UndecodableError as problem:
-            error = str(problem)
-        except Exception:  # a bug must not cost an event
-            log.exception("a bug in decoding; the body is kept as it came")
-            error = N_("a bug in the bridge")
-        if error:
-            events = [decoding.undecodable(body, now, error)]
+        events = read(body, now, content_type, content_encoding)
         if not events:
             return Receipt()
-        routed = [(e, routing.targets(e, self._routes, self._zone, bots)) for e in events]
+        routed = [routing.route(event, self._routes, self._zone, bots) for event in events]
         accepted = self._outbox.accept(routed, bots)
         pairs = zip(routed, accepted, strict=True)
-        return Receipt([(event, targets, result) for (event, targets), result in pairs], error)
+        return Receipt([(one.event, one.targets, result) for one, result in pairs])
+
+
+def read(
+    body: bytes, now: float, content_type: str = "", content_encoding: str = ""
+) -> list[Event]:
+    """Return the events in a body, none for a ping; one that keeps it where it is undecodable.
+
+    Raises TooLargeError.
+    """
+    try:
+        return decoding.decode(body, now, content_type, content_encoding)
+    except TooLargeError:
+        raise
+    except UndecodableError as error:
+        return [decoding.undecodable(body, now, str(error))]
+    except Exception:  # a bug must not cost an event
+        log.exception("a bug in decoding; the body is kept as it came")
+        return [decoding.undecodable(body, now, N_("a bug in the bridge"))]

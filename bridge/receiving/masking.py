@@ -37,8 +37,8 @@ def mask(value: Any) -> Any:
     Empty values, true and false stay, and so does a download link that is not signed.
     """
     if isinstance(value, str):
-        suspect = "?" in value or "#" in value or value[:1] in ("{", "[")
-        return _mask_text(value) if suspect else value
+        text = _mask_pairs(value) if value[:1] in ("{", "[") else value
+        return _QUERY.sub(_mask_query, text) if "?" in text or "#" in text else text
     if isinstance(value, dict):
         return {
             name: mask(item) if name in _NO_SECRET else _mask_named(name, item)
@@ -63,10 +63,6 @@ def _mask_named(name: str, value: Any) -> Any:
         return value
     is_signed = isinstance(value, str) and "?" in value and _DOWNLOAD.search(name)
     return MASK if is_signed or _names_secret(name) else mask(value)
-
-
-def _mask_text(text: str) -> str:
-    return _QUERY.sub(_mask_query, _mask_pairs(text) if text[:1] in ("{", "[") else text)
 
 
 def _mask_query(query: re.Match[str]) -> str:

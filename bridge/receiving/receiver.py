@@ -50,10 +50,11 @@ def create_receiver(
     def receive(token: str, bots: str) -> ResponseReturnValue:
         began, now = time.perf_counter(), clock()
         named = check(token, bots)
-        body, headers = request.get_data(cache=False), request.headers
-        content = headers.get("Content-Type", ""), headers.get("Content-Encoding", "")
+        # From the environment: the headers would be put together for these two.
+        names = ("CONTENT_TYPE", "HTTP_CONTENT_ENCODING")
+        content = [request.environ.get(name, "") for name in names]
         try:
-            receipt = intake.take(body, now, named, *content)
+            receipt = intake.take(request.get_data(cache=False), now, named, *content)
         except TooLargeError:
             raise RequestEntityTooLarge from None
         _report(receipt, time.perf_counter() - began)
@@ -97,22 +98,14 @@ def _report(receipt: Receipt, seconds: float) -> None:
         level, outcome, what = logging.INFO, "accepted", "accepted for"
         if event.error:
             level, outcome = logging.WARNING, "undecodable"
-            what = (
-                f"cannot be decoded ({event.error}), {len(event.raw)} bytes beginning "
-                f"{event.payload['begins']!r}; it is kept, with a notice to"
-            )
+            begins = f"{len(event.raw)} bytes beginning {event.payload['begins']!r}"
+            what = f"cannot be decoded ({event.error}), {begins}; it is kept, with a notice to"
         elif accepted.duplicate:
             outcome, what = "duplicate", "is a duplicate, its bots:"
         # Types come from outside, and each new one would be another series for ever.
         metrics.events(event.type if event.type in KNOWN_TYPES else "other", outcome).inc()
-        ms = 1000 * seconds
-        log.log(
-            level,
-            "event %s (%s) %s %s in %.0f ms",
-            accepted.event,
-            event.type or "no type",
-            what,
-            ", ".join(target.bot for target in targets) or "nobody",
-            ms,
-            extra={"facts": {"event": accepted.event, "type": event.type, "ms": round(ms, 1)}},
-        )
+        ms, kind = 1000 * seconds, event.type or "no type"
+        facts = {"event": accepted.event, "type": event.type, "ms": round(ms, 1)}
+        bots = ", ".join(target.bot for target in targets) or "nobody"
+        line = "event %s (%s) %s %s in %.0f ms"
+        log.log(level, line, accepted.event, kind, what, bots, ms, extra={"facts": facts})

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from bridge.errors import WrongValueError
 from bridge.messages.mentions import read_mentions
-from bridge.model import Event, Route, Target, as_text
+from bridge.model import NAMED, Event, Route, Routed, Target, as_text
 from bridge.receiving.event_types import read_type
 from bridge.wording import N_, gettext, nearest, said
 
@@ -27,7 +27,7 @@ CONDITIONS = {
 _KEYS = (*CONDITIONS, "bots", "mention", "template", "attach", "quiet", "continue")
 _ATTACHMENTS = ("qrcode", "log")
 _TIME = r"\s*([01]?\d|2[0-3]):([0-5]\d)\s*"
-_TO_DEFAULT = Route(rule=0, bots=("default",))
+TO_DEFAULT = Route(rule=0, bots=("default",))
 _NO_TEXT = N_("%(key)s must be a text, not %(value)r")
 _NO_BOOL = N_("%(key)s must be true or false, not %(value)r")
 
@@ -160,10 +160,8 @@ def _hint(word: str, known: Iterable[str]) -> str:
     return gettext(", did you mean %(close)r?", close=close) if close else ""
 
 
-def targets(
-    event: Event, routes: Sequence[Route], zone: tzinfo, bots: Sequence[str] = ()
-) -> list[Target]:
-    """Return an event's targets: the bots of the rules that match, or `bots` (those in the URL).
+def route(event: Event, routes: Sequence[Route], zone: tzinfo, bots: Sequence[str] = ()) -> Routed:
+    """Return an event with its targets: the bots of the rules that match, or `bots` (in the URL).
 
     The first match wins, unless that rule says `continue`; an event that matches no rule goes to
     `default`. A bot that several rules name is one target, with the mentions and attachments of
@@ -171,21 +169,23 @@ def targets(
     matching rules still choose everything else.
     """
     matched = matching(event, routes)
+    rules: list[int | str] = [rule.rule for rule in matched if rule is not TO_DEFAULT]
     if bots:
-        matched = [replace(route, bots=tuple(bots)) for route in matched]
+        matched = [replace(rule, bots=tuple(bots)) for rule in matched]
+        rules.insert(0, NAMED)
     by_type = ("log",) if event.type == "crashlog" else ()
     found: dict[str, Target] = {}
-    for route in matched:
-        for bot in route.bots:
+    for rule in matched:
+        for bot in rule.bots:
             target = Target(
                 bot,
-                route.mention,
-                route.template,
-                by_type if route.attach is None else route.attach,
-                quiet_end(route.quiet, event.received_at, zone),
+                rule.mention,
+                rule.template,
+                by_type if rule.attach is None else rule.attach,
+                quiet_end(rule.quiet, event.received_at, zone),
             )
             found[bot] = _merged(found[bot], target) if bot in found else target
-    return list(found.values())
+    return Routed(event, list(found.values()), rules)
 
 
 def _merged(first: Target, second: Target) -> Target:
@@ -223,7 +223,7 @@ def matching(event: Event, routes: Sequence[Route]) -> list[Route]:
             matched.append(route)
             if not route.continues:
                 break
-    return matched or [_TO_DEFAULT]
+    return matched or [TO_DEFAULT]
 
 
 def failing(event: Event, route: Route) -> list[str]:

@@ -1,4 +1,4 @@
-"""The bundled bodies, as Pgyer documents or would send them, and an event of every known type."""
+"""The bundled bodies, as Pgyer would send them, and an event of every known type."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -8,14 +8,20 @@ from typing import Any
 
 from bridge.model import Event
 from bridge.receiving.decoding import decode
+from bridge.wording import notice
 
-_RECEIVED = 1_800_000_000.0  # epoch seconds
+_RECEIVED = 1_795_485_733.0  # epoch seconds
+
+
+def _notice(kind: str, **facts: Any) -> Mapping[str, Any]:
+    return {"bot": "dev", **facts, "message": notice(kind, "dev", **facts)}
+
 
 # Events of the bridge itself, which no body of Pgyer's can show.
 _OWN: Mapping[str, Mapping[str, Any]] = {
-    "undecodable": {"bytes": 42, "begins": "not what we expected"},
-    "botStopped": {"bot": "dev", "reason": "invalid_webhook", "detail": "invalid webhook url"},
-    "expired": {"bot": "dev", "count": 3, "hours": 24.0},
+    "undecodable": {"bytes": 42, "begins": "<xml><title>商城</title></xml>"},
+    "botStopped": _notice("botStopped", reason="invalid_webhook", detail="invalid webhook url"),
+    "expired": _notice("expired", count=3, hours=24.0),
     "test": {"bot": "default"},
 }
 

@@ -17,6 +17,7 @@ from bridge.storage.tables import SHOWN, add_attempts, delivery_of, update_bot
 
 LEASE = 12.0  # seconds; longer than one rendering and one call may take
 WINDOW = 61.0  # seconds in which attempts count for the rate: WeCom's 60, and one for clock steps
+SPARE = 64  # bots looked at beyond those wanted: other processes look at the same ones
 MAX_DIGEST = 3000  # deliveries in one digest
 LONGEST_REST = 60.0  # seconds that a bot rests after a clock was set back, however long it had to
 INTERRUPTED = "interrupted"  # the reason of an attempt whose process died
@@ -68,10 +69,13 @@ def correct_times(connection: Connection, now: float) -> list[str]:
     return [bot["name"] for bot in bots]
 
 
-def take_leases(connection: Connection, names: Sequence[str], now: float, rate: int) -> list[Claim]:
-    """Take the leases of these bots, but for those that others took or that are at their rate."""
+def take_leases(
+    connection: Connection, names: Sequence[str], limit: int, now: float, rate: int
+) -> list[Claim]:
+    """Take the leases of at most `limit` of these bots, none that others took or at its rate."""
     lock = " FOR UPDATE SKIP LOCKED" if connection.is_postgres else ""
-    bots = connection.execute(SQL["free_bots"] + lock, {"names": list(names), "now": now})
+    values = {"names": list(names), "limit": limit, "now": now}
+    bots = connection.execute(SQL["free_bots"] + lock, values)
     if not bots:
         return []
     # A lease that has ended and was not released: its process died during the call.
@@ -125,6 +129,7 @@ def _record_interrupted(connection: Connection, bots: Sequence[Row]) -> None:
         if bot["lease_delivery_id"]:
             attempt = {
                 **vars(Outcome(Verdict.RETRY, INTERRUPTED)),
+                "carried": "",
                 "bot": bot["name"],
                 "started_at": ended - LEASE,
                 "ended_at": ended,
@@ -140,7 +145,7 @@ def _digest(queue: Row, rate: int) -> Digest:
     What quiet hours delayed goes together if it is several. So does all when more is due than the
     rate lets through, but never the first event of a quiet bot: it is sent at once.
     """
-    if queue["messages_sent"]:
+    if queue["messages_sent"] or queue["first"] == queue["test_delivery_id"]:
         return Digest.NO
     if queue["delayed"] > 1:
         return Digest.DELAYED

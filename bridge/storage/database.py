@@ -90,13 +90,18 @@ class Database:
         self.wakeup.set()
         return result
 
+    @property
+    def exists(self) -> bool:
+        """Whether there is a database to ask; SQLite would make an empty file."""
+        return self.is_postgres or Path(self._url.removeprefix("sqlite:///")).exists()
+
     @contextmanager
-    def read(self) -> Iterator[Connection]:
-        """Give a connection for reading; raises StorageError."""
-        deadline = time.monotonic() + ANSWER
-        connection = self._idle_reader()
+    def read(self, wait: float = ANSWER) -> Iterator[Connection]:
+        """Give a connection for reading, within `wait` seconds; raises StorageError."""
+        deadline = time.monotonic() + wait
+        connection = self._idle_reader(min(wait, ALIVE))
         if not connection and not self._prepared:
-            self.write(lambda connection: None, ANSWER)
+            self.write(lambda connection: None, wait)
         try:
             connection = connection or Connection(self._url)
             try:
@@ -170,10 +175,10 @@ class Database:
             self._prepared = False
         return is_alive
 
-    def _idle_reader(self) -> Connection | None:
+    def _idle_reader(self, wait: float) -> Connection | None:
         with suppress(IndexError):
             connection = self._readers.pop()
-            connection.limit(ALIVE)
+            connection.limit(wait)
             if self._is_alive(connection):
                 return connection
             self._close_readers()  # they are no better

@@ -11,6 +11,7 @@ from bridge.model import Event, Outcome, Target
 from bridge.storage.driver import Connection, Row
 from bridge.storage.statements import SQL
 from bridge.storage.tables import add_event, update_bot
+from bridge.wording import notice
 
 HOURLY = 3600.0  # seconds between two notices of one kind about one bot
 STOPPED, EXPIRED = "botStopped", "expired"  # the events' types
@@ -68,6 +69,7 @@ class Notices:
         working = [name for name in order if name in self._known and name not in stopped]
         if not working:
             return False
-        event = Event(kind, {"bot": about, **facts}, now)
+        payload = {"bot": about, **facts}
+        event = Event(kind, {**payload, "message": notice(kind, **payload)}, now)
         add_event(connection, now, self._max_age, event, [Target(working[0])])
         return True

@@ -7,6 +7,7 @@ from typing import Any
 from bridge.model import Event, Target
 from bridge.storage.database import Database
 from bridge.storage.driver import Connection
+from bridge.storage.statements import SQL
 from bridge.storage.tables import add_deliveries, add_event, target_of
 
 TEST = "test"  # the type of the event of a test message
@@ -72,9 +73,15 @@ class Operator:
         return self._database.write_and_wake(lambda c: len(c.execute(statement, bound)))
 
     def send_test(self, bot: str) -> int:
-        """Add a test message for a bot; return its event's id."""
+        """Add a test message for a bot, to be sent at once; return its event's id.
+
+        It does not wait until a stopped bot is tried by itself, nor for what is pending.
+        """
         now = self._clock()
         event = Event(TEST, {"bot": bot, "sent_at": now}, now)
-        return self._database.write_and_wake(
-            lambda c: add_event(c, now, self._max_age, event, [Target(bot)])
-        )
+        return self._database.write_and_wake(lambda c: self._send_test(c, event, bot))
+
+    def _send_test(self, connection: Connection, event: Event, bot: str) -> int:
+        event_id = add_event(connection, event.received_at, self._max_age, event, [Target(bot)])
+        connection.execute(SQL["send_test_first"], {"event": event_id, "bot": bot})
+        return event_id

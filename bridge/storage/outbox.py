@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any
 
 from bridge import metrics
-from bridge.model import Attempt, Bot, Delivery, Event, Outcome, Target
+from bridge.model import Attempt, Bot, Delivery, Outcome, Routed, Target, to_json
 from bridge.storage import claims, results
 from bridge.storage.database import Database
 from bridge.storage.driver import Connection
@@ -62,16 +62,14 @@ class Outbox:
         self._clock = clock or self.database.time
         self.accepted_at = float("-inf")  # monotonic s: when events last arrived
 
-    def accept(
-        self, events: Sequence[tuple[Event, Sequence[Target]]], named: Sequence[str] = ()
-    ) -> list[Accepted]:
+    def accept(self, events: Sequence[Routed], named: Sequence[str] = ()) -> list[Accepted]:
         """Store events with a delivery for each target; raises StorageError.
 
         When this returns, they are on disk, and the dispatcher has been woken. An event that came
-        within the duplicate window, for the same bots `named` in the URL, is not stored again.
+        within the duplicate window, for the same bots `named` in the URL, is counted at the first.
         """
         self.accepted_at = time.monotonic()
-        new = [(event_row(event, named), targets) for event, targets in events]
+        new = [(event_row(r.event, named, to_json(r.rules)), r.targets) for r in events]
         accepted = self.database.writer.write_batch(self._accept, new)
         self.database.wakeup.set()
         return list(accepted)
@@ -83,11 +81,11 @@ class Outbox:
         """
         now = self._clock()
         with self.database.read() as connection:
-            values = {"names": list(self._known), "now": now, "limit": limit}
+            values = {"names": list(self._known), "now": now, "limit": limit + claims.SPARE}
             names = [row["name"] for row in connection.execute(SQL["due_bots"], values)]
         if not names:
             return []
-        take = partial(claims.take_leases, names=names, now=now, rate=self._rate)
+        take = partial(claims.take_leases, names=names, limit=limit, now=now, rate=self._rate)
         taken = self.database.write(take)
         if not taken:
             return []
@@ -100,14 +98,15 @@ class Outbox:
         outcome: Outcome,
         deliveries: Sequence[Delivery] | None = None,
         unfinished: Collection[int] = (),
+        carried: str = "",
     ) -> Recorded:
         """Record how an attempt ended for the deliveries that it carried (by default all of its).
 
-        The `unfinished` ones of these, by id, have a further message and stay pending. Raises
-        StorageError.
+        The `unfinished` ones of these, by id, have a further message and stay pending; `carried`
+        says what was sent, e.g. `message markdown`. Raises StorageError.
         """
-        carried = attempt.deliveries if deliveries is None else deliveries
-        result = Result(attempt, outcome, carried, unfinished)
+        done = attempt.deliveries if deliveries is None else deliveries
+        result = Result(attempt, outcome, done, unfinished, carried)
         [(recorded, noticed)] = self.database.writer.write_batch(self._record, [result])
         if not noticed:
             log.error("bot %s is stopped, and no other bot can send a notice of it", attempt.bot)
@@ -166,11 +165,12 @@ class Outbox:
         now = self._clock()
         known = self._find_duplicates(connection, {row["payload_hash"] for row, _ in new}, now)
         ids = new_ids(connection, "events", len(new))
-        accepted, rows, deliveries = [], [], []
+        accepted, rows, deliveries, repeated = [], [], [], []
         for row, targets in new:
             duplicate = known.get(row["payload_hash"])
             if duplicate is not None:
                 accepted.append(Accepted(duplicate, True))
+                repeated.append({"id": duplicate})
                 continue
             number = next(ids)
             accepted.append(Accepted(number, False))
@@ -179,6 +179,7 @@ class Outbox:
             if self._dedupe:
                 known[row["payload_hash"]] = number
         connection.execute_many(SQL["add_event"], rows)
+        connection.execute_many(SQL["count_duplicate"], repeated)
         add_deliveries(connection, now, self._max_age, deliveries)
         return accepted
 

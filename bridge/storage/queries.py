@@ -20,6 +20,9 @@ from bridge.storage.tables import SHOWN, target_of
 T = TypeVar("T")
 
 SCAN = 10_000  # events that one page of a filtered list looks at
+SHOWN_TOGETHER = 100  # events of one digest
+SILENT = 7 * 86400.0  # seconds without an event after which an app may count as silent
+SILENT_DAYS = 3  # with events: fewer are no habit
 MINUTE = 60.0  # seconds
 HOUR = 3600.0
 
@@ -72,6 +75,20 @@ class AttemptLine:
     reason: str
     detail: str
     errcode: int | None
+    carried: str  # e.g. `digest markdown`; '' where it is not known
+    count: int  # of the deliveries that it carried
+
+
+@dataclass(frozen=True)
+class Reception:
+    """How an event came in: by which rules it was routed, and how many duplicates followed.
+
+    `rules` are the numbers of those that matched, behind NAMED where the address named the bots;
+    None where it is not known, as of the bridge's own events.
+    """
+
+    rules: Sequence[int | str] | None
+    duplicates: int
 
 
 @dataclass(frozen=True)
@@ -82,7 +99,7 @@ class EventLine:
     received_at: float
     type: str
     error: str
-    fields: Mapping[str, str]  # title, device_type, os_version, build_version, link
+    fields: Mapping[str, str]  # those of tables.SHOWN
     brief: str
     deliveries: Sequence[DeliveryLine]
 
@@ -108,6 +125,23 @@ class BotLine:
     last_errcode: int | None
     last_reason: str
     last_attempt_at: float
+
+
+@dataclass(frozen=True)
+class SilentApp:
+    """An app that used to report: when it last did (epoch s), and how often on average (s)."""
+
+    title: str
+    last_at: float
+    gap: float
+
+
+@dataclass(frozen=True)
+class FirstSteps:
+    """What a new deployment has done: the bots that have sent anything, and whether Pgyer has."""
+
+    bots: Sequence[str]
+    has_event: bool
 
 
 class Queries:
@@ -140,12 +174,7 @@ class Queries:
             older = lowest if connection.execute(left, {"lowest": lowest}) else None
             deliveries = _deliveries(connection, [row["id"] for row in rows])
         lines = [
-            _filled(
-                EventLine,
-                row,
-                fields={name: row[name] for name in SHOWN},
-                deliveries=[line for line in deliveries if line.event == row["id"]],
-            )
+            _event_line(row, [line for line in deliveries if line.event == row["id"]])
             for row in rows
         ]
         return EventPage(lines, older)
@@ -159,6 +188,21 @@ class Queries:
         [row] = rows
         payload = json.loads(row["payload"])
         return Event(row["type"], payload, row["received_at"], row["raw"], row["error"], row["id"])
+
+    def reception(self, event_id: int) -> Reception:
+        """Return how an event came in."""
+        values = {"id": event_id}
+        with self._database.read() as connection:
+            rows = connection.execute("SELECT rules, duplicates FROM events WHERE id = :id", values)
+        rules, duplicates = next(((row["rules"], row["duplicates"]) for row in rows), ("", 0))
+        return Reception(json.loads(rules) if rules else None, duplicates)
+
+    def events_of_attempt(self, attempt_id: int) -> list[EventLine]:
+        """Return the first SHOWN_TOGETHER events that an attempt carried, oldest first."""
+        values = {"attempt": attempt_id, "limit": SHOWN_TOGETHER}
+        with self._database.read() as connection:
+            rows = connection.execute(SQL["events_of_attempt"], values)
+        return [_event_line(row) for row in rows]
 
     def deliveries(self, event_id: int) -> list[DeliveryLine]:
         """Return an event's deliveries with all their attempts."""
@@ -191,11 +235,40 @@ class Queries:
                 counts.append((begin, row["count"]))
         return counts
 
+    def latest_event(self) -> EventLine | None:
+        """Return the newest event that came in, without its deliveries."""
+        with self._database.read() as connection:
+            values = {"bottom": _newest(connection) - SCAN}
+            rows = connection.execute(SQL["latest_event"], values)
+        return _event_line(rows[0]) if rows else None
+
+    def silent_apps(self, now: float) -> list[SilentApp]:
+        """Return the apps of the latest SCAN events that used to report, the longest silent first.
+
+        They had events on SILENT_DAYS days or more, and none since three times their usual gap.
+        """
+        with self._database.read() as connection:
+            bottom = _newest(connection) - SCAN
+            values = {"bottom": bottom, "before": now - SILENT, "days": SILENT_DAYS}
+            rows = connection.execute(SQL["silent_apps"], values)
+        apps = [
+            SilentApp(row["title"], row["last"], (row["last"] - row["first"]) / (row["days"] - 1))
+            for row in rows
+        ]
+        silent = [app for app in apps if now - app.last_at > 3 * app.gap]
+        return sorted(silent, key=lambda app: app.last_at)
+
     def types(self) -> list[str]:
         """Return the types of the latest SCAN events, for a filter to offer."""
         with self._database.read() as connection:
             rows = connection.execute(SQL["event_types"], {"bottom": _newest(connection) - SCAN})
             return sorted(row["type"] for row in rows)
+
+    def first_steps(self) -> FirstSteps:
+        """Return how far a new deployment has come."""
+        with self._database.read() as connection:
+            bots = [row["name"] for row in connection.execute(SQL["bots_that_sent"])]
+            return FirstSteps(bots, bool(connection.execute(SQL["event_of_pgyer"])))
 
     def health(self) -> Health:
         """Return what is pending and stopped; raises StorageError where it cannot be read."""
@@ -241,6 +314,11 @@ def _deliveries(
         )
         for row in rows
     ]
+
+
+def _event_line(row: Row, deliveries: Sequence[DeliveryLine] = ()) -> EventLine:
+    shown = {name: row[name] for name in SHOWN}
+    return _filled(EventLine, row, fields=shown, deliveries=deliveries)
 
 
 def _filled(line: type[T], row: Row, **others: Any) -> T:

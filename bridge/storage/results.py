@@ -20,13 +20,14 @@ MEDIA_GONE = "invalid_media_id"
 class Result:
     """How an attempt ended for the deliveries that it carried.
 
-    The `unfinished` ones, by id, have a further message to send.
+    The `unfinished` ones, by id, have a further message to send. `carried` is what was sent.
     """
 
     attempt: Attempt
     outcome: Outcome
     deliveries: Sequence[Delivery]
     unfinished: Collection[int] = ()
+    carried: str = ""
 
 
 @dataclass(frozen=True)
@@ -79,6 +80,7 @@ def record(
                 "lease": attempt.lease,
                 "started_at": min(attempt.started_at, now),  # the clock may have been set back
                 "ended_at": now,
+                "carried": result.carried,
                 "deliveries": [delivery.id for delivery in result.deliveries],
             }
         )

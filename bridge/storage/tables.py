@@ -10,15 +10,16 @@ from bridge.model import Delivery, Event, Target, as_text, to_json
 from bridge.storage.database import CHANNEL
 from bridge.storage.driver import Connection, Row
 from bridge.storage.statements import SQL
+from bridge.wording import cut_mark
 
 # Fields with a column of their own: what lists, filters and digests show.
-SHOWN = ("title", "device_type", "os_version", "build_version", "link")
-BRIEF = 300  # characters of the notes, for lists and digests
+SHOWN = ("action", "title", "device_type", "os_version", "build_version", "link")
+BRIEF = 300  # characters of the notes, for lists and digests; more are marked as cut
 _sorted_json = json.JSONEncoder(sort_keys=True).encode
 
 
-def event_row(event: Event, named: Sequence[str] = ()) -> dict[str, Any]:
-    """Return an event as its row.
+def event_row(event: Event, named: Sequence[str] = (), rules: str = "") -> dict[str, Any]:
+    """Return an event as its row, with the `rules` that it was routed by.
 
     Two events with the same `payload_hash` are duplicates: the same payload, `timestamp` aside,
     for the same bots `named` in the URL.
@@ -27,16 +28,18 @@ def event_row(event: Event, named: Sequence[str] = ()) -> dict[str, Any]:
     rest = {key: value for key, value in payload.items() if key != "timestamp"}
     content = event.raw if event.error else _sorted_json(rest).encode()
     payload_hash = hashlib.sha256(content + b"\n" + ",".join(sorted(named)).encode()).hexdigest()
-    notes = as_text(payload.get("notes")) or as_text(payload.get("message"))
+    texts = (as_text(payload.get(name)) for name in ("notes", "message", "begins"))
+    notes = next(filter(None, texts), "")
     return {
         "received_at": event.received_at,
         "type": event.type,
         **{name: as_text(payload.get(name)) for name in SHOWN},
-        "brief": notes[:BRIEF],
+        "brief": notes if len(notes) <= BRIEF else notes[:BRIEF] + cut_mark(len(notes)),
         "payload": to_json(payload),
         "raw": event.raw,
         "error": event.error,
         "payload_hash": payload_hash,
+        "rules": rules,
     }
 
 

@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 import pytest
+import responses
 from cli_client import Cli, change
 from click.testing import Result
 from support import ROOT
@@ -158,9 +159,24 @@ def test_late_and_parked_deliveries_are_found(cli: Cli, tmp_path: Path) -> None:
     assert "1 deliveries failed" in found and "bridge events --state parked" in found
 
 
+def test_the_check_calls_the_monitor_once(cli: Cli) -> None:
+    assert "nobody would notice" in cli("check").stdout
+    with responses.RequestsMock() as monitor:
+        monitor.get("https://hc.example.com/ping/secret")
+        done = cli("check", BRIDGE_HEARTBEAT_URL="https://hc.example.com/ping/secret")
+        assert len(monitor.calls) == 1
+    assert findings(done) == [] and "the monitor was called" in done.stdout
+    with responses.RequestsMock() as monitor:
+        monitor.get("https://hc.example.com/ping/secret", status=404)
+        done = cli("check", BRIDGE_HEARTBEAT_URL="https://hc.example.com/ping/secret")
+    [found] = findings(done)
+    assert "BRIDGE_HEARTBEAT_URL: HTTP 404" in found and "secret" not in done.output
+    assert done.exit_code == 1
+
+
 def test_the_check_has_a_json_form(cli: Cli) -> None:
     found = json.loads(cli("check", "--json", BRIDGE_TOKEN="short").stdout)
-    assert [entry["ok"] for entry in found] == [True, False, True, True, True, True, True]
+    assert [entry["ok"] for entry in found] == [True, False, *[True] * 6]
     assert found[1] == {"ok": False, "about": "settings", "text": "BRIDGE_TOKEN", "todo": ""}
     bot = {"ok": True, "about": "bot dev", "text": "nothing_sent", "todo": "bridge check --send"}
     assert found[-1] == bot

@@ -53,7 +53,8 @@ def test_no_command_shows_a_secret(cli: Cli, end_all: EndAll) -> None:
         ["check"], ["check", "--send"], ["check", "--json"], ["events"], ["events", "--json"],
         ["show", "1"], ["show", "1", "--json"], ["preview", "--event", "1"],
         ["preview", "--event", "1", "--json"], ["retry", "1"], ["retry", "--bot", "dev"],
-        ["send", "crashlog", "--json"], ["routes", "test", "feedback"],
+        ["send", "crashlog", "--json"], ["routes", "test", "feedback"], ["templates", "list"],
+        ["templates", "list", "--json"], ["templates", "show", "feedback.markdown.j2"],
     ):  # fmt: skip
         said += cli(*command, **more).output
     assert "***" in said
@@ -62,7 +63,9 @@ def test_no_command_shows_a_secret(cli: Cli, end_all: EndAll) -> None:
 
 
 def test_a_database_that_cannot_be_used_is_one_message_and_exit_code_1(cli: Cli) -> None:
-    for command in (["events"], ["show", "1"], ["send", "feedback"], ["retry", "1"]):
+    for command in (
+        ["events"], ["show", "1"], ["send", "feedback"], ["retry", "1"], ["templates", "list"]
+    ):  # fmt: skip
         done = cli(*command, DATABASE_URL="sqlite:////no/such/x.db")
         assert (done.exit_code, done.stdout) == (1, "")
         assert "the database cannot be used: unable to open" in done.stderr

@@ -19,7 +19,7 @@ def test_an_event_is_shown_with_deliveries_and_attempts(cli: Cli, end_all: EndAl
     shown = cli("show", "1").stdout
     for said in (
         "Event 1  crashlog",
-        "title: OooPlay",
+        "title: 商城",
         "→ default parked (invalid_parameter)",
         "→ dev parked",
         "  40058  invalid_parameter  ",
@@ -27,13 +27,15 @@ def test_an_event_is_shown_with_deliveries_and_attempts(cli: Cli, end_all: EndAl
     ):
         assert said in shown
     event = json.loads(cli("show", "1", "--json").stdout)
-    assert event["payload"]["title"] == "OooPlay"
+    assert event["payload"]["title"] == "商城"
     assert event["received_at"].endswith("+08:00")
+    assert (event["rules"], event["duplicates"]) == (["url"], 0)
     delivery = event["deliveries"][0]
     assert (delivery["state"], delivery["reason"]) == ("parked", "invalid_parameter")
     assert delivery["meaning"] == "invalid_parameter"
     assert delivery["quiet_until"] is None
-    assert delivery["attempts"][0]["errcode"] == 40058
+    [attempt] = delivery["attempts"]
+    assert (attempt["errcode"], attempt["carried"], attempt["count"]) == (40058, "", 1)
 
 
 def test_a_delivery_may_be_quiet_sent_being_sent_or_done_by_hand(

@@ -1,10 +1,14 @@
 """Fixtures of the tests of the console."""
 
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from browser import ARGUMENTS, CHROMIUM, Page, missing
 from console_client import Console, serve
+from support import PATIENCE
 
 
 @pytest.fixture(autouse=True)
@@ -27,3 +31,49 @@ def console(visitor: Console) -> Console:
     visitor.sign_in()
     visitor.event({"type": "updateVersion", "title": "OooPlay", "os_version": "2.4"})
     return visitor
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    """Debian's chromium; where there is none these tests are skipped, but never in CI."""
+    if why := missing():
+        assert os.environ.get("CI") != "true", why
+        pytest.skip(why)
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as driver:
+        chromium = driver.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def visit(browser: Any) -> Iterator[Callable[..., Page]]:
+    """Open a page of a new visitor; at the end none may have complained of anything.
+
+    `make.expected` is a status that the browser itself may note on its console.
+    """
+    contexts: list[Any] = []
+    complaints: list[str] = []
+
+    def complain(message: Any) -> None:
+        if message.type in ("error", "warning"):
+            complaints.append(message.text)
+
+    def make(address: str, **more: Any) -> Page:
+        options = {"locale": "zh-CN", "viewport": {"width": 1200, "height": 860}, **more}
+        context = browser.new_context(**options)
+        context.set_default_timeout(1000 * PATIENCE)
+        contexts.append(context)
+        page = context.new_page()
+        page.on("console", complain)
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.goto(address)
+        return page
+
+    make.expected = "nothing"  # type: ignore[attr-defined]
+    yield make
+    for context in contexts:
+        context.close()
+    expected = f"status of {make.expected}"  # type: ignore[attr-defined]
+    assert [text for text in complaints if expected not in text] == []

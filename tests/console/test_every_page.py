@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from console_client import KEYS, PAGES, PASSWORD, Console, fill, serve, settle
-from support import TOKEN
+from support import TOKEN, cpu_seconds
 
 from bridge.errors import StorageError
 from bridge.model import Verdict
@@ -100,6 +100,7 @@ def test_an_internal_error_has_a_page_too(
     assert "frame-ancestors" in answer.headers["Content-Security-Policy"]
 
 
+@pytest.mark.sweep
 def test_every_page_is_quick_with_a_hundred_thousand_events(tmp_path: Path) -> None:
     """50 ms is the promise on a quiet machine; without an index it would be seconds."""
     many = serve(tmp_path)
@@ -109,12 +110,8 @@ def test_every_page_is_quick_with_a_hundred_thousand_events(tmp_path: Path) -> N
         *PAGES, "/events?text=nothing-like-it", "/events?bot=dev&state=parked",
         "/events?before=50000", "/events?state=pending&app=x&type=feedback&text=y",
     ):  # fmt: skip
-        took = []
-        for _ in range(5):
-            began = time.perf_counter()
-            assert many.get(path).status_code == 200
-            took.append(time.perf_counter() - began)
-        assert min(took) < 1, path
+        assert many.get(path).status_code == 200
+        assert min(cpu_seconds(lambda path=path: many.get(path)) for _ in range(5)) < 1, path
     many.bridge.close()
 
 

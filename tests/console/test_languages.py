@@ -58,7 +58,15 @@ def test_the_catalog_is_in_step_with_the_code(monkeypatch: pytest.MonkeyPatch) -
 
 def test_no_english_is_left_in_the_chinese_pages(console: Console) -> None:
     console.event({"type": "crashlog", "title": "应用"})
-    for path in ("/", "/events", "/events/1", "/bots", "/templates", f"/templates/{FILE}"):
+    for path in (
+        "/",
+        "/events",
+        "/events/1",
+        "/bots",
+        "/routes?event=2",
+        "/templates",
+        f"/templates/{FILE}",
+    ):
         page = re.sub(
             r"<(textarea|pre|code|dl)\b.*?</\1>", "", console.page(path, "zh"), flags=re.DOTALL
         )

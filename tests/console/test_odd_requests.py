@@ -41,6 +41,7 @@ def status(visitor: Console, method: str, **environ: str) -> int:
     return answer.status_code
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize("odd", [*BREAKS, *ODD], ids=repr)
 def test_an_odd_path_or_query_is_no_server_error(visitor: Console, odd: str) -> None:
     for path in PATHS:
@@ -54,6 +55,7 @@ def test_an_odd_path_or_query_is_no_server_error(visitor: Console, odd: str) -> 
                 assert status(visitor, method, **environ) < 500, (method, environ)
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize("header", HEADERS)
 def test_an_odd_header_is_no_server_error(visitor: Console, header: str) -> None:
     variable = header.upper().replace("-", "_")
@@ -82,6 +84,7 @@ def bodies(token: str, field: str, value: str) -> dict[str, bytes]:
     }  # fmt: skip
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize("field", ["password", "next", "language", "csrf_token"])
 @pytest.mark.parametrize("path", ["/sign-in", "/language", "/sign-out", "/templates/preview"])
 def test_an_odd_form_is_no_server_error(visitor: Console, path: str, field: str) -> None:

@@ -141,3 +141,29 @@ def test_it_is_served_by_gunicorn_with_the_forwarded_scheme(
     assert answer.status_code == 200
     assert "Secure" in answer.headers["Set-Cookie"]
     assert PASSWORD not in bridge.log.read_text()
+
+
+def test_signing_out_ends_the_session_in_every_copy_of_the_cookie(console: Console) -> None:
+    console.sign_in()
+    cookie = console.client.get_cookie("bridge_console", path="/console")
+    assert cookie
+    copy = console.app.test_client()
+    copy.set_cookie("bridge_console", cookie.value, path="/console")
+    assert copy.get("/console/events").status_code == 200
+    console.post("/sign-out", "/bots")
+    answer = copy.get("/console/events")
+    assert answer.status_code == 303 and "/sign-in" in answer.headers["Location"]
+
+
+def test_signing_out_leaves_other_sessions_alone(console: Console) -> None:
+    other = Console(console.app, console.app.test_client())
+    other.sign_in()
+    console.sign_in()
+    console.post("/sign-out", "/bots")
+    assert other.get("/events").status_code == 200
+
+
+def test_a_cookie_of_an_earlier_version_asks_for_the_password_once_more(console: Console) -> None:
+    with console.client.session_transaction(path="/console") as session:
+        session["signed_in"] = True
+    assert console.get("/events").status_code == 303

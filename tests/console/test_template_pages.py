@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from console_client import Console, serve
-from support import ROOT
+from support import PATIENCE, ROOT, until
 
 from bridge.console.template_pages import MAX_SOURCE
 from bridge.messages import child
@@ -102,7 +102,6 @@ def test_each_file_opens_with_the_example_that_it_is_used_for(console: Console) 
         FILE: "crashlog",
         "my-updateVersion.news.j2": "updateVersion",
         "botStopped.markdown.j2": "botStopped",
-        "_macros.j2": "updateVersion",
     }.items():
         page = console.page(f"/templates/{file}")
         assert f'<option value="{kind}" selected>' in page, file
@@ -115,7 +114,7 @@ def test_the_preview_is_what_the_group_would_get(console: Console) -> None:
     page = preview(console, source)
     size = len(message.body["content"].encode())
     assert f"{size} of 4096 bytes" in page
-    assert "崩溃日志" in page and "libsystem_kernel.dylib" in page
+    assert "崩溃日志" in page and "java.util.ArrayList.get" in page
     assert preview(console, source.replace("\n", "\r\n")) == page
     assert "七七" in preview(console, source + "\n七七")
 
@@ -141,7 +140,7 @@ def test_an_id_outside_the_list_is_in_its_field(console: Console) -> None:
     [("my-updateVersion.news.j2", 'class="card"'),
      ("my-updateVersion.template_card.j2", 'class="card"'),
      ("my-updateVersion.markdown_v2.j2", "<table>"), ("my-crashlog.text.j2", "[崩溃日志]"),
-     ("digest.markdown.j2", "共 1 条"), ("_macros.j2", "新版本")],
+     ("digest.markdown.j2", "共 20 条"), ("test.markdown.j2", "测试消息")],
 )  # fmt: skip
 def test_every_msgtype_has_a_preview(console: Console, file: str, shown: str) -> None:
     source = console.bridge.renderer.files[file]
@@ -152,8 +151,12 @@ def test_every_msgtype_has_a_preview(console: Console, file: str, shown: str) ->
 
 
 def test_a_helper_is_seen_through_the_template_that_uses_it(console: Console) -> None:
-    source = console.bridge.renderer.files["_macros.j2"].replace("###", "### 新：")
-    assert "新：" in preview(console, source, "_macros.j2", "crashlog")
+    folder = console.bridge.settings.templates
+    (folder / FILE).write_text("{% import '_ours.j2' as ours %}{{ ours.head() }}")
+    (folder / "_ours.j2").write_text("{% macro head() %}旧：{% endmacro %}")
+    assert '<option value="updateVersion" selected>' in console.page("/templates/_ours.j2")
+    source = console.bridge.renderer.files["_ours.j2"].replace("旧", "新")
+    assert "新：" in preview(console, source, "_ours.j2", "crashlog")
 
 
 def test_a_helper_without_any_template_says_so(tmp_path: Path) -> None:
@@ -192,7 +195,7 @@ def test_a_broken_or_costly_template_is_reported_in_time(
 ) -> None:
     began = time.monotonic()
     page = preview(console, source)
-    assert time.monotonic() - began < 8
+    assert time.monotonic() - began < PATIENCE
     assert "There is no message to show" in page
     assert any(complaint in text for text in findings(page)), findings(page)
 
@@ -250,12 +253,13 @@ def test_a_preview_comes_while_one_types(console: Console) -> None:
     token = console.token("/bots")
     data = {"csrf_token": token, "source": console.bridge.renderer.files[FILE], "file": FILE,
             "event": "crashlog"}  # fmt: skip
-    times = []
-    for _ in range(5):
+
+    def is_quick() -> bool:
         began = time.perf_counter()
         assert console.client.post("/console/templates/preview", data=data).status_code == 200
-        times.append(time.perf_counter() - began)
-    assert min(times) < 2  # generous: on a quiet machine 300 ms are promised
+        return time.perf_counter() - began < 0.3
+
+    until(is_quick, "one is made that the machine did not interrupt")
 
 
 def test_the_text_can_be_downloaded_as_a_file(console: Console) -> None:

@@ -18,7 +18,7 @@ from bridge.delivery.sender import RECORD_TRIES, Call, SenderLimit
 from bridge.delivery.wecom import Client
 from bridge.errors import StorageError
 from bridge.messages.renderer import Renderer
-from bridge.model import Attempt, Bot, Message, Outcome, Target, Verdict
+from bridge.model import Attempt, Bot, Message, Outcome, Routed, Target, Verdict
 from bridge.storage.claims import LEASE
 from bridge.storage.outbox import Outbox
 from bridge.storage.results import Recorded
@@ -63,6 +63,34 @@ def test_a_new_event_is_sent_at_once(
     put(outbox, clock)
     until(lambda: states(outbox) == ["sent"])
     assert [name for name, _ in client.sent] == ["default"]
+
+
+def test_each_attempt_keeps_what_it_carried(
+    dispatcher: Dispatcher, outbox: Outbox, client: FakeClient, clock: Clock
+) -> None:
+    def answer() -> Outcome:
+        media_id = "m" if "data" in client.sent[-1][1].body else ""
+        return Outcome(Verdict.SENT, "ok", "ok", 0, media_id=media_id)
+
+    client.answer = answer
+    target = Target("default", ("@all",), "", ("qrcode", "log"))
+    put(outbox, clock, target, link="https://www.pgyer.com/abcd", notes="崩溃" * 4000)
+    for _ in range(5):
+        [attempt] = outbox.claim(1)
+        send(dispatcher, attempt)
+    assert states(outbox) == ["sent"]
+    for n in range(20):
+        put(outbox, clock, n=n)
+    [attempt] = outbox.claim(1)
+    send(dispatcher, attempt)
+    assert [row["carried"] for row in rows(outbox, "attempts")] == [
+        "message markdown",
+        "mention",
+        "picture",
+        "upload",
+        "file",
+        "digest markdown",
+    ]
 
 
 def test_the_log_names_no_more_bots_than_one_can_read(
@@ -253,12 +281,12 @@ def test_old_history_is_deleted_while_it_runs(
     clock: Clock,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    outbox.accept([(event(clock), ())])
+    outbox.accept([Routed(event(clock), ())])
     clock.advance(31 * 86400)
     monkeypatch.setattr(dispatchers, "POLL", 0.01)
     dispatcher.start()
     until(lambda: rows(outbox, "events") == [])
-    outbox.accept([(event(clock, n=2), ())])
+    outbox.accept([Routed(event(clock, n=2), ())])
     clock.advance(PRUNE_EVERY + 31 * 86400)
     outbox.database.wakeup.set()
     until(lambda: rows(outbox, "events") == [])

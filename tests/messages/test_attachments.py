@@ -256,6 +256,7 @@ def test_more_mentions_than_a_message_has_room_for_do_not_keep_it_from_being_tol
     assert judge(main.to_json(), ()) == (0, "ok")
 
 
+@pytest.mark.sweep
 @settings(deadline=None)
 @given(title=st.text(), link=st.text(), notes=st.text(), times=st.integers(1, 500))
 def test_whatever_follows_wecom_takes_it(

@@ -151,7 +151,11 @@ print(json.dumps([before, renderer.problems, children()]))
 """
     with run_script(script) as process:
         assert process.stdout
-        assert json.loads(process.stdout.read()) == [[True, "_macros.j2", False], [], True]
+        assert json.loads(process.stdout.read()) == [
+            [True, "appSettings.markdown.j2", False],
+            [],
+            True,
+        ]
 
 
 def test_it_knows_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -122,6 +122,7 @@ scalars = st.none() | st.booleans() | st.integers() | st.floats() | texts | st.s
 values = st.recursive(scalars, lambda v: st.lists(v) | st.dictionaries(texts, v), max_leaves=10)
 
 
+@pytest.mark.sweep
 @given(payload=st.dictionaries(st.sampled_from(FIELDS) | texts, values))
 @settings(deadline=None)
 def test_no_value_shows_that_it_is_missing(payload: dict[str, Any]) -> None:

@@ -168,6 +168,7 @@ tricky = st.text(st.sampled_from("\\'\"{}[]:,=&%+#;/*\n\r\t u0041应😀\u2028-"
 objects = st.dictionaries(st.sampled_from(FIELDS), texts | tricky, min_size=1)
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize("name", ANY_OBJECT)
 @given(values=objects)
 @settings(deadline=None, max_examples=30)

@@ -6,7 +6,7 @@ import pytest
 
 from bridge.model import Event, Route
 from bridge.receiving.event_types import KNOWN_TYPES, UNDECODABLE, event_type
-from bridge.receiving.routing import parse, targets
+from bridge.receiving.routing import parse, route
 
 BOTS = ("default", "dev", "ops", "qa")
 
@@ -144,10 +144,10 @@ def test_a_mention_that_calls_nobody_is_refused(given: str, hint: str) -> None:
 def test_a_type_may_have_another_name(given: str, type_: str) -> None:
     text = f'[[route]]\ntype = "{given}"\nbots = "dev"\n'
     for kind in (*KNOWN_TYPES, UNDECODABLE, "buildFinished"):
-        found = targets(Event(kind, {"type": kind}, 0.0), rules(text), UTC)
+        found = route(Event(kind, {"type": kind}, 0.0), rules(text), UTC).targets
         assert [target.bot for target in found] == ["dev" if kind == type_ else "default"]
     payload = {"type": given}
-    own = targets(Event(event_type(payload), payload, 0.0), rules(text), UTC)
+    own = route(Event(event_type(payload), payload, 0.0), rules(text), UTC).targets
     assert [target.bot for target in own] == ["dev"]
 
 

@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from bridge.model import Event, Route, Target
-from bridge.receiving.routing import parse, quiet_end, targets
+from bridge.receiving.routing import parse, quiet_end, route
 
 BOTS = ("default", "dev", "ops", "qa")
 DEFAULT = [("default", (), "")]
@@ -27,7 +27,7 @@ def targets_of(
     event: Event, routes: list[Route], bots: tuple[str, ...] = ()
 ) -> list[tuple[str, tuple[str, ...], str]]:
     """Return each target's bot, mentions and template."""
-    found = targets(event, routes, UTC, bots)
+    found = route(event, routes, UTC, bots).targets
     return [(target.bot, target.mention, target.template) for target in found]
 
 
@@ -307,7 +307,7 @@ def test_quiet_hours_are_those_of_the_bridge_s_time_zone() -> None:
 
 def one_target(text: str, now: float, bots: tuple[str, ...] = (), **payload: Any) -> Target:
     made = Event(str(payload.get("type", "")), payload, now)
-    [target] = targets(made, rules(text), SHANGHAI, bots)
+    [target] = route(made, rules(text), SHANGHAI, bots).targets
     return target
 
 

@@ -5,8 +5,8 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from bridge.model import Event, Route, Target
-from bridge.receiving.routing import compared, parse, quiet_end, targets
+from bridge.model import Event, Route, Routed, Target
+from bridge.receiving.routing import compared, parse, quiet_end, route
 
 ZONE = ZoneInfo("Asia/Shanghai")
 
@@ -19,7 +19,7 @@ def test_a_bot_that_several_rules_name_gets_what_all_of_them_want() -> None:
     first = Route(1, ("dev",), mention=("a", "b"), attach=("log",), continues=True)
     second = Route(2, ("dev", "ops"), mention=("b", "c"), template="t", attach=("log", "qrcode"))
     event = Event("updateVersion", {}, at("12:00"))
-    assert targets(event, [first, second], ZONE) == [
+    assert route(event, [first, second], ZONE).targets == [
         Target("dev", ("a", "b", "c"), "t", ("log", "qrcode")),
         Target("ops", ("b", "c"), "t", ("log", "qrcode")),
     ]
@@ -32,12 +32,24 @@ def test_it_is_delayed_only_if_every_rule_that_names_it_is_quiet() -> None:
 
     def delayed_until(*quiet: tuple[int, int] | None) -> float:
         routes = [Route(n, ("dev",), quiet=hours, continues=True) for n, hours in enumerate(quiet)]
-        [target] = targets(event, routes, ZONE)
+        [target] = route(event, routes, ZONE).targets
         return target.not_before
 
     assert delayed_until(night, None) == 0.0
     assert delayed_until(None, night) == 0.0
     assert delayed_until(night, late) == delayed_until(late, night) == at("08:00", 11)
+
+
+def test_an_event_keeps_the_numbers_of_the_rules_that_it_was_routed_by() -> None:
+    event = Event("updateVersion", {"title": "A"}, at("12:00"))
+    first = Route(1, ("dev",), continues=True)
+    other = Route(2, ("dev",), {"app": ("B",)})
+    mute = Route(3, ())
+    assert route(event, [first, other, mute], ZONE).rules == [1, 3]
+    assert route(event, [mute], ZONE) == Routed(event, [], [3])
+    assert route(event, [other], ZONE) == Routed(event, [Target("default")], [])
+    assert route(event, [other], ZONE, ["dev"]) == Routed(event, [Target("dev")], ["url"])
+    assert route(event, [first, mute], ZONE, ["ops"]).rules == ["url", 1, 3]
 
 
 @pytest.mark.parametrize(

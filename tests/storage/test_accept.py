@@ -1,13 +1,16 @@
 """Accepting events: what is stored, and what is a duplicate."""
 
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from outbox_helpers import DEFAULT, DEV, claim, claim_one, put, rows
 from support import Clock, event
 
-from bridge.model import Bot, Target
+from bridge.model import Bot, Routed, Target
+from bridge.storage.operator import Operator
 from bridge.storage.outbox import Outbox
+from bridge.storage.queries import Queries
 
 
 def test_what_was_accepted_is_claimed_with_its_whole_event(outbox: Outbox, clock: Clock) -> None:
@@ -28,13 +31,13 @@ def test_what_was_accepted_is_claimed_with_its_whole_event(outbox: Outbox, clock
 
 
 def test_an_event_for_nobody_is_kept_and_not_told(outbox: Outbox, clock: Clock) -> None:
-    outbox.accept([(event(clock), ())])
+    outbox.accept([Routed(event(clock), ())])
     assert len(rows(outbox, "events")) == 1
     assert claim(outbox) == []
 
 
 def test_events_of_one_body_are_stored_together(outbox: Outbox, clock: Clock) -> None:
-    told = [(event(clock, n=n), (DEFAULT, DEV)) for n in range(3)]
+    told = [Routed(event(clock, n=n), (DEFAULT, DEV)) for n in range(3)]
     accepted = outbox.accept(told)
     assert len({a.event for a in accepted}) == 3
     assert len(rows(outbox)) == 6
@@ -43,7 +46,7 @@ def test_events_of_one_body_are_stored_together(outbox: Outbox, clock: Clock) ->
 def test_the_same_payload_again_is_told_once(outbox: Outbox, clock: Clock) -> None:
     first = put(outbox, clock, timestamp=1)
     clock.advance(599)
-    [again] = outbox.accept([(event(clock, timestamp=600), (DEFAULT,))])
+    [again] = outbox.accept([Routed(event(clock, timestamp=600), (DEFAULT,))])
     assert (again.event, again.duplicate) == (first, True)
     assert len(rows(outbox)) == 1
 
@@ -62,10 +65,10 @@ def test_any_other_field_makes_it_another_event(
 
 
 def test_the_same_payload_for_other_bots_is_another_event(outbox: Outbox, clock: Clock) -> None:
-    one = outbox.accept([(event(clock), (DEV,))], ["dev"])
-    two = outbox.accept([(event(clock), (DEFAULT,))], ["default"])
-    three = outbox.accept([(event(clock), (DEFAULT, DEV))], ["dev", "default"])
-    again = outbox.accept([(event(clock), (DEFAULT, DEV))], ["default", "dev"])
+    one = outbox.accept([Routed(event(clock), (DEV,))], ["dev"])
+    two = outbox.accept([Routed(event(clock), (DEFAULT,))], ["default"])
+    three = outbox.accept([Routed(event(clock), (DEFAULT, DEV))], ["dev", "default"])
+    again = outbox.accept([Routed(event(clock), (DEFAULT, DEV))], ["default", "dev"])
     assert len({a[0].event for a in (one, two, three)}) == 3
     assert again[0].duplicate and again[0].event == three[0].event
 
@@ -73,13 +76,39 @@ def test_the_same_payload_for_other_bots_is_another_event(outbox: Outbox, clock:
 def test_the_order_of_keys_does_not_make_another_event(outbox: Outbox, clock: Clock) -> None:
     one = event(clock)
     turned = type(one)(one.type, dict(reversed(one.payload.items())), one.received_at)
-    outbox.accept([(one, (DEFAULT,))])
-    assert outbox.accept([(turned, (DEFAULT,))])[0].duplicate
+    outbox.accept([Routed(one, (DEFAULT,))])
+    assert outbox.accept([Routed(turned, (DEFAULT,))])[0].duplicate
 
 
 def test_equal_events_in_one_body_are_told_once(outbox: Outbox, clock: Clock) -> None:
-    accepted = outbox.accept([(event(clock), (DEFAULT,)), (event(clock), (DEFAULT,))])
+    accepted = outbox.accept([Routed(event(clock), (DEFAULT,))] * 2)
     assert [a.duplicate for a in accepted] == [False, True]
+
+
+def test_duplicates_are_counted_at_the_event_that_they_repeat(outbox: Outbox, clock: Clock) -> None:
+    first, other = put(outbox, clock), put(outbox, clock, n=2)
+    again = Routed(event(clock), (DEFAULT,))
+    outbox.accept([again, Routed(event(clock, n=3), (DEFAULT,)), again])
+    outbox.accept([again])
+    queries = Queries(outbox.database, {})
+    assert [queries.reception(n).duplicates for n in (first, other, 99)] == [3, 0, 0]
+
+
+def test_duplicates_that_come_at_once_are_all_counted(outbox: Outbox, clock: Clock) -> None:
+    with ThreadPoolExecutor(16) as pool:
+        numbers = set(pool.map(lambda _: put(outbox, clock), range(64)))
+    [number] = numbers
+    assert Queries(outbox.database, {}).reception(number).duplicates == 63
+
+
+def test_an_event_keeps_by_which_rules_it_was_routed(outbox: Outbox, clock: Clock) -> None:
+    wanted: list[Sequence[int | str]] = [[], [3], ["url"], ["url", 1, 12]]
+    routed = [Routed(event(clock, n=n), (), rules) for n, rules in enumerate(wanted)]
+    queries = Queries(outbox.database, {})
+    found = [queries.reception(accepted.event).rules for accepted in outbox.accept(routed)]
+    assert found == wanted
+    own = Operator(outbox.database, 3600.0, clock).send_test("dev")
+    assert queries.reception(own).rules is None
 
 
 def test_dedupe_can_be_switched_off(database_url: str, bots: dict[str, Bot], clock: Clock) -> None:

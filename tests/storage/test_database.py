@@ -72,7 +72,7 @@ def test_a_postgresql_that_is_read_only_is_no_good_health(
 ) -> None:
     database, name = Database(postgres_url), postgres_url.rpartition("/")[2]
     database.check()
-    others = Connection(postgres_server.create(f"{name}_other"))
+    others = Connection(postgres_server.url())
     others.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
     others.execute(
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = :name",

@@ -1,5 +1,6 @@
 """Digests: which deliveries go into one message, and quiet hours."""
 
+import pytest
 from outbox_helpers import BUSY, DEFAULT, SENT, claim, claim_one, put, put_many, rows, states
 from support import Clock
 
@@ -58,11 +59,36 @@ def test_a_digest_that_fails_is_told_again_whole(outbox: Outbox, clock: Clock) -
 def test_the_events_of_a_digest_hold_what_it_shows(outbox: Outbox, clock: Clock) -> None:
     fields = {"title": "A", "device_type": "iOS", "os_version": "1", "build_version": "2"}
     for n in range(20):
-        put(outbox, clock, **fields, notes="n" * 500, message="m", link="https://a.b", n=n)
+        put(outbox, clock, **fields, notes="n" * 500, message="m", link="https://a.b", n=n,
+            action="应用更新")  # fmt: skip
     outbox.record(claim_one(outbox), SENT)
     shown = claim_one(outbox).deliveries[0].event
     assert shown.type == "updateVersion"
-    assert shown.payload == {**fields, "link": "https://a.b", "notes": "n" * 300}
+    assert shown.payload == {
+        **fields,
+        "action": "应用更新",
+        "link": "https://a.b",
+        "notes": "n" * 300 + "…（已截断，共 500 字）",
+    }
+
+
+@pytest.mark.parametrize(
+    ("payload", "shown"),
+    [
+        ({"notes": "n" * 300}, "n" * 300),
+        ({"notes": "n" * 301}, "n" * 300 + "…（已截断，共 301 字）"),
+        ({"message": "m"}, "m"),
+        ({"begins": "<xml>"}, "<xml>"),  # of a body that cannot be decoded
+        ({}, ""),
+    ],
+)
+def test_a_digest_has_the_notes_and_where_there_are_none_what_says_most(
+    payload: dict[str, object], shown: str, outbox: Outbox, clock: Clock
+) -> None:
+    for n in range(20):
+        put(outbox, clock, **payload, n=n)
+    outbox.record(claim_one(outbox), SENT)
+    assert claim_one(outbox).deliveries[0].event.payload["notes"] == shown
 
 
 def test_a_delivery_on_its_way_is_not_told_once_more_in_a_digest(

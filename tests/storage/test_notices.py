@@ -16,9 +16,10 @@ from outbox_helpers import (
 )
 from support import Clock
 
-from bridge.model import Bot, Secret
+from bridge.model import Bot, Outcome, Secret, Target, Verdict
 from bridge.storage.outbox import Outbox
 from bridge.storage.results import STOPPED_RETRY
+from bridge.wording import meaning, speaking
 
 
 def bot_row(outbox: Outbox, name: str) -> dict[str, object]:
@@ -40,6 +41,29 @@ def test_a_stopped_bot_keeps_its_deliveries_and_default_hears_of_it(
     assert alarm.deliveries[0].event.payload["bot"] == "dev"
     assert health(outbox).stopped == {"dev": "invalid_webhook"}
     assert states(outbox)[0] == "pending"
+
+
+@pytest.mark.parametrize(
+    ("reason", "bot", "said", "unsaid"),
+    [
+        ("invalid_webhook", "dev", "填入 WECOM_BOT_KEY_DEV 并重启本服务", "WECOM_BOT_KEY 并"),
+        ("invalid_webhook", "default", "填入 WECOM_BOT_KEY 并重启本服务", "WECOM_BOT_KEY_"),
+        ("robot_disabled", "dev", "在群里重新启用", "WECOM_BOT_KEY"),
+        ("robot_not_in_group", "dev", "重新加入群", "重新启用"),
+        ("wrong_address", "dev", "检查 WECOM_BOT_KEY_DEV 里的 Webhook 地址", "重新启用"),
+    ],
+)
+def test_a_notice_of_a_stopped_bot_says_why_and_what_to_do(
+    reason: str, bot: str, said: str, unsaid: str, outbox: Outbox, clock: Clock
+) -> None:
+    put(outbox, clock, Target(bot))
+    outbox.record(claim_one(outbox), Outcome(Verdict.STOP, reason, "some english words"))
+    event = claim_one(outbox).deliveries[0].event
+    message = str(event.payload["message"])
+    with speaking("zh"):
+        assert message.startswith(f"机器人 {bot}：{meaning(reason)}。")
+    assert said in message and unsaid not in message and reason not in message
+    assert event.payload["reason"] == reason  # for templates of a user's own
 
 
 def test_if_default_is_the_dead_one_any_other_hears_of_it(outbox: Outbox, clock: Clock) -> None:
@@ -140,7 +164,12 @@ def test_what_is_too_old_expires_and_a_notice_says_how_many(outbox: Outbox, cloc
     notice = claim_one(outbox)
     assert states(outbox)[:3] == ["expired"] * 3
     assert notice.bot == "dev"
-    assert notice.deliveries[0].event.payload == {"bot": "dev", "count": 3, "hours": 24.0}
+    assert notice.deliveries[0].event.payload == {
+        "bot": "dev",
+        "count": 3,
+        "hours": 24.0,
+        "message": "机器人 dev 有 3 条通知超过 24 小时仍未送达，不再发送。",
+    }
 
 
 def test_notices_of_expiry_come_at_most_once_an_hour_and_count_all(

@@ -13,6 +13,7 @@ from outbox_helpers import (
     claim_one,
     is_free_from,
     put,
+    put_many,
     rows,
     states,
 )
@@ -20,6 +21,7 @@ from support import Clock
 
 from bridge.model import Outcome, Verdict
 from bridge.storage.outbox import Outbox
+from bridge.storage.queries import Queries
 from bridge.storage.results import REST, backoff
 
 
@@ -47,6 +49,28 @@ def test_deliveries_of_a_bot_keep_their_order(outbox: Outbox, clock: Clock) -> N
         (fourth, "sent"),
         (fifth, "sent"),
     ]
+
+
+def test_an_attempt_keeps_what_it_carried(outbox: Outbox, clock: Clock) -> None:
+    number = put(outbox, clock)
+    first = claim_one(outbox)
+    outbox.record(first, SENT, unfinished=[first.deliveries[0].id], carried="message markdown")
+    outbox.record(claim_one(outbox), SENT, carried="mention")
+    assert [(one.carried, one.count) for one in attempts(outbox, number)] == [
+        ("message markdown", 1),
+        ("mention", 1),
+    ]
+
+
+def test_a_digest_leads_to_all_that_it_carried(outbox: Outbox, clock: Clock) -> None:
+    put_many(outbox, clock, 20)
+    outbox.record(claim_one(outbox), SENT)
+    outbox.record(claim_one(outbox), SENT, carried="digest markdown")
+    [single], [digest] = attempts(outbox, 1), attempts(outbox, 20)
+    assert (single.count, digest.count) == (1, 19)
+    queries = Queries(outbox.database, {})
+    assert [line.id for line in queries.events_of_attempt(digest.id)] == list(range(2, 21))
+    assert queries.events_of_attempt(99) == []
 
 
 def test_no_more_is_claimed_than_senders_are_free(outbox: Outbox, clock: Clock) -> None:

@@ -6,6 +6,7 @@ import pytest
 from outbox_helpers import DEV, REFUSED, SENT, claim_one, put, rows, states
 from support import Clock, event
 
+from bridge.model import Routed
 from bridge.storage.driver import Connection
 from bridge.storage.operator import Operator
 from bridge.storage.outbox import Outbox
@@ -18,7 +19,7 @@ def test_settled_history_is_deleted_and_pending_deliveries_never(
     put(outbox, clock, DEV)
     outbox.record(claim_one(outbox), SENT)
     waiting = put(outbox, clock, DEV, n=2)
-    outbox.accept([(event(clock, n=3), ())])
+    outbox.accept([Routed(event(clock, n=3), ())])
     assert prune(outbox.database, clock()) == 0
     clock.advance(10)
     assert prune(outbox.database, clock()) == 2

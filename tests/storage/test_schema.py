@@ -59,11 +59,11 @@ def test_many_that_open_a_new_file_at_once_wait_for_one_another(tmp_path: Path) 
             list(pool.map(connect, [f"sqlite:///{tmp_path}/{n}.db"] * 10))
 
 
-def test_a_newer_schema_is_refused_and_left_as_it_is(database_url: str) -> None:
-    database = Database(database_url)
+def test_a_newer_schema_is_refused_and_left_as_it_is(empty_url: str) -> None:
+    database = Database(empty_url)
     newer = "INSERT INTO schema_versions (version, applied_at) VALUES (9999, 0)"
     database.write(lambda connection: connection.execute(newer))
-    older = Database(database_url)
+    older = Database(empty_url)
     with pytest.raises(SchemaError, match=f"version 9999.*up to {NEWEST}.*newer"):
         older.write(lambda connection: None)
     older.close()

@@ -128,7 +128,7 @@ def test_a_postgresql_that_is_read_only_shows_and_passes(
     more = {"DATABASE_URL": postgres_url, "BRIDGE_ADMIN_PASSWORD": PASSWORD}
     bridge = deploy(api, **more).start()
     name = postgres_url.rpartition("/")[2]
-    others = Connection(postgres_server.create(f"{name}_other"))
+    others = Connection(postgres_server.url())
 
     def set_read_only(state: str) -> None:
         others.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = {state}")

@@ -1,9 +1,6 @@
 """Starts, stops and sudden ends."""
 
-import json
-import re
 import sqlite3
-import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -74,43 +71,6 @@ def test_it_starts_without_a_database_and_says_so(
     (tmp_path / "later").mkdir()
     assert bridge.post(new_version()).status_code == 200
     until(lambda: len(box.messages()) == 1)
-
-
-def test_kill_9_loses_no_acknowledged_event(
-    sandbox: Served, deploy: Deploy, tmp_path: Path
-) -> None:
-    box, api = sandbox
-    bridge = deploy(api, BRIDGE_RATE="1000000")
-    acknowledged: set[str] = set()
-    for round_ in range(12):
-        bridge.start()
-        dead = threading.Event()
-
-        def load(worker: int, round_: int = round_, dead: threading.Event = dead) -> None:
-            n = 0
-            while not dead.is_set():
-                title = f"r{round_}w{worker}n{n}"
-                body = json.dumps({"type": "updateVersion", "title": title})
-                try:
-                    answer = bridge.post(body)
-                except requests.RequestException:
-                    return
-                if answer.status_code == 200:
-                    acknowledged.add(title)
-                n += 1
-
-        with ThreadPoolExecutor(4) as pool:
-            for worker in range(4):
-                pool.submit(load, worker)
-            target = len(acknowledged) + 5 + 7 * round_
-            until(lambda target=target: len(acknowledged) >= target)
-            bridge.kill()
-            dead.set()
-    bridge.start()
-    until(lambda: requests.get(f"{bridge.url}/readyz", timeout=20).json()["pending"] == 0)
-    told = set(re.findall(r"r\d+w\d+n\d+", "\n".join(contents(box))))  # alone or in a digest
-    assert len(acknowledged) > 12 * 5
-    assert acknowledged <= told
 
 
 def test_workers_of_several_processes_tell_each_event_once(sandbox: Served, deploy: Deploy) -> None:

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import requests
-from support import Deployment, until
+from support import Deployment, Session, until
 
 from bridge.sandbox import Sandbox
 
@@ -38,18 +38,21 @@ class Load:
         self._round += 1
 
         def post(worker: int) -> None:
-            n = 0
-            while not ending.is_set():
-                title = f"t{self._round}x{worker}{n:04}z"
-                n += 1
-                try:
-                    answer = bridge.post(new_version(title), path)
-                except requests.RequestException:
-                    ending.wait(0.02)
-                    continue
-                self.statuses[answer.status_code] += 1
-                if answer.status_code == 200:
-                    self.acknowledged[title] = answer.json()["event"]
+            with Session() as session:
+                n = 0
+                while not ending.is_set():
+                    title = f"t{self._round}x{worker}{n:04}z"
+                    n += 1
+                    try:
+                        answer = bridge.post(new_version(title), path, session)
+                    except requests.RequestException:
+                        ending.wait(0.02)
+                        continue
+                    self.statuses[answer.status_code] += 1
+                    if answer.status_code == 200:
+                        self.acknowledged[title] = answer.json()["event"]
+                    else:
+                        ending.wait(0.02)
 
         with ThreadPoolExecutor(self._threads) as pool:
             for worker in range(self._threads):

@@ -21,7 +21,18 @@ from bridge.delivery.sender import Call, Sender
 from bridge.delivery.wecom import Client
 from bridge.errors import StorageError
 from bridge.messages.renderer import Renderer
-from bridge.model import Attempt, Bot, Delivery, Event, Message, Outcome, Secret, Target, Verdict
+from bridge.model import (
+    Attempt,
+    Bot,
+    Delivery,
+    Event,
+    Message,
+    Outcome,
+    Routed,
+    Secret,
+    Target,
+    Verdict,
+)
 from bridge.storage import database as databases
 from bridge.storage.claims import LEASE
 from bridge.storage.driver import Connection, driver_error
@@ -309,7 +320,7 @@ class OutboxMachine(RuleBasedStateMachine):
                 Target(bot, mention, "", attach, now + quiet if quiet else 0.0)
                 for bot, mention, attach, quiet in parts
             ]
-            batch.append((Event("updateVersion", payload, now), targets))
+            batch.append(Routed(Event("updateVersion", payload, now), targets))
             title = str(payload["title"])
             bots = tuple(t.bot for t in targets)
             expected.append((title, bots, bool(known.get(title))))

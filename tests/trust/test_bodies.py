@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from bodies import NOW, PLAIN, TRADITIONAL, UPDATE, WRAPPINGS, Wrapped, dumps
-from support import TOKEN, Deployment, environment
+from support import ROOT, TOKEN, Deployment, Session, environment
 from trust.load import Figure, settle
 from trust.scale import scaled
 
@@ -46,7 +46,9 @@ def originals() -> list[Wrapped]:
     wrapped = [
         wrap(values) for wrap in WRAPPINGS.values() for values in (UPDATE, PLAIN, TRADITIONAL)
     ]
-    return [*wrapped, *((body, "application/json", "") for body in samples().values())]
+    documented = [path.read_bytes() for path in (ROOT / "tests" / "pgyer_samples").glob("*.txt")]
+    bodies = [*samples().values(), *sorted(documented)]
+    return [*wrapped, *((body, "application/json", "") for body in bodies)]
 
 
 def mutated(dice: random.Random) -> Iterator[Wrapped]:
@@ -96,8 +98,9 @@ def test_a_mutated_body_is_decoded_or_refused(figure: Figure) -> None:
         else:
             results["decoded" if events else "empty"] += 1
         for event in events:
-            assert "\0" not in dumps(event.payload)
-            dumps(event.payload).encode()
+            text = dumps(event.payload)
+            assert "\0" not in text
+            text.encode()
             assert event.fields.keys() == set(FIELDS)
     assert results["decoded"] > DECODED / 4
     figure(f"{DECODED:,} mutated bodies decoded: {dict(results)}, no other error")
@@ -136,12 +139,13 @@ def test_what_a_mutated_body_says_is_sent(
     bridge, statuses = deploy(api, **more).start(), Counter[int]()
     print(f"seed {SEED + 2}")
     bodies = mutated(random.Random(SEED + 2))
-    for _ in range(SENT):
-        body, content_type, encoding = next(bodies)
-        headers = {"Content-Type": content_type, "Content-Encoding": encoding}
-        answer = bridge.post(body, headers=headers)
-        assert answer.status_code in (200, 400, 413), answer.text
-        statuses[answer.status_code] += 1
+    with Session() as session:
+        for _ in range(SENT):
+            body, content_type, encoding = next(bodies)
+            headers = {"Content-Type": content_type, "Content-Encoding": encoding}
+            answer = bridge.post(body, by=session, headers=headers)
+            assert answer.status_code in (200, 400, 413), answer.text
+            statuses[answer.status_code] += 1
     settle(bridge)
     refused = [call for call in box.calls if call.errcode]
     assert not refused, refused[0]

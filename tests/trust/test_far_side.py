@@ -18,7 +18,7 @@ from trust.scale import scaled
 from bridge.delivery.sender import Call, Sender
 from bridge.delivery.wecom import Client
 from bridge.messages.renderer import Renderer
-from bridge.model import Bot, Event, Secret, Target
+from bridge.model import Bot, Event, Routed, Secret, Target
 from bridge.sandbox import Sandbox, serve
 from bridge.sandbox.faults import NAMES
 from bridge.storage.outbox import Outbox
@@ -50,7 +50,7 @@ class World:
     def accept(self, number: int, *bots: str) -> None:
         title = f"t{number}x{number}z"
         event = Event("updateVersion", {"type": "updateVersion", "title": title}, self.clock())
-        [accepted] = self.outbox.accept([(event, [Target(bot) for bot in bots])])
+        [accepted] = self.outbox.accept([Routed(event, [Target(bot) for bot in bots])])
         self.ids[title] = accepted.event
 
     def dispatch(self) -> bool:

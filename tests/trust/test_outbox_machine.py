@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis.stateful import run_state_machine_as_test
+from postgres import TABLES
 from support import new_sqlite
 from trust.outbox_machine import OutboxMachine, fused, make_renderer
 from trust.scale import scaled
@@ -20,8 +21,6 @@ from bridge.storage.driver import Connection
 SEEDS = range(1, 1 + scaled(2, 10))
 ON_SQLITE, ON_POSTGRES = scaled(120, 1000), scaled(30, 1000)  # runs of one seed
 STEPS = 40
-
-TABLES = ("attempt_deliveries", "attempts", "deliveries", "events", "bots")
 
 
 @pytest.fixture

@@ -1,5 +1,5 @@
-// Copy buttons, the live preview, and a look at whether a pending delivery has arrived.
-// The pages work without any of it, but for the preview while typing.
+// Copy buttons, the editor of a template, and a look at whether a pending delivery has arrived.
+// The pages work without any of it, but for the preview while typing and what helps to type.
 "use strict";
 
 for (const button of document.querySelectorAll("button.copy")) {
@@ -22,8 +22,11 @@ for (const button of document.querySelectorAll("button.copy")) {
 
 const playground = document.getElementById("playground");
 if (playground) {
-  const preview = document.getElementById("preview");
-  const choose = document.getElementById("choose");
+  const { source, id, payload } = playground.elements;
+  const choice = playground.querySelector("select");
+  const draft = document.getElementById("draft");
+  const key = `draft ${source.dataset.file}`;
+  const current = source.dataset.current ?? source.value; // what is in use, not what was typed
   let timer = 0;
   let asked = 0;
   let underWay = null;
@@ -32,30 +35,86 @@ if (playground) {
     const number = ++asked;
     underWay?.abort();
     underWay = new AbortController();
-    const body = new FormData(playground);
-    for (const [name, value] of new FormData(choose)) body.set(name, value);
     try {
       const answer = await fetch(playground.dataset.preview, {
-        method: "POST", body, signal: underWay.signal, redirect: "error",
+        method: "POST", body: new FormData(playground), signal: underWay.signal, redirect: "error",
       });
       const text = await answer.text();
       if (number !== asked) return;
+      const page = new DOMParser().parseFromString(text, "text/html");
       if (answer.ok) {
-        preview.innerHTML = text;
+        for (const part of ["#preview", "#variables dl"]) {
+          const [old, fresh] = [document, page].map((from) => from.querySelector(part));
+          if (old.innerHTML !== fresh.innerHTML) old.innerHTML = fresh.innerHTML;
+        }
+        enable();
       } else {
         // An answer that is no preview is a whole page, whose heading says why.
-        const page = new DOMParser().parseFromString(text, "text/html");
-        preview.textContent = page.querySelector("h1")?.textContent ?? answer.status;
+        complain(page.querySelector("h1")?.textContent ?? answer.status);
       }
     } catch (error) {
-      if (error.name !== "AbortError" && number === asked) preview.textContent = error.message;
+      if (error.name !== "AbortError" && number === asked) complain(error.message);
     }
   };
+  const complain = (text) => { document.getElementById("preview").textContent = text; };
   const soon = (pause) => { clearTimeout(timer); timer = setTimeout(show, pause); };
 
+  // As typing would, so that the browser's undo works.
+  const insert = (text) => {
+    source.focus();
+    if (!document.execCommand(text ? "insertText" : "delete", false, text)) {
+      source.setRangeText(text, source.selectionStart, source.selectionEnd, "end");
+      source.dispatchEvent(new Event("input", { bubbles: true }));
+    }
+  };
+  const replace = (text) => { source.select(); insert(text); };
+  const enable = () => {
+    for (const button of playground.querySelectorAll("button.insert")) button.disabled = false;
+  };
+
+  // What was typed and is not saved is kept in this browser until it is saved or dropped.
+  const note = (at) => {
+    draft.hidden = !at;
+    const time = at && new Date(at).toLocaleString(document.documentElement.lang);
+    draft.querySelector("time").textContent = time || "";
+  };
+  const keep = () => {
+    const at = source.value !== current && Date.now();
+    note(at);
+    try {
+      if (at) localStorage.setItem(key, JSON.stringify({ text: source.value, at }));
+      else localStorage.removeItem(key);
+    } catch { /* The browser keeps nothing: then there is no draft. */ }
+  };
+  const load = () => {
+    let kept = null;
+    try { kept = JSON.parse(localStorage.getItem(key)); } catch { /* likewise */ }
+    // What came with the page, because it could not be saved, is newer than any draft.
+    if (source.value === current && kept && kept.text !== current) {
+      source.value = kept.text;
+      note(kept.at);
+      soon(0);
+    } else keep();
+  };
+
+  source.addEventListener("input", keep);
+  draft.querySelector("button").addEventListener("click", () => replace(current));
+  payload.addEventListener("input", () => { choice.value = "pasted"; });
+  choice.addEventListener("change", () => { id.value = ""; });
   playground.addEventListener("input", () => soon(120));
-  for (const field of choose.elements) field.addEventListener("change", () => soon(0));
-  choose.addEventListener("submit", (event) => { event.preventDefault(); soon(0); });
+  playground.addEventListener("submit", (event) => {
+    if (!event.submitter?.classList.contains("show")) return;
+    event.preventDefault();
+    if (event.submitter.value) choice.value = event.submitter.value;
+    soon(0);
+  });
+  playground.addEventListener("click", (event) => {
+    const { target } = event;
+    if (target.matches("button.insert")) insert(target.dataset.text);
+    if (target.matches("a.start")) { event.preventDefault(); replace(target.dataset.text); }
+  });
+  enable();
+  load();
 }
 
 async function follow(left) {

@@ -21,8 +21,14 @@ CREATE TABLE shared_values (
     at DOUBLE PRECISION NOT NULL
 );
 
--- How an event was routed (JSON: the numbers of the rules that matched), and how often it came again.
+-- How an event was routed (JSON: the numbers of the rules that matched, `url` before them where the
+-- address named the bots; '' for the bridge's own), and how often it came again.
 ALTER TABLE events ADD COLUMN rules TEXT NOT NULL DEFAULT '';
 ALTER TABLE events ADD COLUMN duplicates INTEGER NOT NULL DEFAULT 0;
--- What a call carried, e.g. `markdown`, `text`, `file`.
+-- What a call carried, e.g. `message markdown`, `digest markdown`, `mention`, `picture`, `file`.
 ALTER TABLE attempts ADD COLUMN carried TEXT NOT NULL DEFAULT '';
+
+-- What Pgyer calls an event, by which a digest names those of types that nobody knows.
+ALTER TABLE events ADD COLUMN action TEXT NOT NULL DEFAULT '';
+-- A bot's test message, which is sent before whatever else is due.
+ALTER TABLE bots ADD COLUMN test_delivery_id BIGINT NOT NULL DEFAULT 0;

@@ -9,11 +9,15 @@ SELECT payload_hash, id FROM events WHERE payload_hash IN :hashes AND received_a
 -- name: add_event
 -- Add an event by an id that was taken for it.
 INSERT INTO events (
-    id, received_at, type, title, device_type, os_version, build_version, link, brief, payload, raw,
-    error, payload_hash)
+    id, received_at, type, action, title, device_type, os_version, build_version, link, brief,
+    payload, raw, error, payload_hash, rules)
 VALUES (
-    :id, :received_at, :type, :title, :device_type, :os_version, :build_version, :link, :brief,
-    :payload, :raw, :error, :payload_hash);
+    :id, :received_at, :type, :action, :title, :device_type, :os_version, :build_version, :link,
+    :brief, :payload, :raw, :error, :payload_hash, :rules);
+
+-- name: count_duplicate
+-- Count a duplicate at the event that it repeats.
+UPDATE events SET duplicates = duplicates + 1 WHERE id = :id;
 
 -- name: add_delivery
 -- Add a pending delivery of an event.
@@ -57,17 +61,22 @@ UPDATE attempts SET started_at = started_at - :ahead, ended_at = ended_at - :ahe
 WHERE bot = :name AND ended_at > :now;
 
 -- name: free_bots
--- Those of these bots that are still free; to be locked until the transaction ends.
+-- Those of these bots that are still free, the one that waited longest first; to be locked until the
+-- transaction ends.
 SELECT name, lease, lease_until, lease_delivery_id FROM bots
-WHERE name IN :names AND lease_until <= :now AND rest_until <= :now;
+WHERE name IN :names AND lease_until <= :now AND rest_until <= :now
+ORDER BY last_attempt_at, name LIMIT :limit;
 
 -- name: bot_queues
--- For each bot its attempts in the rate window, its first due delivery, and how many are due and
--- how many of these were delayed by quiet hours (both counted up to :most).
-SELECT name,
+-- For each bot its attempts in the rate window, its delivery to send next (a test message, or the
+-- first that is due), and how many are due and how many of these were delayed by quiet hours (both
+-- counted up to :most).
+SELECT name, test_delivery_id,
     (SELECT count(*) FROM attempts WHERE bot = name AND ended_at > :since) AS recent,
-    (SELECT id FROM deliveries WHERE bot = name AND state = 'pending' AND not_before <= :now
-        ORDER BY id LIMIT 1) AS first,
+    coalesce(
+        (SELECT id FROM deliveries WHERE id = test_delivery_id AND state = 'pending'),
+        (SELECT id FROM deliveries WHERE bot = name AND state = 'pending' AND not_before <= :now
+            ORDER BY id LIMIT 1)) AS first,
     (SELECT messages_sent FROM deliveries
         WHERE bot = name AND state = 'pending' AND not_before <= :now
         ORDER BY id LIMIT 1) AS messages_sent,
@@ -86,17 +95,24 @@ SELECT ended_at FROM attempts WHERE bot = :name AND ended_at > :since
 ORDER BY ended_at DESC LIMIT 1 OFFSET :before;
 
 -- name: take_leases
--- Give these bots a lease for their first due delivery.
+-- Give these bots a lease for their delivery to send next.
 UPDATE bots SET lease = :lease, lease_until = :until,
-    lease_delivery_id = coalesce((
-        SELECT id FROM deliveries WHERE bot = name AND state = 'pending' AND not_before <= :now
-        ORDER BY id LIMIT 1), 0)
+    lease_delivery_id = coalesce(
+        (SELECT id FROM deliveries WHERE id = test_delivery_id AND state = 'pending'),
+        (SELECT id FROM deliveries WHERE bot = name AND state = 'pending' AND not_before <= :now
+            ORDER BY id LIMIT 1), 0)
 WHERE name IN :names;
+
+-- name: send_test_first
+-- Let a bot send an event's delivery before all others; if it is stopped or backs off, now.
+UPDATE bots SET test_delivery_id = (SELECT max(id) FROM deliveries WHERE event_id = :event),
+    rest_until = CASE WHEN stopped != '' OR failures > 0 THEN 0.0 ELSE rest_until END
+WHERE name = :bot;
 
 -- name: add_attempt
 -- Add an attempt that has ended.
-INSERT INTO attempts (id, bot, started_at, ended_at, verdict, reason, detail, errcode)
-VALUES (:id, :bot, :started_at, :ended_at, :verdict, :reason, :detail, :errcode);
+INSERT INTO attempts (id, bot, started_at, ended_at, verdict, reason, detail, errcode, carried)
+VALUES (:id, :bot, :started_at, :ended_at, :verdict, :reason, :detail, :errcode, :carried);
 
 -- name: link_attempt
 -- Connect an attempt to its deliveries, which may have been deleted meanwhile.
@@ -111,7 +127,7 @@ FROM deliveries JOIN events ON events.id = event_id WHERE deliveries.id IN :ids;
 -- name: digest_deliveries
 -- A bot's due deliveries, with no more of their events than a digest shows.
 SELECT deliveries.*, type, received_at, error, brief,
-    title, device_type, os_version, build_version, link
+    action, title, device_type, os_version, build_version, link
 FROM deliveries JOIN events ON events.id = event_id
 WHERE bot = :name AND state = 'pending' AND not_before <= :now AND messages_sent = 0
     AND not_before >= :from_not_before
@@ -191,7 +207,8 @@ WHERE delivery_id IN (SELECT id FROM deliveries WHERE event_id IN :events);
 -- name: event_lines
 -- Events of a span of ids for a list, newest first. What is '' or 0 is not asked for; each OR also
 -- keeps SQLite from another index than that of the ids.
-SELECT id, received_at, type, error, brief, title, device_type, os_version, build_version, link
+SELECT id, received_at, type, error, brief, action, title, device_type, os_version, build_version,
+    link
 FROM events
 WHERE id < :top AND id >= :bottom
     AND (:type = '' OR type = :type)
@@ -205,15 +222,27 @@ WHERE id < :top AND id >= :bottom
 ORDER BY id DESC LIMIT :limit;
 
 -- name: attempts_of_deliveries
--- The attempts that carried these deliveries, oldest first.
-SELECT delivery_id, attempts.* FROM attempt_deliveries
+-- The attempts that carried these deliveries, oldest first, and how many each carried.
+SELECT delivery_id, attempts.*,
+    (SELECT count(*) FROM attempt_deliveries WHERE attempt_id = attempts.id) AS count
+FROM attempt_deliveries
 JOIN attempts ON attempts.id = attempt_id
 WHERE delivery_id IN :deliveries ORDER BY attempts.id;
+
+-- name: events_of_attempt
+-- The first events that an attempt carried.
+SELECT id, received_at, type, error, brief, action, title, device_type, os_version, build_version,
+    link
+FROM events WHERE id IN (
+    SELECT event_id FROM deliveries JOIN attempt_deliveries ON delivery_id = deliveries.id
+    WHERE attempt_id = :attempt)
+ORDER BY id LIMIT :limit;
 
 -- name: attempts_under_way
 -- Calls that have not ended; until then only the lease shows them.
 SELECT lease_delivery_id AS delivery_id, 0 AS id, lease_until - :lease AS started_at,
-    0.0 AS ended_at, '' AS verdict, '' AS reason, '' AS detail, NULL AS errcode
+    0.0 AS ended_at, '' AS verdict, '' AS reason, '' AS detail, NULL AS errcode, '' AS carried,
+    1 AS count
 FROM bots JOIN deliveries ON deliveries.id = lease_delivery_id
 WHERE lease != '' AND lease_delivery_id IN :deliveries AND state = 'pending';
 
@@ -246,7 +275,87 @@ SELECT count(*) AS count,
     min(CASE WHEN not_before > 0 THEN not_before ELSE created_at END) AS oldest
 FROM deliveries WHERE state = 'pending';
 
+-- name: latest_event
+-- The newest event that came in, of those after one; the bridge's own have no raw body.
+SELECT id, received_at, type, error, brief, action, title, device_type, os_version, build_version,
+    link
+FROM events WHERE id > :bottom AND length(raw) > 0 ORDER BY id DESC LIMIT 1;
+
+-- name: silent_apps
+-- Apps with events on several days among those after one, and none since a moment.
+SELECT title, max(received_at) AS last, min(received_at) AS first,
+    count(DISTINCT CAST(received_at AS BIGINT) / 86400) AS days
+FROM events WHERE id > :bottom AND title != ''
+GROUP BY title HAVING max(received_at) < :before
+    AND count(DISTINCT CAST(received_at AS BIGINT) / 86400) >= :days;
+
 -- name: postgres_ids
 -- New ids of a table. The sequence's name is looked up once, not for each id.
 WITH own AS MATERIALIZED (SELECT pg_get_serial_sequence(:table, 'id')::regclass AS sequence)
 SELECT nextval(sequence) AS id FROM own, generate_series(1, :count);
+
+-- name: wrong_tokens
+-- How many requests had a wrong token, and when the last did, as JSON; since when.
+SELECT value, at FROM shared_values WHERE name = 'wrong_tokens';
+
+-- name: lock_wrong_tokens
+-- The same, from a row that is made where it is missing, and locked until the transaction ends.
+INSERT INTO shared_values (name, value, at) VALUES ('wrong_tokens', '[0, 0]', 0)
+ON CONFLICT (name) DO UPDATE SET value = shared_values.value RETURNING value, at;
+
+-- name: set_wrong_tokens
+-- Write it anew.
+UPDATE shared_values SET value = :value, at = :at WHERE name = 'wrong_tokens';
+
+-- name: newest_template_version
+-- The id of the last version that was saved of any template, 0 without one.
+SELECT coalesce(max(id), 0) AS id FROM template_versions;
+
+-- name: saved_templates
+-- The text of each file whose newest version has one.
+SELECT file, source FROM template_versions
+WHERE id IN (SELECT max(id) FROM template_versions GROUP BY file) AND source IS NOT NULL;
+
+-- name: template_versions
+-- A file's versions, newest first.
+SELECT id, source, saved_at FROM template_versions WHERE file = :file ORDER BY id DESC;
+
+-- name: add_template_version
+-- Add a version of a file; without a source the folder's own text is used again.
+INSERT INTO template_versions (file, source, saved_at) VALUES (:file, :source, :now);
+
+-- name: delete_old_template_versions
+-- Delete all but a file's newest versions.
+DELETE FROM template_versions WHERE file = :file AND id NOT IN (
+    SELECT id FROM template_versions WHERE file = :file ORDER BY id DESC LIMIT :kept);
+
+-- name: bots_that_sent
+-- Bots of which WeCom has taken a message.
+SELECT name FROM bots WHERE EXISTS (SELECT 1 FROM attempts WHERE bot = name AND verdict = 'sent');
+
+-- name: event_of_pgyer
+-- A row where any event has come that is not one of the bridge's own.
+SELECT 1 FROM events WHERE type NOT IN ('test', 'botStopped', 'expired') LIMIT 1;
+
+-- name: turn_is_taken
+-- A row where a task that all processes share was done since a moment.
+SELECT 1 FROM shared_values WHERE name = :name AND at > :latest AND at <= :now + 1;
+
+-- name: take_turn
+-- Note that a task is done now, unless another process was first; a row where it was not.
+INSERT INTO shared_values (name, value, at) VALUES (:name, '', :now)
+ON CONFLICT (name) DO UPDATE SET at = :now
+WHERE shared_values.at <= :latest OR shared_values.at > :now + 1
+RETURNING name;
+
+-- name: end_session
+-- Note that a session of the console has ended.
+INSERT INTO ended_sessions (id, ended_at) VALUES (:id, :now) ON CONFLICT (id) DO NOTHING;
+
+-- name: ended_session
+-- A row where this session has ended.
+SELECT 1 FROM ended_sessions WHERE id = :id;
+
+-- name: forget_sessions
+-- Delete what says that sessions have ended which are too old by now anyway.
+DELETE FROM ended_sessions WHERE ended_at < :before;

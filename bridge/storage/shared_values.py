@@ -1,0 +1,50 @@
+"""What all processes share: who does what they do once in all, and sessions that were ended."""
+
+import hashlib
+
+from bridge.storage.database import Database
+from bridge.storage.driver import Connection
+from bridge.storage.statements import SQL
+
+
+class SharedValues:
+    """Small values in the database; every method raises StorageError."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def take_turn(self, name: str, latest: float, now: float) -> bool:
+        """Take the turn of a task that was last done at `latest` or before (epoch s).
+
+        Of many processes one gets True, and the task counts as done at `now`. A turn in the
+        future, by a clock that was set back, is taken as well.
+        """
+        values = {"name": name, "latest": latest, "now": now}
+        if self.was_done(name, now, latest):
+            return False
+        return bool(self._database.write(lambda c: c.execute(SQL["take_turn"], values)))
+
+    def was_done(self, name: str, now: float, since: float = 0.0) -> bool:
+        """Tell whether any process has taken the turn of a task after a moment."""
+        values = {"name": name, "latest": since, "now": now}
+        with self._database.read() as connection:
+            return bool(connection.execute(SQL["turn_is_taken"], values))
+
+    def end_session(self, session: str, now: float, lifetime: float) -> None:
+        """Remember that a session has ended, for as long as it could still be used (s)."""
+        values = {"id": _hashed(session), "now": now, "before": now - lifetime}
+
+        def end(connection: Connection) -> None:
+            connection.execute(SQL["forget_sessions"], values)
+            connection.execute(SQL["end_session"], values)
+
+        self._database.write(end)
+
+    def has_ended(self, session: str) -> bool:
+        """Tell whether a session was ended."""
+        with self._database.read() as connection:
+            return bool(connection.execute(SQL["ended_session"], {"id": _hashed(session)}))
+
+
+def _hashed(session: str) -> str:
+    return hashlib.sha256(session.encode()).hexdigest()

@@ -1,0 +1,34 @@
+"""What the browser tests share."""
+
+from pathlib import Path
+from typing import Any
+
+from support import PATIENCE
+
+CHROMIUM = "/usr/bin/chromium"
+INSTALL = "apt-get install chromium fonts-wqy-microhei, and pip install -e '.[dev]'"
+ARGUMENTS = [
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync",
+]  # fmt: skip
+
+Page = Any  # playwright may be missing where these tests are only collected
+
+
+def expect(what: Any) -> Any:
+    """Assert something of a page or of a part of it, and wait until it is so."""
+    from playwright.sync_api import expect
+
+    expect.set_options(timeout=1000 * PATIENCE)
+    return expect(what)
+
+
+def missing() -> str:
+    """Say what a browser test lacks here, '' if nothing."""
+    if not Path(CHROMIUM).exists():
+        return f"there is no {CHROMIUM}: {INSTALL}"
+    try:
+        import playwright  # noqa: F401
+    except ImportError:
+        return f"there is no playwright: {INSTALL}"
+    return ""
