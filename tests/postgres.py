@@ -61,10 +61,9 @@ class Server:
         done = subprocess.run(command, cwd=self.folder, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
 
-    def start(self) -> None:
-        """Start the server and wait until it takes connections."""
-        options = f"-p {self.port} -k {self.folder} -c listen_addresses=127.0.0.1"
-        options += " -c max_connections=300"
+    def start(self, more: str = "") -> None:
+        """Start the server, with more options, and wait until it takes connections."""
+        options = f"-p {self.port} -k {self.folder} -c listen_addresses=127.0.0.1 {more}"
         log, data = str(self.folder / "log"), str(self.folder / "data")
         self._run("pg_ctl", "-D", data, "-l", log, "-o", options, "-w", "start")
 
@@ -114,11 +113,11 @@ def served() -> Iterator[Server]:
         _end(server)
 
 
-def _begin() -> Server:
+def _begin(more: str = "") -> Server:
     folder = Path(tempfile.mkdtemp(prefix="bridge-pg-"))
     folder.chmod(0o755)
     server = Server(folder)
-    server.start()
+    server.start(more)
     return server
 
 
@@ -132,11 +131,12 @@ def _end(server: Server) -> None:
 def shared(users: Path) -> Iterator[Server]:
     """Use a server together with other processes: the first of them starts it, the last ends it.
 
-    `users` is the file in which they count themselves.
+    `users` is the file in which they count themselves. Neither this server nor its machine dies,
+    so nothing needs to reach its disk.
     """
     with _counted(users) as state:
         if not state["count"]:
-            server = _begin()
+            server = _begin("-c fsync=off -c max_connections=300")
             state |= {"folder": str(server.folder), "port": server.port}
         state["count"] += 1
     server = Server(Path(state["folder"]), state["port"])

@@ -39,10 +39,12 @@ def until(
     condition: Callable[[], bool], what: str = "it happened", patience: float = PATIENCE
 ) -> None:
     """Wait for what another thread or process does; fail where it does not come about."""
-    deadline = time.monotonic() + patience
+    began = time.monotonic()
     while not condition():
-        assert time.monotonic() < deadline, f"waited {patience:.0f} s in vain until {what}"
-        time.sleep(0.01)
+        waited = time.monotonic() - began
+        assert waited < patience, f"waited {patience:.0f} s in vain until {what}"
+        # To ask is work for whoever is waited for: the longer it takes, the less often.
+        time.sleep(min(max(waited / 10, 0.005), 0.1))
 
 
 def cpu_seconds(work: Callable[[], object]) -> float:

@@ -168,9 +168,9 @@ def test_a_secret_does_not_show_in_a_traceback() -> None:
     secret = Secret(HIDDEN)
     with pytest.raises(TypeError) as raised:
         _ = secret + "x"  # type: ignore[operator]
-    with pytest.raises(ValueError, match=r"\*\*\*") as told:
+    with pytest.raises(ValueError, match=r"\*\*\*") as second:
         raise ValueError(secret)
-    for error in (raised.value, told.value):
+    for error in (raised.value, second.value):
         text = "".join(
             traceback.TracebackException.from_exception(error, capture_locals=True).format()
         )

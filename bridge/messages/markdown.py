@@ -96,7 +96,7 @@ def finish(text: str) -> str:
     """
     text = "\n".join(kept_lines(text.split("\n")))
     if _SOFT_UNDERSCORE in text:
-        links = re.compile(rf"\]\([^()\s]*{_SOFT_UNDERSCORE}[^()\s]*")
+        links = re.compile(rf"\]\([^()\s]*{_SOFT_UNDERSCORE}")
         text = links.sub(lambda link: link[0].replace(_SOFT_UNDERSCORE, "_"), text)
         runs = re.findall(f"{_SOFT_UNDERSCORE}+", text)
         text = text.replace(_SOFT_UNDERSCORE, "_" if len(runs) == 1 else "%5F")

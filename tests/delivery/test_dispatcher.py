@@ -25,7 +25,7 @@ from bridge.storage.results import Recorded
 
 
 class FakeClient(Client):
-    """Takes what it is given to send, and answers as told."""
+    """Takes what it is given to send, and answers as it was set up to."""
 
     def __init__(self) -> None:
         self.sent: list[tuple[str, Message]] = []

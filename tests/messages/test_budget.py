@@ -353,10 +353,10 @@ def test_an_ordinary_template_after_a_costly_one_is_as_before(tmp_path: Path) ->
     renderer = Renderer(path, SHANGHAI)
     assert renderer.problems == []
     for costly in ("slow", "large"):
-        told = renderer.messages(APP, Target("default", template=costly))[0].body["content"]
-        assert "**App**" in told
-        told = renderer.messages(APP, TO_DEFAULT)[0].body["content"]
-        assert told == "fine " + "x" * 1000
+        content = renderer.messages(APP, Target("default", template=costly))[0].body["content"]
+        assert "**App**" in content
+        content = renderer.messages(APP, TO_DEFAULT)[0].body["content"]
+        assert content == "fine " + "x" * 1000
     assert [p.split(": ")[0] for p in sorted(renderer.problems_by_file.values())] == [
         "large.markdown.j2:1",
         "slow.markdown.j2:1",
@@ -374,9 +374,9 @@ def test_a_costly_template_in_one_thread_is_nothing_to_another(tmp_path: Path) -
         target=renderer.messages, args=(APP, Target("default", template="slow"))
     )
     slow.start()
-    told = {renderer.messages(APP, TO_DEFAULT)[0].body["content"] for _ in range(50)}
+    content = {renderer.messages(APP, TO_DEFAULT)[0].body["content"] for _ in range(50)}
     slow.join()
-    assert told == {"fine App"}
+    assert content == {"fine App"}
     assert [p.split(": ")[0] for p in sorted(renderer.problems_by_file.values())] == [
         "slow.markdown.j2:1"
     ]

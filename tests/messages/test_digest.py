@@ -235,30 +235,30 @@ def _lines(found: Sequence[Group], detail: Detail) -> str:
 
 def test_all_groups_fit_with_their_texts_where_there_is_room() -> None:
     found = group_deliveries(apps(3, notes="n" * 300))
-    text, told = fit_groups(found, _lines, 4096)
-    assert told == found
+    text, sent = fit_groups(found, _lines, 4096)
+    assert sent == found
     assert text.count("n" * 300) == 3
 
 
 def test_texts_give_way_before_a_second_message_is_needed() -> None:
     found = group_deliveries(apps(35, notes="n" * 400))
-    text, told = fit_groups(found, _lines, 4096)
-    assert told == found and size(text) <= 4096
+    text, sent = fit_groups(found, _lines, 4096)
+    assert sent == found and size(text) <= 4096
     assert 0 < text.count("n") < 35 * 100
 
 
 def test_without_room_for_all_a_message_takes_as_many_as_it_can() -> None:
     found = group_deliveries([delivery(n, title=f"{n:A>110}", notes="n" * 400) for n in range(500)])
-    text, told = fit_groups(found, _lines, 4096)
-    assert list(told) == found[: len(told)]
-    assert text == _lines(told, COUNTED)
-    assert size(text) <= 4096 < size(_lines(found[: len(told) + 1], COUNTED))
+    text, sent = fit_groups(found, _lines, 4096)
+    assert list(sent) == found[: len(sent)]
+    assert text == _lines(sent, COUNTED)
+    assert size(text) <= 4096 < size(_lines(found[: len(sent) + 1], COUNTED))
 
 
 def test_a_digest_has_at_most_forty_lines() -> None:
     found = group_deliveries(apps(500))
-    text, told = fit_groups(found, _lines, 4096)
-    assert len(text.splitlines()) == len(told) == 40
+    text, sent = fit_groups(found, _lines, 4096)
+    assert len(text.splitlines()) == len(sent) == 40
     few = group_deliveries(
         [delivery(n, title=f"A{n % 12}", notes=f"note {n}") for n in range(12 * 4)]
     )
@@ -269,8 +269,8 @@ def test_a_digest_has_at_most_forty_lines() -> None:
             for group in (group.variables(detail) for group in found)
         )
 
-    text, told = fit_groups(few, with_texts, 4096)
-    assert told == few
+    text, sent = fit_groups(few, with_texts, 4096)
+    assert sent == few
     assert len(text.splitlines()) == 24  # with the newest text of each
 
 
@@ -282,8 +282,8 @@ def test_a_single_group_that_does_not_fit_is_an_error() -> None:
 
 def test_a_single_group_of_more_lines_is_sent_all_the_same() -> None:
     found = group_deliveries(apps(3))
-    text, told = fit_groups(found, lambda groups, _: "\n" * 50 + _lines(groups, COUNTED), 4096)
-    assert list(told) == found[:1] and "A0" in text
+    text, sent = fit_groups(found, lambda groups, _: "\n" * 50 + _lines(groups, COUNTED), 4096)
+    assert list(sent) == found[:1] and "A0" in text
 
 
 def test_the_limit_itself_still_fits() -> None:
@@ -304,15 +304,15 @@ def test_packing_is_as_tight_as_it_can_be_and_tells_each_once(
     """No packing in this order takes fewer messages than filling each as far as it goes."""
     titles = [f"{n}{'t' * length}" for n, length in enumerate(lengths)]
     left = [delivery(n, title=title) for n, title in enumerate(titles)]
-    told, messages = [], 0
+    sent, messages = [], 0
     while left:
         text, part = fit_groups(group_deliveries(left), _lines, limit)
         assert size(text) <= limit and text.count("\n") < 40
         now = [d for group in part for d in group.deliveries]
-        told += [d.id for d in now]
+        sent += [d.id for d in now]
         left = [d for d in left if d not in now]
         messages += 1
-    assert sorted(told) == list(range(len(lengths)))
+    assert sorted(sent) == list(range(len(lengths)))
     needed, room, lines = 0, 0, 0
     for title in titles:
         line = size(_lines(group_deliveries([delivery(title=title)]), COUNTED)) + 1
@@ -333,14 +333,14 @@ def folder(tmp_path: Path, **files: str) -> Path:
 
 
 def rounds(renderer: Renderer, left: list[Delivery]) -> list[tuple[Message, list[int]]]:
-    """Digests until every delivery is told, each with the ids that it told."""
+    """Digests until every delivery is sent, each with the ids that it sent."""
     made = []
     while left:
-        message, told = renderer.digest(left)
-        assert told, "a digest that tells nothing would go on for ever"
+        message, sent = renderer.digest(left)
+        assert sent, "a digest that settles nothing would go on for ever"
         assert judge(message.to_json(), ()) == (0, "ok")
         assert size(str(message.body["content"])) <= TEXT_LIMITS[message.msgtype]
-        ids = [d.id for d in told]
+        ids = [d.id for d in sent]
         assert set(ids) <= {d.id for d in left}
         made.append((message, ids))
         left = [d for d in left if d.id not in ids]
@@ -351,8 +351,8 @@ SHIPPED_RENDERER = Renderer(SHIPPED, SHANGHAI)
 
 
 def shipped(*found: Delivery) -> str:
-    message, told = SHIPPED_RENDERER.digest(found)
-    assert sorted(d.id for d in told) == sorted(d.id for d in found)
+    message, sent = SHIPPED_RENDERER.digest(found)
+    assert sorted(d.id for d in sent) == sorted(d.id for d in found)
     assert message.msgtype == "markdown"
     return str(message.body["content"])
 
@@ -507,20 +507,20 @@ def test_a_type_of_any_length_fits(tmp_path: Path) -> None:
 def test_more_mentions_than_a_digest_has_room_for_do_not_keep_it_from_telling() -> None:
     users = tuple(f"a-rather-long-userid-{n}" for n in range(300))
     found = [delivery(1, mention=users, title="A")]
-    message, told = Renderer(SHIPPED, SHANGHAI).digest(found)
-    assert [d.id for d in told] == [1]
+    message, sent = Renderer(SHIPPED, SHANGHAI).digest(found)
+    assert [d.id for d in sent] == [1]
     assert size(str(message.body["content"])) <= 4096
 
 
 def test_without_a_template_the_generic_digest_tells_every_group(tmp_path: Path) -> None:
-    message, told = Renderer(tmp_path, SHANGHAI).digest(
+    message, sent = Renderer(tmp_path, SHANGHAI).digest(
         [delivery(1, title="A", os_version="2.4"), delivery(2, "feedback", title="<@B>")]
     )
     assert message == Message(
         "markdown",
         {"content": f"**共 2 条**\nA 2.4 崩溃日志 \n<{ZWSP}@B>  用户反馈"},
     )
-    assert [d.id for d in told] == [1, 2]
+    assert [d.id for d in sent] == [1, 2]
 
 
 @pytest.mark.parametrize("msgtype", sorted(TEXT_LIMITS))
@@ -564,15 +564,15 @@ def test_a_digest_as_text_calls_by_its_lists(tmp_path: Path) -> None:
         ("x" * 5000, 0),
     ],
 )
-def test_a_broken_digest_is_named_and_the_generic_one_tells(
+def test_a_broken_digest_is_named_and_the_generic_one_is_used(
     template: str, line: int, tmp_path: Path
 ) -> None:
     renderer = Renderer(folder(tmp_path, digest__markdown=template), SHANGHAI)
     [problem] = renderer.problems
     place = f"digest.markdown.j2:{line}: " if line else "digest.markdown.j2: "
     assert problem.startswith(place)
-    message, told = renderer.digest([delivery(title="A")])
-    assert "**共 1 条**" in str(message.body["content"]) and len(told) == 1
+    message, sent = renderer.digest([delivery(title="A")])
+    assert "**共 1 条**" in str(message.body["content"]) and len(sent) == 1
 
 
 @pytest.mark.parametrize("msgtype", ["news", "template_card"])
@@ -596,8 +596,8 @@ def test_a_digest_that_fails_on_some_deliveries_gives_way_to_the_generic_one(
     assert renderer.problems == []
     caplog.set_level(logging.ERROR)
     for _ in range(2):
-        message, told = renderer.digest(deliveries(3, title="A"))
-        assert "**共 3 条**" in str(message.body["content"]) and len(told) == 3
+        message, sent = renderer.digest(deliveries(3, title="A"))
+        assert "**共 3 条**" in str(message.body["content"]) and len(sent) == 3
     assert caplog.text.count("digest.markdown.j2:1") == 1
     assert [p.split(": ")[0] for p in sorted(renderer.problems_by_file.values())] == [
         "digest.markdown.j2:1"

@@ -43,7 +43,7 @@ def folder(tmp_path: Path, **files: str) -> Path:
     return tmp_path
 
 
-def told(path: Path, target: Target = Target("default"), **payload: object) -> Message:  # noqa: B008
+def made(path: Path, target: Target = Target("default"), **payload: object) -> Message:  # noqa: B008
     renderer = Renderer(path, SHANGHAI)
     assert renderer.problems == []
     return renderer.messages(event(**payload), target)[0]
@@ -93,7 +93,7 @@ def test_wecom_takes_what_an_example_makes_of_a_sample(
 def test_a_copied_example_takes_the_shipped_one_s_place(tmp_path: Path) -> None:
     shutil.copy(SHIPPED / "updateVersion.markdown.j2", tmp_path)
     shutil.copy(SHIPPED / "examples" / "updateVersion.news.j2", tmp_path)
-    assert told(tmp_path, type="updateVersion", title="A", link=URL).msgtype == "news"
+    assert made(tmp_path, type="updateVersion", title="A", link=URL).msgtype == "news"
 
 
 def test_the_news_example_shows_the_app_s_qr_picture_and_links_to_it(everything: Renderer) -> None:
@@ -257,7 +257,7 @@ _NEWS = '{"articles": [{"title": "A", "description": %s, "url": "https://a.b"}]}
 
 
 def description(tmp_path: Path, expression: str, **payload: object) -> object:
-    message = told(folder(tmp_path, default__news=_NEWS % expression), **payload)
+    message = made(folder(tmp_path, default__news=_NEWS % expression), **payload)
     assert message.msgtype == "news"
     return message.body["articles"][0].get("description")
 
@@ -320,7 +320,7 @@ def test_a_private_character_ends_no_line_in_json(tmp_path: Path) -> None:
 
 def test_nothing_in_a_value_ends_its_string(tmp_path: Path) -> None:
     attack = 'x", "url": "https://evil.example", "y": "'
-    message = told(folder(tmp_path, default__news=_NEWS % "{{ notes }}"), notes=attack)
+    message = made(folder(tmp_path, default__news=_NEWS % "{{ notes }}"), notes=attack)
     assert message.body["articles"] == [{"title": "A", "description": attack, "url": "https://a.b"}]
 
 
@@ -335,7 +335,7 @@ def test_eight_long_articles_are_taken(tmp_path: Path) -> None:
     article = '{"title": {{ title }}, "description": {{ notes }}, "url": {{ link }}}'
     template = '{"articles": [' + ", ".join([article] * 8) + "]}"
     path = folder(tmp_path, default__news=template)
-    message = told(path, title="t" * 5000, notes="n" * 5000, link=URL + "/" + "x" * 500)
+    message = made(path, title="t" * 5000, notes="n" * 5000, link=URL + "/" + "x" * 500)
     assert message.msgtype == "news" and len(message.body["articles"]) == 8
     assert accepted(message)
 

@@ -1,8 +1,16 @@
 """Where a text may be cut: never between what a reader sees as one character."""
 
+import itertools
+
 import pytest
 
-from bridge.messages.markdown import finish, largest_that_fits, shorten, size
+from bridge.messages.markdown import (
+    finish,
+    join_up_to,
+    largest_that_fits,
+    shorten,
+    size,
+)
 
 # One character for the reader, of several for the computer.
 WHOLE = {
@@ -48,6 +56,10 @@ def test_a_flag_s_letter_beside_another_character_is_its_own() -> None:
     assert kept("🇦x", 4) == "🇦"
     assert kept("x🇦", 1) == "x"
     assert kept("🇿🇿🇿", 8) == "🇿🇿"
+    assert kept("🇦🇦🇦🇦", 12) == "🇦🇦"
+    assert kept("🇿🇿🇿🇿", 12) == "🇿🇿"
+    assert kept("XXX", 1) == "X"
+    assert kept("🈀🈀🈀", 4) == "🈀"
 
 
 def test_a_cut_leaves_no_blank_before_its_mark() -> None:
@@ -63,6 +75,9 @@ def test_a_text_that_just_fits_is_whole_and_one_byte_more_is_too_long() -> None:
 def test_without_room_for_the_mark_an_ellipsis_says_it() -> None:
     assert shorten("abcdef" * 10, 10) == "abcdefa…"
     assert shorten("abcdef", 3) == "…"
+    just = size("…（已截断，共 60 字）")
+    assert shorten("abcdef" * 10, just - 1) == "abcdef" * 4 + "abc…"
+    assert shorten("abcdef" * 10, just) == "…（已截断，共 60 字）"
     assert shorten("abcdef", 0) == "…"
 
 
@@ -77,6 +92,23 @@ def test_the_largest_number_whose_text_fits_is_found(limit: int) -> None:
     assert largest_that_fits(render, 1, 10, limit) == (min(limit, 9), "x" * min(limit, 9))
     assert len(asked) <= 5
     assert max(asked) < 10
+
+
+def test_the_size_of_a_text_that_fits_is_in_bytes() -> None:
+    assert largest_that_fits(lambda number: "字" * number, 1, 10, 10) == (3, "字字字")
+
+
+def test_pieces_are_joined_until_they_are_longer_than_the_room() -> None:
+    for room, taken in (
+        (0, "ab"),
+        (1, "ab"),
+        (2, "abcd"),
+        (3, "abcd"),
+        (4, "abcdef"),
+        (9, "abcdef"),
+    ):
+        assert join_up_to(["ab", "cd", "ef"], room) == taken
+    assert join_up_to(itertools.repeat("ab"), 5) == "ababab"
 
 
 def test_in_a_table_s_row_a_value_s_line_end_is_a_blank_and_elsewhere_a_line_end() -> None:

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from bodies import decode_one, dumps
 
-from bridge.receiving.event_types import KNOWN_TYPES, event_type
+from bridge.receiving.event_types import KNOWN_TYPES, event_type, read_type
 
 
 @pytest.mark.parametrize(
@@ -58,3 +58,81 @@ def test_the_known_events_are_the_seven_of_the_contract() -> None:
 )
 def test_an_unknown_type_stays_as_it_came(payload: dict[str, Any], name: str) -> None:
     assert decode_one(dumps(payload).encode()).type == name
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("updateVersion", "应用更新|版本更新|app update|application update|new version"),
+        ("feedback", "应用反馈|用户反馈|app feedback|application feedback|user feedback"),
+        ("crashlog", "crash|崩溃日志|应用崩溃|闪退日志|crash 日志|app crash"),
+        ("versionChange", "版本变动|版本变更|版本管理|version management|version changed"),
+        ("appSettings", "app设置变动|应用设置变动|设置变动|app设置变更|app setting"),
+        ("appSettings", "app settings change|app settings changed|application settings"),
+        ("transferApp", "迁移应用|应用迁移|app migration|migrate app|migration app|app transfer"),
+        ("transferApp", "application migration"),
+        ("deleteApp", "删除应用|应用删除|app deletion|app delete|app deleted"),
+        ("deleteApp", "application deletion"),
+    ],
+)
+def test_every_known_spelling_names_the_type_in_an_event_and_in_a_route(
+    name: str, words: str
+) -> None:
+    for word in words.split("|"):
+        assert event_type({"type": word}) == name, word
+        assert event_type({"action": word}) == name, word
+        assert read_type(word) == [name, word], word
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("updateVersion", "新版本|新版|更新|update"),
+        ("feedback", "反馈|意见反馈"),
+        ("crashlog", "崩溃|闪退|crashes|crash report"),
+        ("versionChange", "版本修改|版本编辑"),
+        ("appSettings", "设置|应用设置|app 设置|settings"),
+        ("transferApp", "迁移|转移|应用转移|应用已迁移|transfer|migration"),
+        ("deleteApp", "删除|应用已删除|delete"),
+        ("undecodable", "无法解析|无法解码|无法识别|无法识别的通知"),
+    ],
+)
+def test_a_route_may_name_a_type_in_words_that_decide_no_event(name: str, words: str) -> None:
+    for word in words.split("|"):
+        assert read_type(word) == [name, word], word
+        assert event_type({"action": word}) == "", word
+
+
+@pytest.mark.parametrize("name", [*KNOWN_TYPES, "undecodable"])
+def test_a_route_s_type_in_any_case_is_the_type(name: str) -> None:
+    assert read_type(name) == read_type(name.upper()) == [name]
+
+
+def test_a_route_s_glob_of_chinese_names_stands_for_the_types_that_they_name() -> None:
+    assert read_type("崩溃*") == ["崩溃*", "crashlog"]
+    assert read_type("*设置*") == ["*设置*", "appSettings"]
+    assert read_type("崩溃日?") == ["崩溃日?", "crashlog"]
+    assert read_type("[崩x]溃日志") == ["[崩x]溃日志", "crashlog"]
+    assert read_type("app*") == ["app*"]  # of types themselves
+
+
+@pytest.mark.parametrize(
+    ("word", "problem"),
+    [
+        ("digest", "is no event's type: without `type` a rule matches all of them"),
+        (
+            "crashlogs",
+            "is no type of Pgyer's: did you mean 'crashlog'? (one of your own senders': "
+            "'crashlogs*')",
+        ),
+        (
+            "打包",
+            "is no type of Pgyer's: updateVersion, feedback, crashlog, versionChange, appSettings, "
+            "transferApp, deleteApp are (one of your own senders': '打包*')",
+        ),
+    ],
+)
+def test_a_type_that_can_only_be_a_mistake_is_refused_with_a_hint(word: str, problem: str) -> None:
+    with pytest.raises(ValueError, match="is no") as refused:
+        read_type(word)
+    assert str(refused.value) == problem

@@ -1,6 +1,7 @@
 """A body without an event is refused or empty; one that is too large or too deep is refused."""
 
 import gzip
+import tracemalloc
 import zlib
 from collections.abc import Callable
 
@@ -24,8 +25,15 @@ from bridge.receiving.event_types import UNDECODABLE
 
 @pytest.mark.parametrize(
     "body",
-    [b"", b" ", b"\r\n\t \n", gzip.compress(b"", mtime=0), gzip.compress(b"\n", mtime=0)],
-    ids=["empty", "space", "white space", "gzip of nothing", "gzip of white space"],
+    [
+        b"",
+        b" ",
+        b"\r\n\t \n\f\v",
+        b"\xef\xbb\xbf\n",
+        gzip.compress(b"", mtime=0),
+        gzip.compress(b"\n", mtime=0),
+    ],
+    ids=["empty", "space", "white space", "a BOM", "gzip of nothing", "gzip of white space"],
 )
 @pytest.mark.parametrize("content_type", ["", "application/json", FORM, MULTIPART])
 def test_an_empty_body_holds_no_event(body: bytes, content_type: str) -> None:
@@ -36,6 +44,7 @@ def test_an_empty_body_holds_no_event(body: bytes, content_type: str) -> None:
     "body",
     [
         b"garbage",
+        b"X",
         b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR",
         b"<xml><type>feedback</type></xml>",
         b'{"type": "feedback"',
@@ -78,6 +87,84 @@ def test_it_refuses_what_holds_no_event(body: bytes) -> None:
     assert str(refused.value)
 
 
+@pytest.mark.parametrize(
+    ("body", "content_type", "why"),
+    [
+        (b"garbage", "", "neither JSON nor a form"),
+        (b"color=blue", "", "neither JSON nor a form"),
+        (b"color", FORM, "neither JSON nor a form"),
+        (b"a b=c", FORM, "neither JSON nor a form"),
+        (multipart({"a b": "c"}), MULTIPART, "neither JSON nor a form"),
+        (
+            multipart({str(n): "x" for n in range(201)}),
+            MULTIPART,
+            "broken multipart: RequestEntityTooLarge",
+        ),
+        (b'"hello"', "", "a string without JSON in it"),
+        (b"[]", "", "the array is empty"),
+        (b"[{}, 1]", "", "JSON, but not an object: int"),
+        (b"null", "", "JSON, but not an object: NoneType"),
+        (nested(101), "", "nested more than 100 deep"),
+        (b'{"notes": [%s]}' % (b"[" * 99 + b"]" * 99), "", "nested more than 100 deep"),
+        (b'{"notes": [%d]}' % (2**1000), "", "a number of more than 1000 bits"),
+        (b'[%s"x"]' % (b"{}," * 1001), "", "an array of more than 1000 events"),
+    ],
+)
+def test_it_says_why_it_refuses(body: bytes, content_type: str, why: str) -> None:
+    with pytest.raises(UndecodableError) as refused:
+        pgyer.decode(body, NOW, content_type)
+    assert str(refused.value) == why
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        nested(99),
+        b'{"notes": [%s]}' % (b"[" * 98 + b"]" * 98),
+        b'{"notes": [%d]}' % (2**1000 - 1),
+    ],
+    ids=["objects", "arrays", "a number"],
+)
+def test_what_is_just_within_the_limits_is_taken(body: bytes) -> None:
+    assert decode_one(body).raw == body
+
+
+@pytest.mark.parametrize("separator", [b"&", b"&a="])
+def test_a_form_has_at_most_200_fields(separator: bytes) -> None:
+    body = b"type=feedback" + separator * 199
+    assert decode_one(body).type == "feedback"
+    with pytest.raises(UndecodableError):
+        pgyer.decode(body + separator, NOW)
+
+
+def test_a_multipart_form_has_at_most_200_parts() -> None:
+    parts = {"type": "feedback"} | {f"p{n}": "x" for n in range(199)}
+    assert decode_one(multipart(parts)).type == "feedback"
+    with pytest.raises(UndecodableError):
+        pgyer.decode(multipart(parts | {"more": "x"}), NOW)
+
+
+def test_a_part_without_a_name_is_no_field_of_a_form() -> None:
+    body = multipart({"x": "blue"}).replace(b'; name="x"', b"")
+    with pytest.raises(UndecodableError):
+        pgyer.decode(body, NOW, MULTIPART)
+
+
+@pytest.mark.parametrize("mark", ['"', "'"])
+def test_raw_line_breaks_are_read_among_at_most_20_000_quotes(mark: str) -> None:
+    other = "'" if mark == '"' else '"'
+
+    def body(strings: int, more: str = "") -> bytes:
+        text = "a\nb" + more
+        parts = ["{title: ", mark, text, mark, ", x: [", f"{mark}{mark}," * (strings - 1), "]}"]
+        return "".join(parts).encode()
+
+    assert decode_one(body(10_000)).fields["title"] == "a\nb"
+    for more in (body(10_000, other), body(10_001)):
+        with pytest.raises(UndecodableError):
+            pgyer.decode(more, NOW)
+
+
 @pytest.mark.parametrize("body", [b"garbage", b"null", b'"0', b'"1', b"[1", b"k=v", b"%7B"])
 @pytest.mark.parametrize("encoding", ["gzip", "deflate"])
 def test_what_only_says_that_it_is_packed_does_not_count_as_empty(
@@ -117,8 +204,19 @@ def test_a_body_that_unpacks_to_more_than_the_limit_is_refused(
 ) -> None:
     bomb = pack(content * (50 << 20))
     assert len(bomb) < 1 << 17
-    with pytest.raises(TooLargeError):
+    with pytest.raises(TooLargeError, match="more than 1048576 bytes"):
         pgyer.decode(bomb, NOW, "", encoding)
+
+
+def test_of_a_body_that_unpacks_to_very_much_no_more_than_the_limit_is_unpacked() -> None:
+    bomb = gzip.compress(b" " * (50 << 20))
+    tracemalloc.start()
+    try:
+        with pytest.raises(TooLargeError):
+            pgyer.decode(bomb, NOW)
+        assert tracemalloc.get_traced_memory()[1] < 5 << 20  # bytes at most at a time
+    finally:
+        tracemalloc.stop()
 
 
 def test_a_body_that_unpacks_to_just_the_limit_is_taken() -> None:
@@ -135,6 +233,9 @@ def test_a_body_that_unpacks_to_just_the_limit_is_taken() -> None:
         (b"x" * 81, "x" * 80 + "…"),
         (b"x" * 80, "x" * 80),
         (b"x" + b" " * 1000, "x…"),
+        (b"x" + b" " * 399, "x"),
+        (b"x" + b" " * 400, "x…"),
+        (b" " * 400 + b"y", "…"),
         (b"\xff\0\xfe", "\ufffd\ufffd"),
         (b"", ""),
     ],

@@ -289,6 +289,57 @@ def test_each_rule_is_written_under_route_in_two_brackets(text: str, hint: str) 
 @pytest.mark.parametrize(
     ("line", "said"),
     [
+        ("bots = 'ab'", "unknown bot 'ab' (there are: default, dev, ops, qa)"),
+        ("template = 5", "template must be text, not 5"),
+        ("template = '/'", "template must be a name such as crashlog-short, not '/'"),
+        ("attach = 'x'", "attach knows qrcode and log, not 'x'"),
+        ("quiet = 7", "quiet must be a text, not 7"),
+        ("quiet = 'x'", "quiet must be two times such as 22:00-08:00, not 'x'"),
+        ("quiet = ''", "quiet must be two times such as 22:00-08:00, not ''"),
+        (
+            "quiet = '8:00-8:00'",
+            "quiet begins when it ends: to mute for good, write bots = []",
+        ),
+        ("continue = 1", "continue must be true or false, not 1"),
+        ("app = 7", "app must be a text or a list of texts, not 7"),
+    ],
+)
+def test_a_problem_says_what_to_write_instead(line: str, said: str) -> None:
+    assert said in [
+        problem.removeprefix("routes.toml:1 (rule 1): ")
+        for problem in problems(f"[[route]]\n{line}\n")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("given", "quiet"),
+    [
+        ("22:00-08:00", (1320, 480)),
+        ("0:00-23:59", (0, 1439)),
+        (" 09:05 - 19:50 ", (545, 1190)),
+        ("20:10-3:01", (1210, 181)),
+    ],
+)
+def test_quiet_hours_are_written_as_two_times_of_the_day(
+    given: str, quiet: tuple[int, int]
+) -> None:
+    [route] = rules(f"[[route]]\nquiet = '{given}'\n")
+    assert route.quiet == quiet
+
+
+@pytest.mark.parametrize(
+    "given",
+    ["24:00-8:00", "30:00-8:00", "22:60-8:00", "22:0-8:00", "22-8:00", "022:00-8:00", "22:00-8:00x",
+     "22:000-8:00", ":00-8:00", "22:00", "22:00-8:00-9:00", "22:00~8:00"],
+)  # fmt: skip
+def test_quiet_hours_that_are_no_two_times_are_a_problem(given: str) -> None:
+    [problem] = problems(f"[[route]]\nquiet = '{given}'\n")
+    assert problem.endswith(f"quiet must be two times such as 22:00-08:00, not {given!r}")
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
         ("quiet = '22-8'", "quiet must be two times such as 22:00-08:00, not '22-8'"),
         ("quiet = '24:00-08:00'", "quiet must be two times"),
         ("quiet = '08:00-08:00'", "quiet begins when it ends"),

@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from bridge.model import Event, Route, Routed, Target
-from bridge.receiving.routing import compared, parse, quiet_end, route
+from bridge.receiving.routing import compared, matching, parse, quiet_end, route
 
 ZONE = ZoneInfo("Asia/Shanghai")
 
@@ -68,6 +68,22 @@ def test_quiet_hours_begin_and_end_to_the_minute(
     quiet: tuple[int, int], now: tuple[str, int], until: tuple[str, int] | None
 ) -> None:
     assert quiet_end(quiet, at(*now), ZONE) == (at(*until) if until else 0.0)
+
+
+def test_quiet_hours_end_at_the_full_minute() -> None:
+    assert quiet_end((22 * 60, 8 * 60), at("23:00") + 17.25, ZONE) == at("08:00", 11)
+
+
+def test_in_the_hour_that_the_clocks_repeat_quiet_hours_end_the_first_time() -> None:
+    zone = ZoneInfo("Europe/Berlin")
+    night = (22 * 60, 2 * 60 + 30)
+    first = datetime(2026, 10, 25, 2, 30, tzinfo=zone).timestamp()
+    assert quiet_end(night, first - 4 * 3600, zone) == first
+    assert quiet_end(night, first + 45 * 60, zone) == first  # 02:15 again: it is over
+
+
+def test_where_no_rule_matches_the_rule_is_number_0() -> None:
+    assert matching(Event("feedback", {}, 0.0), []) == [Route(rule=0, bots=("default",))]
 
 
 def test_a_rule_s_quiet_hours_are_minutes_of_the_day() -> None:

@@ -37,8 +37,8 @@ def test_an_event_for_nobody_is_kept_and_not_told(outbox: Outbox, clock: Clock) 
 
 
 def test_events_of_one_body_are_stored_together(outbox: Outbox, clock: Clock) -> None:
-    told = [Routed(event(clock, n=n), (DEFAULT, DEV)) for n in range(3)]
-    accepted = outbox.accept(told)
+    given = [Routed(event(clock, n=n), (DEFAULT, DEV)) for n in range(3)]
+    accepted = outbox.accept(given)
     assert len({a.event for a in accepted}) == 3
     assert len(rows(outbox)) == 6
 

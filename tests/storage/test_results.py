@@ -34,14 +34,14 @@ def test_one_sender_per_bot_and_bots_side_by_side(outbox: Outbox, clock: Clock) 
 
 def test_deliveries_of_a_bot_keep_their_order(outbox: Outbox, clock: Clock) -> None:
     numbers = [put(outbox, clock, n=n) for n in range(5)]
-    told = []
+    sent = []
     for outcome in (SENT, BUSY, SENT, REFUSED, SENT, SENT, SENT):
         for attempt in claim(outbox):
-            told.append((attempt.deliveries[0].event.id, outcome.verdict))
+            sent.append((attempt.deliveries[0].event.id, outcome.verdict))
             outbox.record(attempt, outcome)
         clock.advance(5)
     first, second, third, fourth, fifth = numbers
-    assert told == [
+    assert sent == [
         (first, "sent"),
         (second, "retry"),
         (second, "sent"),

@@ -81,7 +81,7 @@ def test_an_undecodable_body_is_400_and_the_group_gets_a_notice(
     until(lambda: any("no event" in text for text in contents(served[0], DEFAULT)))
     [notice] = [text for text in contents(served[0], DEFAULT) if "no event" in text]
     assert "no event <\u200b@all>" in notice
-    assert "\n" not in notice
+    assert len(notice.splitlines()) <= 6
 
 
 def test_a_body_over_1_mib_is_413(bridge: Deployment) -> None:

@@ -1,6 +1,7 @@
 """Every fault of the far side, over the real program."""
 
 import sqlite3
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -8,21 +9,36 @@ import requests
 from support import TOKEN, until
 from system_helpers import DEFAULT, DEV, Deploy, Served, contents, new_version, rows
 
+from bridge.sandbox import Sandbox
+from bridge.sandbox.state import Robot
+
 FAULTS = ["busy", "502", "429", "reset", "lost", "html", "45033"]
 
 
-@pytest.mark.parametrize("fault", FAULTS)
-def test_a_passing_fault_ends_in_delivery(
-    fault: str, sandbox: Served, deploy: Deploy, tmp_path: Path
-) -> None:
+def one_bot_each(box: Sandbox, faults: Iterable[str | int], always: bool = False) -> dict[str, str]:
+    """Have a robot meet each fault once, or always.
+
+    Returns the variables of their bots, each of which is named as its fault.
+    """
+    variables = {}
+    for fault in faults:
+        key = f"key-of-{fault}"
+        box.robots[key] = Robot(key=key, name=str(fault))
+        box.fault(key, fault, always=always)
+        variables[f"WECOM_BOT_KEY_{fault}".upper()] = key
+    return variables
+
+
+def test_a_passing_fault_ends_in_delivery(sandbox: Served, deploy: Deploy, tmp_path: Path) -> None:
     box, api = sandbox
-    box.fault(DEFAULT, fault)
-    bridge = deploy(api).start()
-    bridge.post(new_version())
-    until(lambda: rows(tmp_path, "select state from deliveries") == [("sent",)])
-    verdicts = rows(tmp_path, "select verdict from attempts order by id")
-    assert verdicts == [("retry",), ("sent",)]
-    assert len(box.messages()) == (2 if fault == "lost" else 1)  # WeCom knows no idempotency key
+    bridge = deploy(api, **one_bot_each(box, FAULTS)).start()
+    bridge.post(new_version(), f"/{','.join(FAULTS)}")
+    until(lambda: rows(tmp_path, "select distinct state from deliveries") == [("sent",)])
+    for fault in FAULTS:
+        query = f"select verdict from attempts where bot = '{fault}' order by id"
+        assert (fault, rows(tmp_path, query)) == (fault, [("retry",), ("sent",)])
+        arrived = len(box.messages(f"key-of-{fault}"))
+        assert (fault, arrived) == (fault, 2 if fault == "lost" else 1)  # it knows no idempotency
 
 
 def test_a_hanging_wecom_is_given_up_and_tried_again(
@@ -47,49 +63,55 @@ def test_a_warning_of_wecom_is_success_and_loud(
     until(lambda: "WARNING bridge.delivery.sender: event 1" in bridge.log.read_text())
 
 
-@pytest.mark.parametrize("errcode", [40008, 40058, 44004, 301019, 987654])
 def test_a_permanent_refusal_is_parked_and_does_not_block_the_next(
-    errcode: int, sandbox: Served, deploy: Deploy, tmp_path: Path
+    sandbox: Served, deploy: Deploy, tmp_path: Path
 ) -> None:
     box, api = sandbox
-    box.fault(DEFAULT, errcode)
-    bridge = deploy(api).start()
-    bridge.post(new_version(1))
-    bridge.post(new_version(2))
-    until(lambda: len(box.messages()) == 1)
-    assert "App 2" in contents(box)[0]
-    query = "select state, tries from deliveries order by id limit 1"
-    assert rows(tmp_path, query) == [("parked", 1)]
-    assert rows(tmp_path, "select errcode from attempts order by id limit 1") == [(errcode,)]
+    errcodes = (40008, 40058, 44004, 301019, 987654)
+    bridge = deploy(api, **one_bot_each(box, errcodes)).start()
+    for n in (1, 2):
+        bridge.post(new_version(n), f"/{','.join(map(str, errcodes))}")
+    until(lambda: len(box.messages()) == len(errcodes))
+    for errcode in errcodes:
+        [content] = contents(box, f"key-of-{errcode}")
+        assert "App 2" in content
+        query = f"select state, tries from deliveries where bot = '{errcode}' order by id limit 1"
+        assert (errcode, rows(tmp_path, query)) == (errcode, [("parked", 1)])
+        query = f"select errcode from attempts where bot = '{errcode}' order by id limit 1"
+        assert rows(tmp_path, query) == [(errcode,)]
 
 
-@pytest.mark.parametrize("errcode", [93000, 93004, 93008])
-def test_a_dead_bot_is_stopped_and_default_is_told_while_others_go_on(
-    errcode: int, sandbox: Served, deploy: Deploy, tmp_path: Path
+def test_a_dead_bot_is_stopped_and_default_gets_a_notice_while_others_send(
+    sandbox: Served, deploy: Deploy
 ) -> None:
     box, api = sandbox
-    box.fault(DEV, errcode, always=True)
-    bridge = deploy(api).start()
-    bridge.post(new_version(1), "/dev")
-    until(lambda: len(box.messages(DEFAULT)) == 1)
-    assert "**dev**" in contents(box, DEFAULT)[0]
-    bridge.post(new_version(2), "/dev,default")
-    until(lambda: len(box.messages(DEFAULT)) == 2)
+    errcodes = (93000, 93004, 93008)
+    dead = f"/{','.join(map(str, errcodes))}"
+    bridge = deploy(api, **one_bot_each(box, errcodes, always=True)).start()
+    bridge.post(new_version(1), dead)
+    until(lambda: len(box.messages(DEFAULT)) == len(errcodes))
+    notices = "".join(contents(box, DEFAULT))
+    assert [notices.count(f"机器人 {errcode}：") for errcode in errcodes] == [1, 1, 1]
+    bridge.post(new_version(2), f"{dead},default")
+    until(lambda: len(box.messages(DEFAULT)) == len(errcodes) + 1)
     ready = requests.get(f"{bridge.url}/readyz", timeout=20)
     assert ready.status_code == 503
-    assert "bot dev is stopped" in ready.text
+    for errcode in errcodes:
+        assert f"bot {errcode} is stopped" in ready.text
+        assert box.messages(f"key-of-{errcode}") == []
     assert requests.get(f"{bridge.url}/healthz", timeout=20).status_code == 200
-    assert box.messages(DEV) == []
     assert bridge.stop() == 0
 
-    # A new key brings it back, and what waited is told.
-    box.clear_faults()
-    box.fault(DEV, 93000, always=True)
-    box.robots["a-new-key"] = type(box.robots[DEV])(key="a-new-key", name="dev")
-    bridge.environ["WECOM_BOT_KEY_DEV"] = "a-new-key"
+    # A new key brings it back, and what waited is sent.
+    for errcode in errcodes:
+        key = bridge.environ[f"WECOM_BOT_KEY_{errcode}"] = f"a-new-key-for-{errcode}"
+        box.robots[key] = Robot(key=key, name=str(errcode))
     bridge.start()
-    until(lambda: len(box.messages("a-new-key")) == 2)
-    assert [c.split("\n")[0][-5:] for c in contents(box, "a-new-key")] == ["App 1", "App 2"]
+    for errcode in errcodes:
+        key = f"a-new-key-for-{errcode}"
+        until(lambda key=key: len(box.messages(key)) == 2)
+        first_lines = [c.split("\n")[0][-9:] for c in contents(box, key)]
+        assert first_lines == ["App 1 1.1", "App 2 1.2"]
 
 
 def test_45009_lets_the_bot_rest_and_loses_nothing(
@@ -130,7 +152,7 @@ def test_order_is_kept_per_bot(sandbox: Served, deploy: Deploy) -> None:
     for n in range(10):
         bridge.post(new_version(n), "/default")
     until(lambda: len(box.messages(DEFAULT)) == 10)
-    assert [f"App {n}" for n in range(10)] == [
+    assert [f"App {n} 1.{n}" for n in range(10)] == [
         c.split("\n")[0].rsplit("</font> ")[1] for c in contents(box)
     ]
 

@@ -14,7 +14,7 @@ from bridge.messages.markdown import size
 from bridge.sandbox import Sandbox, serve
 
 
-def told_events(content: str) -> int:
+def sent_events(content: str) -> int:
     """How many events a message is about: a digest says it for each group and for all."""
     if "通知汇总" not in content:
         return 1
@@ -30,7 +30,7 @@ def test_a_flood_is_told_whole_without_45009_however_wecom_counts(
 ) -> None:
     """20 a minute and then a block, sliding or by the clock's minute, refused calls counted or not.
 
-    1,000 crash logs of 4 versions and 200 different versions are all told within 70 s.
+    1,000 crash logs of 4 versions and 200 different versions are all sent within 70 s.
     """
     modes = [(window, refused) for window in ("sliding", "minute") for refused in (True, False)]
     boxes = [Sandbox(window=window, count_refused=refused) for window, refused in modes]
@@ -63,8 +63,8 @@ def test_a_flood_is_told_whole_without_45009_however_wecom_counts(
         calls = list(box.calls)
         assert [call.errcode for call in calls] == [0] * len(calls)
         texts = contents(box)
-        assert told_events(texts[0]) == 1 and "通知汇总" not in texts[0]
-        assert sum(map(told_events, texts)) == 1200
+        assert sent_events(texts[0]) == 1 and "通知汇总" not in texts[0]
+        assert sum(map(sent_events, texts)) == 1200
         for n in range(200):
             assert sum(len(re.findall(rf"App {n}\b", text)) for text in texts) == 1
         assert all(size(text) <= 4096 for text in texts)
@@ -87,6 +87,6 @@ def test_what_waits_while_a_bot_rests_is_told_together(
     assert digests and all("<@wang>" in text for text in digests)
     calls = [call for call in box.messages() if call.msgtype == "text"]
     assert all(call.payload["text"]["mentioned_list"] == ["@all"] for call in calls)
-    assert sum(told_events(text) for text in texts if "<@wang>" in text) == 9
+    assert sum(sent_events(text) for text in texts if "<@wang>" in text) == 9
     linked = "select count(distinct delivery_id) from attempt_deliveries"
     assert rows(tmp_path, linked) == [(9,)]

@@ -166,7 +166,7 @@ def test_a_database_that_restarts_costs_nothing_that_was_acknowledged(
         until(lambda: bridge.post(new_version(6)).status_code == 200, "it stores again")
         acknowledged.append("App 6")
         until(lambda: set(acknowledged) <= set(heads(box)))
-        # One that was told as the database went may be told twice; no other.
+        # One that was sent as the database went may be sent twice; no other.
         assert len(heads(box)) <= len(acknowledged) + 1
         bridge.stop()
 

@@ -81,8 +81,8 @@ def test_workers_of_several_processes_tell_each_event_once(sandbox: Served, depl
     assert all(answer.status_code == 200 for answer in answers)
     until(lambda: len(box.messages()) >= 60)
     assert bridge.stop() == 0
-    told = [content.split("\n")[0] for content in contents(box)]
-    assert len(told) == len(set(told)) == 60
+    first_lines = [content.split("\n")[0] for content in contents(box)]
+    assert len(first_lines) == len(set(first_lines)) == 60
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 
 import pytest
 import requests
-from support import TOKEN, Deployment, until
+from support import TOKEN, Deployment, environment, free_port, until
 
 from bridge.receiving.gunicorn_worker import REQUEST
 from bridge.sandbox import Sandbox
@@ -58,6 +58,16 @@ def bridge(sandbox: tuple[Sandbox, str], deploy: Callable[..., Deployment]) -> D
     return deploy(sandbox[1]).start()
 
 
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
+    """A bridge for tests that leave nothing behind; nobody takes its messages."""
+    folder = tmp_path_factory.mktemp("shared")
+    api = f"http://127.0.0.1:{free_port()}"
+    deployment = Deployment(folder, environment(folder, WECOM_API_URL=api)).start()
+    yield deployment
+    deployment.kill()
+
+
 @pytest.fixture
 def slow(bridge: Deployment) -> Iterator[list[socket.socket]]:
     """Eight connections of each kind; those of half a request go on by a byte a second."""
@@ -102,42 +112,42 @@ def test_slow_connections_neither_delay_the_others_nor_stay(
     assert bridge.post('{"type": "feedback", "n": 9}').status_code == 200
 
 
-def test_a_request_that_comes_in_pieces_is_answered(bridge: Deployment) -> None:
+def test_a_request_that_comes_in_pieces_is_answered(shared: Deployment) -> None:
     body = b'{"type": "feedback"}'
     head = f"POST /pgyer/{TOKEN} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n"
-    with connect(bridge) as connection:
+    with connect(shared) as connection:
         for byte in head.encode() + body:
             connection.send(bytes([byte]))
         assert connection.recv(4096).startswith(b"HTTP/1.1 200 ")
 
 
-def test_requests_that_come_at_once_on_one_connection_are_all_answered(bridge: Deployment) -> None:
+def test_requests_that_come_at_once_on_one_connection_are_all_answered(shared: Deployment) -> None:
     get = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
-    with connect(bridge, get * 3 + get[:10]) as connection:
+    with connect(shared, get * 3 + get[:10]) as connection:
         read_until(connection, OK, count=3)
         connection.send(get[10:])
         read_until(connection, OK)
 
 
-def test_a_broken_chunk_is_answered_400(bridge: Deployment) -> None:
+def test_a_broken_chunk_is_answered_400(shared: Deployment) -> None:
     head = f"POST /pgyer/{TOKEN} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
-    with connect(bridge, head.encode() + b"5\r\nhello\r\nnonsense\r\n") as connection:
+    with connect(shared, head.encode() + b"5\r\nhello\r\nnonsense\r\n") as connection:
         assert connection.recv(4096).startswith(b"HTTP/1.1 400 ")
 
 
-def test_a_body_that_is_announced_as_too_large_is_answered_at_once(bridge: Deployment) -> None:
+def test_a_body_that_is_announced_as_too_large_is_answered_at_once(shared: Deployment) -> None:
     head = f"POST /pgyer/{TOKEN} HTTP/1.1\r\nHost: x\r\nContent-Length: 9999999\r\n\r\n"
-    with connect(bridge, head.encode()) as connection:
+    with connect(shared, head.encode()) as connection:
         assert connection.recv(4096).startswith(b"HTTP/1.1 413 ")
 
 
-def test_a_sender_that_waits_for_100_continue_is_served(bridge: Deployment) -> None:
+def test_a_sender_that_waits_for_100_continue_is_served(shared: Deployment) -> None:
     body = b'{"type": "feedback"}'
     head = (
         f"POST /pgyer/{TOKEN} HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\n"
         f"Content-Length: {len(body)}\r\n\r\n"
     )
-    with connect(bridge, head.encode()) as connection:
+    with connect(shared, head.encode()) as connection:
         assert connection.recv(4096).startswith(b"HTTP/1.1 100 ")
         connection.send(body)
         read_until(connection, b"HTTP/1.1 200 ")

@@ -52,7 +52,7 @@ class Load:
                     if answer.status_code == 200:
                         self.acknowledged[title] = answer.json()["event"]
                     else:
-                        ending.wait(0.02)
+                        ending.wait(0.05)
 
         with ThreadPoolExecutor(self._threads) as pool:
             for worker in range(self._threads):
@@ -71,18 +71,21 @@ class Load:
 def titles(box: Sandbox, key: str, fault: str | None = None) -> list[str]:
     """Return the titles that a group has seen, in order; by a `fault` those that met it."""
     calls = [call for call in box.messages(key) if fault in (None, call.fault)]
-    texts = (json.dumps(call.payload, ensure_ascii=False) for call in calls)
+    # A line end stays one: as `\\n` it would be a letter before the title.
+    texts = (json.dumps(call.payload, ensure_ascii=False).replace("\\n", "\n") for call in calls)
     return [title for text in texts for title in dict.fromkeys(_TITLE.findall(text))]
 
 
 def settle(bridge: Deployment, patience: float = 90.0) -> None:
     """Wait until nothing is pending."""
 
-    def pending() -> int | None:
-        found: int | None = requests.get(f"{bridge.url}/readyz", timeout=60).json()["pending"]
-        return found
+    with Session() as session:
 
-    until(lambda: pending() == 0, "nothing is pending", patience)
+        def pending() -> int | None:
+            found: int | None = session.get(f"{bridge.url}/readyz", timeout=60).json()["pending"]
+            return found
+
+        until(lambda: pending() == 0, "nothing is pending", patience)
 
 
 def check(load: Load, box: Sandbox, excuses: int, keys: tuple[str, ...] = (DEFAULT, DEV)) -> int:

@@ -121,7 +121,7 @@ def test_six_hours_without_wecom_delay_every_event_and_lose_none(
         assert Counter(seen) == Counter(world.ids.keys())
     assert world.states().keys() == {"sent"}
     assert not world.refused_for_rate()
-    figure(f"WeCom away for 6 h ({fault}): all told within {took / 60:.0f} min of its return")
+    figure(f"WeCom away for 6 h ({fault}): all sent within {took / 60:.0f} min of its return")
 
 
 @pytest.mark.parametrize("jumps", [False, True], ids=["steady clock", "clock jumps"])
