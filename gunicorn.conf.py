@@ -13,12 +13,13 @@ from gunicorn.glogging import Logger
 
 from bridge import configure, logs
 from bridge.errors import SettingsError
+from bridge.wording import refusal
 
 try:
     # Here rather than in a worker, whose exit gunicorn would answer with a traceback and status 3.
     _settings, _ = configure(os.environ)
 except SettingsError as error:
-    print(error.report(), file=sys.stderr)
+    print(refusal(error), file=sys.stderr)
     sys.exit(2)
 
 

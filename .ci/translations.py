@@ -1,18 +1,23 @@
-"""Update the console's catalog from its texts; `--check` only checks whether it is up to date.
+"""Update the catalog from the texts of code and pages; `--check` only says if it is up to date.
 
 New texts are added to `messages.po` untranslated, for a person to translate; unused ones are
-removed. Then the catalog is compiled into the `.mo` that the console reads. `--check` exits with 1
+removed. Then the catalog is compiled into the `.mo` that the bridge reads. `--check` exits with 1
 and the reasons where a text is missing, untranslated or unused, or the `.mo` is old.
 """
 
 import io
 import sys
+from collections.abc import Iterator
+from inspect import cleandoc
 from pathlib import Path
 
 from babel.messages import Catalog
 from babel.messages.extract import extract_from_dir
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po, write_po
+from click import Command, Group, Option
+
+from bridge.cli import commands
 
 ROOT = Path(__file__).parent.parent / "bridge"
 PO = ROOT / "translations" / "zh" / "LC_MESSAGES" / "messages.po"
@@ -20,7 +25,25 @@ METHODS = [("**.py", "python"), ("**/templates/**.html", "jinja2")]
 OPTIONS = {
     "**/templates/**.html": {"trimmed": "true", "extensions": "jinja2.ext.do", "silent": "false"}
 }
-KEYWORDS = {"_": None, "N_": None, "gettext": None, "ngettext": (1, 2)}
+KEYWORDS = dict.fromkeys(
+    ("_", "N_", "gettext", "WrongValueError", "problem", "StorageError", "SchemaError",
+     "UndecodableError", "TooLargeError")
+) | {"ngettext": (1, 2)}  # fmt: skip
+# Those of click's own texts that its users meet, in the versions that the bridge runs with.
+CLICK = (
+    "Usage:", "Options", "Commands", "Show this message and exit.", "default: {default}",
+    "Error: {message}", "Try '{command} {option}' for help.", "Aborted!",
+    "No such command {name!r}.", "No such option {name!r}.", "No such option: {name}",
+    "Missing argument", "Invalid value: {message}",
+    "Invalid value for {param_hint}: {message}", "{value!r} is not a valid {number_type}.",
+    "{value} is not in the range {range}.", "Option {name!r} does not take a value.",
+)  # fmt: skip
+CLICK_PLURALS = (
+    ("Option {name!r} requires an argument.", "Option {name!r} requires {nargs} arguments."),
+    ("Did you mean {possibility}?", "(Did you mean one of: {possibilities}?)"),
+    ("Got unexpected extra argument ({args})", "Got unexpected extra arguments ({args})"),
+    ("{value!r} is not {choice}.", "{value!r} is not one of {choices}."),
+)
 
 
 def extracted() -> Catalog:
@@ -28,7 +51,17 @@ def extracted() -> Catalog:
     found = Catalog()
     for _, _, message, comments, _ in extract_from_dir(ROOT, METHODS, OPTIONS, KEYWORDS):
         found.add(message, auto_comments=comments)
+    for text in (*CLICK, *CLICK_PLURALS, *help_texts(commands)):
+        found.add(text)
     return found
+
+
+def help_texts(command: Command) -> Iterator[str]:
+    """Yield the help of a command, of its options and of its own commands."""
+    options = [option for option in command.params if isinstance(option, Option)]
+    yield from (cleandoc(item.help) for item in (command, *options) if item.help)
+    for each in command.commands.values() if isinstance(command, Group) else ():
+        yield from help_texts(each)
 
 
 def compiled(catalog: Catalog) -> bytes:
@@ -70,7 +103,7 @@ def main() -> None:
             catalog = read_po(file, locale="zh", domain="messages")
         PO.with_suffix(".mo").write_bytes(compiled(catalog))
     if wrong := problems(catalog):
-        sys.exit("the console's catalog (make translations):\n  " + "\n  ".join(wrong))
+        sys.exit("the catalog (make translations):\n  " + "\n  ".join(wrong))
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from flask import Flask, Response
+from flask import Flask, Response, request
 from flask.json.provider import DefaultJSONProvider
 from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
@@ -20,6 +20,8 @@ from bridge.model import to_json
 from bridge.receiving.decoding import MAX_BODY
 from bridge.receiving.receiver import create_receiver
 from bridge.wiring import Bridge
+from bridge.wording import LANGUAGES, speaking
+from bridge.wording import gettext as _
 
 log = logging.getLogger(__name__)
 
@@ -73,20 +75,19 @@ def create_ops_app(bridge: Bridge) -> Flask:
 
 def _home(bridge: Bridge) -> Response:
     """Answer whoever opens the bare address, and health checks that can ask for nothing else."""
-    console = "/console/"
-    if not bridge.settings.admin_password:
-        console = "设置 BRIDGE_ADMIN_PASSWORD 后可用 · set BRIDGE_ADMIN_PASSWORD to use it"
-    text = (
-        "蒲公英 → 企业微信：服务正在运行。 The Pgyer-to-WeCom bridge is running.\n"
-        f"控制台 Console: {console}\n"
-    )
-    return Response(text, mimetype="text/plain")
+    with speaking(request.accept_languages.best_match(LANGUAGES, "zh")):
+        console = "/console/"
+        if not bridge.settings.admin_password:
+            console = _("set BRIDGE_ADMIN_PASSWORD to use it")
+        lines = [_("The Pgyer-to-WeCom bridge is running."), _("Console: %(where)s", where=console)]
+    return Response("\n".join([*lines, ""]), mimetype="text/plain")
 
 
 def _log_warnings(bridge: Bridge) -> None:
     settings = bridge.settings
     webhooks = [bot.webhook.reveal() for bot in settings.bots.values()]
-    warnings = [*settings.warnings, *proxy_problems(os.environ, webhooks)]
+    with speaking("en"):
+        warnings = [*settings.warnings, *proxy_problems(os.environ, webhooks)]
     warnings += [
         f"{settings.routes}, rule {route.rule}: there is no template {route.template!r} in "
         f"{settings.templates}; the event's own is used"

@@ -2,6 +2,7 @@
 
 BridgeError
 ├── SettingsError      the start is refused; carries all problems, so that they can be fixed at once
+├── WrongValueError    a value in the settings or the routes; says what to write instead
 ├── UndecodableError   a body without an event in it
 ├── TooLargeError      a body that is over the limit, as sent or decompressed
 └── StorageError       a write failed and nothing of it was stored; the sender may try again
@@ -12,7 +13,11 @@ from collections.abc import Sequence
 
 
 class BridgeError(Exception):
-    """The base class of all of them."""
+    """The base class of all of them: an English text, and what to fill into its `%(name)s`."""
+
+    def __init__(self, text: str, **values: object) -> None:
+        self.text, self.values = text, values
+        super().__init__(text % values if values else text)
 
 
 class SettingsError(BridgeError):
@@ -20,12 +25,11 @@ class SettingsError(BridgeError):
 
     def __init__(self, problems: Sequence[str]) -> None:
         self.problems = tuple(problems)
-        super().__init__("\n".join(problems))
+        super().__init__("%(problems)s", problems="\n".join(problems))
 
-    def report(self) -> str:
-        """Return one message with all problems, for whoever starts the bridge."""
-        head = f"The bridge cannot start: {len(self.problems)} problem(s) to fix first."
-        return "\n".join([head, *(f"  - {problem}" for problem in self.problems)])
+
+class WrongValueError(BridgeError, ValueError):
+    """A value in the settings or the routes is wrong; the text reads on after its name."""
 
 
 class UndecodableError(BridgeError):

@@ -1,7 +1,7 @@
 """The text of one variable → its checked value; pure.
 
-Each function raises a ValueError that reads on after the variable's name and says what to write
-instead. It never contains the value, which may be a secret.
+Each function raises a WrongValueError that reads on after the variable's name and says what to
+write instead. It never contains the value, which may be a secret.
 """
 
 import importlib.util
@@ -12,7 +12,9 @@ from typing import TypeVar
 from urllib.parse import SplitResult, parse_qs, parse_qsl, quote, unquote, urlsplit
 from zoneinfo import ZoneInfo
 
+from bridge.errors import WrongValueError
 from bridge.model import Secret
+from bridge.wording import N_, gettext
 
 T = TypeVar("T")
 
@@ -23,9 +25,11 @@ _KEY = re.compile(r"(?=.*[A-Za-z0-9])[A-Za-z0-9_.~-]+")
 
 # Parameters of other tools in a database's URL, and what to do instead.
 _ADVICE = {
-    ("schema", "currentSchema", "search_path"): "write options=-csearch_path%3D<schema> instead",
-    ("ssl", "sslaccept", "usessl", "useSSL"): "write sslmode=require instead",
-    ("pgbouncer", "connection_limit", "pool_timeout", "prepareThreshold"): (
+    ("schema", "currentSchema", "search_path"): N_(
+        "write options=-csearch_path%3D<schema> instead"
+    ),
+    ("ssl", "sslaccept", "usessl", "useSSL"): N_("write sslmode=require instead"),
+    ("pgbouncer", "connection_limit", "pool_timeout", "prepareThreshold"): N_(
         "leave it out, a pooler needs no setting"
     ),
 }
@@ -41,7 +45,7 @@ _PLACEHOLDER = re.compile(
 def webhook(value: str, api: str) -> str:
     """Return a bot's webhook URL; a bare key gets `api` before it; '' stays ''."""
     if re.search(r"[\s,;|，；、]|.https?://", value):
-        raise ValueError(
+        raise WrongValueError(
             "must be one bare key or one webhook URL, without quotes or blanks: each robot has a "
             "variable of its own, such as WECOM_BOT_KEY_DEV"
         )
@@ -51,22 +55,26 @@ def webhook(value: str, api: str) -> str:
             parts = _address(value)
             [key] = parse_qs(parts.query)["key"]
         except (ValueError, KeyError):
-            raise ValueError(
-                f"is neither a bare key nor a webhook URL such as {_WEBHOOK}; its host and port "
-                "must be right, too"
+            raise WrongValueError(
+                "is neither a bare key nor a webhook URL such as %(url)s; its host and port must "
+                "be right, too",
+                url=_WEBHOOK,
             ) from None
         if not _KEY.fullmatch(key):
-            raise ValueError(
-                f"has a key with wrong characters: copy {_WEBHOOK} again as WeCom shows it"
+            raise WrongValueError(
+                "has a key with wrong characters: copy %(url)s again as WeCom shows it",
+                url=_WEBHOOK,
             )
     if _PLACEHOLDER.fullmatch(key):
-        raise ValueError(
+        raise WrongValueError(
             "is a placeholder: write the key of your robot, or its webhook URL as WeCom shows it"
         )
     if not parts:
         return f"{api}{_SEND}?key={key}" if key else ""
     if parts.hostname == urlsplit(WECOM).hostname and parts.path != _SEND:
-        raise ValueError(f"is an address of WeCom, but not of a webhook: it must be {_WEBHOOK}")
+        raise WrongValueError(
+            "is an address of WeCom, but not of a webhook: it must be %(url)s", url=_WEBHOOK
+        )
     return value
 
 
@@ -90,15 +98,16 @@ def _base(value: str) -> SplitResult:
         parts = _address(value)
         if not parts.query and not parts.fragment:
             return parts
-    raise ValueError("must be an address such as https://example.com, without ? and #")
+    raise WrongValueError("must be an address such as https://example.com, without ? and #")
 
 
 def api_url(value: str) -> str:
     """Return the base that bare keys are appended to, without the path that comes with them."""
     if "key=" in value:
-        raise ValueError(
-            f"must be the base alone, such as https://example.com ({WECOM} is the default): "
-            "the key belongs into WECOM_BOT_KEY"
+        raise WrongValueError(
+            "must be the base alone, such as https://example.com (%(wecom)s is the default): "
+            "the key belongs into WECOM_BOT_KEY",
+            wecom=WECOM,
         )
     _base(value)
     return re.sub(r"(/cgi-bin(/webhook(/send)?)?)?/*$", "", value)
@@ -110,7 +119,7 @@ def public_url(value: str) -> str:
         return ""
     parts = _base(value)
     if "@" in parts.netloc or re.search(r"/pgyer/.|/console(/|$)", parts.path):
-        raise ValueError(
+        raise WrongValueError(
             "must be the bridge's own address, such as https://example.com, "
             "without a password, /pgyer/… or /console behind it"
         )
@@ -124,8 +133,8 @@ def heartbeat_url(value: str) -> Secret | None:
     try:
         _address(value)
     except ValueError:
-        text = "must be the whole http or https address that the monitor gives you"
-        raise ValueError(text) from None
+        text = N_("must be the whole http or https address that the monitor gives you")
+        raise WrongValueError(text) from None
     return Secret(value)
 
 
@@ -133,25 +142,27 @@ def tokens(value: str) -> tuple[Secret, ...]:
     """Return the secret parts of the receiver's URL that are valid, none for ''."""
     given = [token.strip() for token in value.split(",") if token.strip()]
     if len(given) > 2:
-        raise ValueError("has more than two tokens: the old and the new one")
+        raise WrongValueError("has more than two tokens: the old and the new one")
     for token in given:
         if not re.fullmatch(r"[A-Za-z0-9._~-]+", token):
-            raise ValueError("is a part of a URL: only letters, digits and . _ ~ -")
+            raise WrongValueError("is a part of a URL: only letters, digits and . _ ~ -")
         if not re.search(r"[A-Za-z0-9]", token):
-            raise ValueError("needs letters or digits: choose a long random word")
+            raise WrongValueError("needs letters or digits: choose a long random word")
     return tuple(map(_chosen, given))
 
 
 def password(value: str) -> Secret | None:
     """Return the admin password, None for ''."""
     if value and len(value) < 8:
-        raise ValueError("is too short: use at least 8 characters, better 16")
+        raise WrongValueError("is too short: use at least 8 characters, better 16")
     return _chosen(value) if value else None
 
 
 def _chosen(value: str) -> Secret:
     if _PLACEHOLDER.fullmatch(value):
-        raise ValueError("is a placeholder: choose a random word, e.g. by: openssl rand -hex 16")
+        raise WrongValueError(
+            "is a placeholder: choose a random word, e.g. by: openssl rand -hex 16"
+        )
     return Secret(value)
 
 
@@ -160,15 +171,15 @@ def database_url(value: str) -> Secret:
     scheme, _, rest = value.partition("://")
     if scheme == "sqlite":
         if not rest.startswith("/") or re.search(r"^/$|:memory:|\?", rest):
-            raise ValueError(
+            raise WrongValueError(
                 "must name a file, without options: "
                 "sqlite:///bridge.db (or sqlite:////data/bridge.db)"
             )
         return Secret(value)
     if scheme not in ("postgres", "postgresql"):
-        raise ValueError("must begin with sqlite:///, postgres:// or postgresql://")
+        raise WrongValueError("must begin with sqlite:///, postgres:// or postgresql://")
     if not importlib.util.find_spec("psycopg"):
-        raise ValueError("needs psycopg: pip install 'pgyer-wecom-bridge[postgres]'")
+        raise WrongValueError("needs psycopg: pip install 'pgyer-wecom-bridge[postgres]'")
     # libpq wants special characters in a password escaped; whoever pasted it may not know.
     if found := database_password(value):
         rest = rest.replace(f":{found}@", f":{quote(unquote(found), safe='')}@", 1)
@@ -179,7 +190,9 @@ def database_url(value: str) -> Secret:
     except ValueError:
         good = False
     if not good:
-        raise ValueError("must be like postgres://user:password@host:5432/name, its port a number")
+        raise WrongValueError(
+            "must be like postgres://user:password@host:5432/name, its port a number"
+        )
     if parts.query:
         _check_parameters(parts.query)
     return Secret(value)
@@ -193,9 +206,13 @@ def _check_parameters(query: str) -> None:
     for name, value in parse_qsl(query, keep_blank_values=True):
         if name in known or (name, value) == ("ssl", "true"):
             continue
-        advice = next((text for names, text in _ADVICE.items() if name in names), "leave it out")
-        shown = name if re.fullmatch(r"\w{1,30}", name) else "that"
-        raise ValueError(f"has the parameter {shown}, which PostgreSQL does not know: {advice}")
+        advice = N_("leave it out")
+        advice = next((text for names, text in _ADVICE.items() if name in names), advice)
+        raise WrongValueError(
+            "has the parameter %(name)s, which PostgreSQL does not know: %(advice)s",
+            name=name if re.fullmatch(r"\w{1,30}", name) else "…",
+            advice=gettext(advice),
+        )
 
 
 def database_password(url: str) -> str:
@@ -213,13 +230,14 @@ def timezone(value: str) -> ZoneInfo:
     try:
         return ZoneInfo(value)
     except (OSError, ValueError, KeyError):
-        raise ValueError("must be a time zone such as Asia/Shanghai or UTC") from None
+        raise WrongValueError("must be a time zone such as Asia/Shanghai or UTC") from None
 
 
 def whole(value: str, least: int, most: int = 10**6) -> int:
     """Return a whole number in this range."""
     if not re.fullmatch(r"[0-9]{1,7}", value) or not least <= int(value) <= most:
-        raise ValueError(f"must be a whole number from {least} to {most}")
+        text = N_("must be a whole number from %(least)s to %(most)s")
+        raise WrongValueError(text, least=least, most=most)
     return int(value)
 
 
@@ -227,7 +245,8 @@ def number(value: str, unit: float = 1.0, allow_zero: bool = False) -> float:
     """Return a positive decimal number of units."""
     good = re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", value)
     if not good or (float(value) == 0 and not allow_zero):
-        raise ValueError(f"must be a number {'of 0 or more' if allow_zero else 'above 0'}")
+        least = N_("must be a number of 0 or more")
+        raise WrongValueError(least if allow_zero else N_("must be a number above 0"))
     return float(value) * unit
 
 
@@ -236,4 +255,4 @@ def one_of(value: str, **choices: T) -> T:
     for word, meaning in choices.items():
         if word.lower() == value.lower():
             return meaning
-    raise ValueError(f"must be one of {', '.join(choices)}")
+    raise WrongValueError("must be one of %(choices)s", choices=", ".join(choices))

@@ -1,6 +1,5 @@
 """Environment → frozen Settings; whatever is wrong is listed in one go (README, "Variables")."""
 
-import difflib
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
@@ -11,7 +10,9 @@ from urllib.parse import parse_qs, unquote, urlsplit
 from zoneinfo import ZoneInfo
 
 from bridge import setting_values as values
+from bridge.errors import WrongValueError
 from bridge.model import Bot, Secret
+from bridge.wording import N_, gettext, key_variable, nearest, said
 
 T = TypeVar("T")
 
@@ -25,8 +26,8 @@ _SECRETS = (
 _PREFIXES = ("BRIDGE_", "WECOM_", "PGYER_")
 _BOT_PREFIX = "WECOM_BOT_KEY_"
 _LEVELS = {name: name for name in ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")}
-_NO_BOT = "paste the key or the webhook URL of a WeCom group robot"
-_NO_TOKEN = "choose a long random word, e.g. by: openssl rand -hex 16"
+_NO_BOT = N_("paste the key or the webhook URL of a WeCom group robot")
+_NO_TOKEN = N_("choose a long random word, e.g. by: openssl rand -hex 16")
 
 
 def default_templates() -> Path:
@@ -38,13 +39,13 @@ def default_templates() -> Path:
 
 def _templates(value: str) -> Path:
     if value and not Path(value).is_dir():
-        raise ValueError("there is no folder of this name")
+        raise WrongValueError("there is no folder of this name")
     return Path(value) if value else default_templates()
 
 
 def _routes(value: str) -> Path | None:
     if value and not Path(value).is_file():
-        raise ValueError("there is no file of this name")
+        raise WrongValueError("there is no file of this name")
     path = Path(value or "routes.toml")
     return path if path.exists() else None
 
@@ -54,7 +55,7 @@ def _variable(
 ) -> Any:
     """Declare the field that `read`, with these options, makes of a variable.
 
-    Its ValueError says what to write instead; `unset` says it where the variable must be set.
+    Its WrongValueError says what to write instead; `unset` says it where the variable must be set.
     """
     return field(metadata={"variable": (name, default, partial(read, **options), unset)})
 
@@ -89,7 +90,7 @@ class Settings:
         A short secret or a plain word is only redacted inside a URL, where it can leak: redacted
         everywhere it would cut the same letters out of ordinary text.
         """
-        webhooks = [bot.webhook.reveal() for bot in self.bots.values()]
+        webhooks = list(filter(None, (bot.webhook.reveal() for bot in self.bots.values())))
         found = {*webhooks, *([self.admin_password.reveal()] if self.admin_password else ())}
         if self.heartbeat_url:
             found.add(self.heartbeat_url.reveal())
@@ -108,14 +109,13 @@ class Settings:
         """Return what is allowed but probably a mistake."""
         names: dict[Secret, list[str]] = {}
         for bot in self.bots.values():
-            names.setdefault(bot.webhook, []).append(bot.name)
-        found = [
-            f"bots {', '.join(same)} have the same key: WeCom counts their messages together"
-            for same in names.values()
-            if len(same) > 1
-        ]
+            names.setdefault(bot.webhook, []).append(key_variable(bot.name))
+        text = N_("%(names)s have the same key: WeCom counts their messages together")
+        shared = [", ".join(same) for same in names.values() if len(same) > 1]
+        found = [gettext(text, names=same) for same in shared]
         if any(len(token.reveal()) < 16 for token in self.tokens):
-            found.append("BRIDGE_TOKEN is short: whoever guesses it can post to your groups")
+            text = N_("BRIDGE_TOKEN is short: whoever guesses it can post to your groups")
+            found.append(gettext(text))
         return found
 
 
@@ -127,8 +127,9 @@ def _redacted(secret: str, *places: str) -> set[str]:
 class _Environment:
     """Reads variables: `known` are the names of all, `problems` is what is wrong with them."""
 
-    def __init__(self, environ: Mapping[str, str]) -> None:
+    def __init__(self, environ: Mapping[str, str], needs_keys: bool) -> None:
         self.environ = environ
+        self.needs_keys = needs_keys
         self.known: set[str] = set()
         self.problems: list[str] = []
 
@@ -143,16 +144,17 @@ class _Environment:
         if not path:
             return value
         if value:
-            self.problems.append(f"{name} and {name}_FILE are both set: keep one of them")
+            self.problem("%(name)s and %(name)s_FILE are both set: keep one of them", name=name)
             return value
         try:
             value = Path(path).read_text(encoding="utf-8-sig").strip()
         except (OSError, UnicodeDecodeError) as error:
-            reason = getattr(error, "strerror", None) or "not UTF-8 text"
-            self.problems.append(f"{name}_FILE: cannot read {path}: {reason}")
+            reason = gettext(getattr(error, "strerror", None) or N_("not UTF-8 text"))
+            where = {"name": name, "path": path}
+            self.problem("%(name)s_FILE: cannot read %(path)s: %(why)s", **where, why=reason)
             return ""
         if not value:
-            self.problems.append(f"{name}_FILE: {path} is empty")
+            self.problem("%(name)s_FILE: %(path)s is empty", name=name, path=path)
         return value
 
     @staticmethod
@@ -165,41 +167,49 @@ class _Environment:
         value = self.text(name) or default
         try:
             found = parse(value)
-        except ValueError as error:
+        except WrongValueError as error:
+            shown = {"name": name, "value": value, "problem": said(error)}
             # A URL with a secret may have been pasted into the wrong variable.
-            hidden = self.is_secret(name) or re.search("key=|/pgyer/|@", value)
-            shown = "" if hidden else f" is {value!r}, but"
-            self.problems.append(f"{name}{shown} {error}")
+            if self.is_secret(name) or re.search("key=|/pgyer/|@", value):
+                self.problem("%(name)s %(problem)s", **shown)
+            else:
+                self.problem("%(name)s is %(value)r, but %(problem)s", **shown)
             found = parse(default)
-        if unset and not found and len(self.problems) == before:
-            self.problems.append(f"{name} is not set: {unset}")
+        if unset and self.needs_keys and not found and len(self.problems) == before:
+            self.problem("%(name)s is not set: %(hint)s", name=name, hint=gettext(unset))
         return found
 
+    def problem(self, text: str, **values: object) -> None:
+        """Note a problem, in the language; the text begins with the variable's name."""
+        self.problems.append(gettext(text, **values))
 
-def load(environ: Mapping[str, str]) -> tuple[Settings, list[str]]:
+
+def load(environ: Mapping[str, str], needs_keys: bool = True) -> tuple[Settings, list[str]]:
     """Read all variables of the contract; return them with every problem found.
 
-    With problems the settings are only good for checking the routes, not for running.
+    With problems, or without keys, the settings are only good for checking, not for running.
     """
-    read = _Environment(environ)
+    read = _Environment(environ, needs_keys)
     bots = _bots(read)
     rows = {each.name: each.metadata["variable"] for each in fields(Settings)[1:]}
     settings = Settings(bots, **{name: read.parsed(*row) for name, row in rows.items()})
-    return settings, [*read.problems, *_unknown(read)]
+    _find_unknown(read)
+    return settings, read.problems
 
 
-def _unknown(read: _Environment) -> list[str]:
+def _find_unknown(read: _Environment) -> None:
     # Compared without the prefix: BRIDGE_PORT means PORT, BRIDGE_BOT_KEY means WECOM_BOT_KEY.
     by_tail = {name.partition("_")[2]: name for name in read.known if name.startswith(_PREFIXES)}
     by_tail |= {name: name for name in read.known}
-    problems = []
     for name in sorted(read.environ.keys() - read.known):
         if not name.startswith(_PREFIXES) or name.startswith(_BOT_PREFIX):
             continue
-        close = difflib.get_close_matches(name.partition("_")[2], by_tail, 1)
-        hint = f"did you mean {by_tail[close[0]]}?" if close else "see the table in the README"
-        problems.append(f"{name} is not a variable of the bridge: {hint}")
-    return problems
+        if close := by_tail.get(nearest(name.partition("_")[2], by_tail)):
+            text = N_("%(name)s is not a variable of the bridge: did you mean %(close)s?")
+            read.problem(text, name=name, close=close)
+        else:
+            text = N_("%(name)s is not a variable of the bridge: see the table in the README")
+            read.problem(text, name=name)
 
 
 def _bots(read: _Environment) -> dict[str, Bot]:
@@ -212,10 +222,12 @@ def _bots(read: _Environment) -> dict[str, Bot]:
         variable = variable.removesuffix("_FILE")
         name = variable.removeprefix(_BOT_PREFIX).lower()
         if not re.fullmatch(r"[a-z0-9_]+", name):
-            read.problems.append(f"{variable}: a bot's name is letters, digits and _ only")
+            read.problem("%(name)s: a bot's name is letters, digits and _ only", name=variable)
         elif named.setdefault(name, variable) != variable:
-            hint = "keep one of them" if name != "default" else "the default bot is WECOM_BOT_KEY"
-            read.problems.append(f"{named[name]} and {variable} name the same bot: {hint}")
+            text = N_("%(one)s and %(other)s name the same bot: keep one of them")
+            if name == "default":
+                text = N_("%(one)s and %(other)s name the same bot: the default bot is %(one)s")
+            read.problem(text, one=named[name], other=variable)
     # Also a bot with a broken key has a name, so that it is not a problem of routes, too.
     bots = {}
     for name, variable in named.items():

@@ -21,6 +21,7 @@ from bridge.storage.queries import Queries
 from bridge.storage.shared_values import SharedValues
 from bridge.storage.template_versions import TemplateVersions
 from bridge.storage.wrong_tokens import WrongTokens
+from bridge.wording import speaking
 
 _WRONG_TOKEN = (
     "a request with a wrong token is refused. If it was Pgyer's, its event is lost: "
@@ -67,7 +68,8 @@ class Bridge:
         public_url = settings.public_url if settings.admin_password else ""
         self.template_versions = TemplateVersions(database, self.clock)
         saved = self.template_versions.texts
-        self.renderer = Renderer(settings.templates, settings.timezone, public_url, saved)
+        routed = [route.template for route in routes]
+        self.renderer = Renderer(settings.templates, settings.timezone, public_url, saved, routed)
         self.dispatcher = Dispatcher(
             self.outbox, self.renderer, Client(), bots, settings.retention, self.clock
         )
@@ -103,7 +105,8 @@ class Bridge:
         if self.settings.dispatch and not self.dispatcher.alive:
             text = "the dispatcher does not run: start the bridge by gunicorn.conf.py"
             found.problems.append(text)
-        found.problems += [f"template {problem}" for problem in self.renderer.problems]
+        with speaking("en"):
+            found.problems += [f"template {problem}" for problem in self.renderer.problems]
         return found
 
     def close(self) -> None:

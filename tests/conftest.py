@@ -17,6 +17,10 @@ from bridge.sandbox import Sandbox, serve
 from bridge.storage.database import Database
 from bridge.storage.outbox import Outbox
 
+# The tests read English unless they ask for Chinese. A process with an environment of its own, as
+# a deployment has, speaks Chinese, since it has none of these variables.
+os.environ.pop("LC_ALL", None)
+os.environ["LC_MESSAGES"] = "en_US.UTF-8"
 # A busy machine is no fault of what is tested.
 settings.register_profile(
     "any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow]

@@ -53,7 +53,8 @@ class Server:
         self.port = port or free_port()
         if not port:
             data = str(folder / "data")
-            self._run("initdb", "-N", "-D", data, "-U", "bridge", "-A", "trust", "-E", "UTF8")
+            options = ("-U", "bridge", "-A", "trust", "-E", "UTF8", "--locale=C")
+            self._run("initdb", "-N", "-D", data, *options)
 
     def _run(self, name: str, *args: str) -> None:
         command = [*AS_NOBODY, str(self._bin / name), *args]

@@ -2,13 +2,15 @@
 
 import re
 import shlex
-from collections.abc import Iterator
+import shutil
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import click
 import pytest
+from click.testing import Result
 from environments import NEEDED
 from support import ROOT, environment
 
@@ -20,8 +22,9 @@ DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *ROOT.glo
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 PASSWORD = "a-password-of-ours"
 
-# Files that users make.
-EXAMPLES = {"routes.toml", "crashlog.text.j2"}
+# Files that users make, some of them by mistake.
+EXAMPLES = {"routes.toml", "crashlog.text.j2", "updateversion.markdown.j2", "crashLog.Text.j2",
+            "crashlog.markdown.j2.txt"}  # fmt: skip
 FILE = re.compile(r"[\w.*-][\w./*-]*\.(?:css|html|j2|js|json|lua|md|mo|po|py|sql|toml|txt|yml)")
 FOLDER = re.compile(r"\.?[a-z_]+(?:/[\w.-]+)*/")
 
@@ -204,6 +207,21 @@ def test_a_command_or_an_option_that_is_not_there_is_found() -> None:
         "retry ID",
         "url  # why",
     ]
+
+
+def test_the_output_of_the_command_is_as_documented(
+    cli: Callable[..., Result], tmp_path: Path
+) -> None:
+    [shown] = [block for block in blocks(README) if block.startswith("$ ")]
+    use, *lines = shown.splitlines()
+    variable, command = use.removeprefix("$ ").split(maxsplit=1)
+    language = dict([variable.split("=")])
+    shutil.copytree(ROOT / "templates", tmp_path / "templates")
+    (tmp_path / "templates/crashlog.markdown.j2").write_text("{{ link }}\n\n{{ titel }}")
+    relative = {"BRIDGE_TEMPLATES": "templates", "DATABASE_URL": "sqlite:///bridge.db"}
+    done = cli(*command.split()[1:], **relative, LC_MESSAGES="", **language)
+    assert done.stdout.splitlines() == lines
+    assert done.exit_code == 1
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)

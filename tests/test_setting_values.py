@@ -298,7 +298,7 @@ def test_it_says_how_to_get_psycopg(monkeypatch: pytest.MonkeyPatch) -> None:
         ("useSSL=", "write sslmode=require instead"),
         ("supa=base-pooler.x", "supa, which PostgreSQL does not know: leave it out"),
         ("SSLMODE=require", "SSLMODE, which PostgreSQL does not know"),
-        ("a%20b=1", "that, which PostgreSQL does not know"),
+        ("a%20b=1", "…, which PostgreSQL does not know"),
     ],
 )
 def test_a_parameter_of_other_tools_is_refused(parameters: str, hint: str) -> None:

@@ -13,6 +13,7 @@ from bridge import configure
 from bridge.errors import SettingsError
 from bridge.model import Secret
 from bridge.settings import default_templates, load
+from bridge.wording import refusal
 
 
 @pytest.fixture(autouse=True)
@@ -263,7 +264,7 @@ def test_it_reports_every_problem_at_once(folder: Path) -> None:
         "routes.toml:1 (rule 1)",
         "routes.toml:3 (rule 2)",
     ]
-    report = refused.value.report()
+    report = refusal(refused.value)
     lines = report.splitlines()
     assert lines[0] == f"The bridge cannot start: {len(names)} problem(s) to fix first."
     assert len(lines) == 1 + len(names)
@@ -318,7 +319,7 @@ def test_routes_that_are_no_text_are_a_problem(folder: Path) -> None:
 def test_it_warns_of_one_key_under_two_names() -> None:
     settings = good(WECOM_BOT_KEY_DEV=WECOM + KEY, WECOM_BOT_KEY_OPS="another")
     [warning] = settings.warnings
-    assert "bots default, dev have the same key" in warning
+    assert "WECOM_BOT_KEY, WECOM_BOT_KEY_DEV have the same key" in warning
     assert KEY not in warning
 
 

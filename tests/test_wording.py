@@ -1,10 +1,12 @@
 """The texts for reasons, states and types in both languages."""
 
+import re
 from collections.abc import Callable
 
 import pytest
 
 from bridge.delivery.wecom import _POLICY
+from bridge.errors import StorageError
 from bridge.samples import examples
 from bridge.wording import (
     _TABLES,
@@ -12,12 +14,14 @@ from bridge.wording import (
     TYPES,
     advice,
     carried,
+    current,
     gettext,
-    language,
     meaning,
+    speaking,
     state,
     type_name,
 )
+from bridge.wording import said as text_of
 
 REASONS = [
     *(reason for _, reason in _POLICY.values()), *_TABLES["reasons"],
@@ -30,16 +34,62 @@ def said(text: Callable[[], str]) -> tuple[str, str]:
     """Return a text in Chinese and in English."""
     found = []
     for name in ("zh", "en"):
-        token = language.set(name)
-        found.append(text())
-        language.reset(token)
+        with speaking(name):
+            found.append(text())
     return found[0], found[1]
 
 
-def test_a_text_is_shown_in_one_language_or_in_both() -> None:
+def test_a_text_is_in_the_language_of_the_reader() -> None:
     assert said(lambda: state("sent")) == ("已发送", "sent")
-    assert state("sent") == "已发送 · sent"
     assert said(lambda: gettext("Try again")) == ("重试", "Try again")
+    assert said(lambda: gettext("")) == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("variables", "name"),
+    [
+        ({}, "zh"),
+        ({"LANG": "C"}, "zh"),
+        ({"LANG": "C.UTF-8"}, "zh"),
+        ({"LANG": "POSIX"}, "zh"),
+        ({"LANG": "zh_TW.UTF-8"}, "zh"),
+        ({"LANG": "en_US.UTF-8"}, "en"),
+        ({"LANG": "en"}, "en"),
+        ({"LANG": "fr_FR.UTF-8"}, "en"),
+        ({"LANG": "Czech"}, "en"),
+        ({"LC_MESSAGES": "en_GB", "LANG": "zh_CN"}, "en"),
+        ({"LC_ALL": "zh_CN", "LC_MESSAGES": "en_GB", "LANG": "en_GB"}, "zh"),
+        ({"LC_ALL": "", "LC_MESSAGES": "", "LANG": "en_GB"}, "en"),
+        ({"LC_ALL": "C", "LANG": "en_GB"}, "zh"),
+    ],
+)
+def test_the_environment_names_the_language(
+    variables: dict[str, str], name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for variable in ("LC_ALL", "LC_MESSAGES", "LANG"):
+        monkeypatch.delenv(variable, raising=False)
+    for variable, value in variables.items():
+        monkeypatch.setenv(variable, value)
+    assert current() == name
+    with speaking("zh"), speaking("en"):
+        assert current() == "en"
+    assert current() == name
+
+
+def test_an_error_says_its_values_in_the_language() -> None:
+    error = StorageError("the disk is full: %(free)s KiB are left", free=3)
+    assert str(error) == "the disk is full: 3 KiB are left"
+    assert said(lambda: text_of(error)) == ("磁盘已满，只剩 3 KiB", str(error))
+    assert said(lambda: text_of(StorageError("50% of x"))) == ("50% of x", "50% of x")
+
+
+def test_no_text_of_a_table_is_in_both_languages() -> None:
+    """One language per line: the Chinese text is Chinese, and the English one has none of it."""
+    findings = {code: row for rows in _TABLES["findings"].values() for code, row in rows.items()}
+    for tables in (_TABLES["states"], _TABLES["types"], _TABLES["advice"], findings):
+        for row in tables.values():
+            for zh, en in zip(row[::2], row[1::2], strict=True):
+                assert re.search("[一-鿿]", zh) and not re.search("[一-鿿]", en), row
 
 
 @pytest.mark.parametrize("reason", REASONS)
@@ -52,8 +102,9 @@ def test_every_reason_has_a_meaning_and_advice_in_both_languages(reason: str) ->
 
 
 def test_reasons_with_a_number_keep_it() -> None:
-    assert meaning("errcode_93017") == (
-        "企业微信拒收：未知错误码 93017 · WeCom refused it: unknown errcode 93017"
+    assert said(lambda: meaning("errcode_93017")) == (
+        "企业微信拒收：未知错误码 93017",
+        "WeCom refused it: unknown errcode 93017",
     )
     assert "query?e=93017" in said(lambda: advice("errcode_93017", "dev"))[0]
     assert "502" in said(lambda: meaning("http_502"))[1]

@@ -1,37 +1,61 @@
 """The `bridge` command. Exit codes: 0 fine, 1 found something, 2 wrong use."""
 
+import gettext
+import inspect
 import io
 import logging
+import os
 import sys
 from importlib import import_module
 from typing import Any
 
 import click
 
+from bridge import wording
 from bridge.errors import SettingsError, StorageError
+from bridge.wording import gettext as _
+
+_HELP: dict[click.Command | click.Option, str] = {}  # the English help of each
+# Click's own texts come from the domain `messages`, whose catalogs these are from here on.
+gettext.bindtextdomain("messages", wording.TRANSLATIONS)
 
 
 class _Commands(click.Group):
-    """Says what stops a command in one message, without a traceback."""
+    """Speaks the reader's language; says what stops a command in one message, not a traceback."""
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        os.environ["LANGUAGE"] = wording.current()  # where gettext looks first
+        _translate(self)
+        return super().main(*args, **kwargs)
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
         except SettingsError as error:
-            click.echo(error.report(), err=True)
+            click.echo(wording.refusal(error), err=True)
             ctx.exit(2)
         except StorageError as error:
-            click.echo(f"数据库不可用 · the database cannot be used: {error}", err=True)
+            why = wording.said(error)
+            click.echo(_("the database cannot be used: %(why)s", why=why), err=True)
             ctx.exit(1)
+
+
+def _translate(command: click.Command) -> None:
+    """Put the help of a command, of its options and of its own commands into the language."""
+    for item in (command, *command.params):
+        if isinstance(item, click.Command | click.Option) and item.help:
+            item.help = _(_HELP.setdefault(item, inspect.cleandoc(item.help)))
+    for each in command.commands.values() if isinstance(command, click.Group) else ():
+        _translate(each)
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 def commands() -> None:
-    """蒲公英 → 企业微信 · Send what Pgyer reports to WeCom groups.
+    """Send what Pgyer reports to WeCom groups.
 
-    和正在运行的服务用同样的环境变量 · Give it the same variables as the running bridge.
+    Give it the same variables as the running bridge.
 
-    退出码 Exit codes: 0 正常 fine, 1 有发现 found something, 2 用法不对 wrong use.
+    Exit codes: 0 fine, 1 found something, 2 wrong use.
     """
 
 

@@ -3,7 +3,7 @@
 import os
 import time
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import click
 
@@ -15,35 +15,67 @@ from bridge.model import LATE, Event, Target, Verdict
 from bridge.storage.operator import TEST
 from bridge.storage.queries import BotLine
 from bridge.wiring import Bridge
-from bridge.wording import advice, meaning
+from bridge.wording import N_, advice, meaning, said
+from bridge.wording import gettext as _
 
 DAY = 86400.0  # seconds
+_MARKS = {"ok": "ok", "remark": "??", "problem": "!!"}
+_ABOUT = {
+    "settings": N_("settings"),
+    "routes": N_("routes"),
+    "templates": N_("templates"),
+    "heartbeat": N_("heartbeat"),
+    "database": N_("database"),
+    "bot": N_("bot"),
+}
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One line of the check; `todo` is '' where all is well."""
+    """One line of the check: its text and what to do, for people; `code` and `command` for JSON.
 
-    ok: bool
+    `about` is a key of _ABOUT, with a bot's name behind it.
+    """
+
+    level: str  # a key of _MARKS
     about: str
+    code: str
     text: str
     todo: str = ""
+    command: str = ""
+
+    def line(self) -> str:
+        """Return it as people read it."""
+        kind, _blank, name = self.about.partition(" ")
+        todo = " ".join(filter(None, (self.todo, self.command)))
+        about = " ".join(filter(None, (_(_ABOUT[kind]), name)))
+        return f"{_MARKS[self.level]} {about}: {self.text}" + (f" → {todo}" if todo else "")
+
+    def neutral(self) -> dict[str, object]:
+        """Return it as scripts read it, without a text in any language."""
+        ok = self.level != "problem"
+        return {"ok": ok, "about": self.about, "text": self.code, "todo": self.command}
 
 
 @click.command()
-@click.option("--send", is_flag=True, help="给每个机器人发一条测试消息 · Send each bot a test.")
+@click.option("--send", is_flag=True, help="Send each bot a test message.")
 @json_option
 def check(send: bool, as_json: bool) -> None:
-    """检查设置、规则、模板、数据库、机器人 · Is everything right?"""
+    """Check settings, routes, templates, database and bots."""
     try:
         with open_bridge() as (bridge, terminal):
             found = _report(terminal, _findings(bridge, send), as_json)
     except SettingsError as error:
-        wrong = (Finding(False, "设置 settings", problem) for problem in error.problems)
+        wrong = (Finding("problem", "settings", _first(text), text) for text in error.problems)
         _report(Terminal(), wrong, as_json)
         raise click.exceptions.Exit(2) from None
-    if not all(finding.ok for finding in found):
+    if any(finding.level == "problem" for finding in found):
         raise click.exceptions.Exit(1)
+
+
+def _first(problem: str) -> str:
+    """Return the variable, or the file and line, that a problem is about: it begins with it."""
+    return problem.split()[0].rstrip(":：,")
 
 
 def _report(terminal: Terminal, findings: Iterator[Finding], as_json: bool) -> list[Finding]:
@@ -52,10 +84,9 @@ def _report(terminal: Terminal, findings: Iterator[Finding], as_json: bool) -> l
     for finding in findings:
         found.append(finding)
         if not as_json:
-            todo = f" → {finding.todo}" if finding.todo else ""
-            terminal.say(f"{'ok' if finding.ok else '!!'} {finding.about}: {finding.text}{todo}")
+            terminal.say(finding.line())
     if as_json:
-        terminal.json([asdict(finding) for finding in found])
+        terminal.json([finding.neutral() for finding in found])
     return found
 
 
@@ -69,109 +100,121 @@ def _findings(bridge: Bridge, send: bool) -> Iterator[Finding]:
         yield from _database(bridge)
         bots = bridge.queries.bots(0.0)
     except StorageError as error:
-        todo = "看 DATABASE_URL：文件夹在吗、可写吗，服务器开着吗 · is it there and writable?"
-        yield Finding(False, "数据库 database", f"{database_name(bridge.settings)}: {error}", todo)
+        text = f"{database_name(bridge.settings)}: {said(error)}"
+        todo = _("see DATABASE_URL: is the folder there and writable, does the server run?")
+        yield Finding("problem", "database", "unusable", text, todo)
     stopped = {bot.name for bot in bots if bot.stopped}
     yield from _sent(bridge, stopped) if send else _bots(bridge, bots)
 
 
 def _settings(bridge: Bridge) -> Iterator[Finding]:
-    about = "设置 settings"
-    yield Finding(True, about, f"机器人 bots {', '.join(sorted(bridge.settings.bots))}")
+    names = ", ".join(sorted(bridge.settings.bots))
+    yield Finding("ok", "settings", "ok", _("bots %(names)s", names=names))
     urls = [bot.webhook.reveal() for bot in bridge.settings.bots.values()]
     for warning in [*bridge.settings.warnings, *proxy_problems(os.environ, urls)]:
-        yield Finding(False, about, warning)
+        yield Finding("problem", "settings", _first(warning), warning)
 
 
 def _routes(bridge: Bridge) -> Iterator[Finding]:
-    file, about = bridge.settings.routes, "规则 routes"
+    file = bridge.settings.routes
     if not file:
-        yield Finding(True, about, "没有文件，都发给 default · no file: all goes to default")
+        yield Finding("ok", "routes", "no_file", _("no file: all goes to default"))
         return
-    yield Finding(True, about, f"{file}: {len(bridge.routes)} 条 rules")
+    text = _("%(file)s: %(count)s rules", file=file, count=len(bridge.routes))
+    yield Finding("ok", "routes", "ok", text)
     takes_all = 0
     for route in bridge.routes:
-        where = f"{file}, rule {route.rule}"
         if takes_all:
-            text = f"{where}: 永远执行不到 · never reached"
-            yield Finding(False, about, text, f"rule {takes_all} 匹配一切 matches everything")
+            text = _("%(file)s, rule %(rule)s: never reached", file=file, rule=route.rule)
+            todo = _("rule %(rule)s matches everything", rule=takes_all)
+            yield Finding("problem", "routes", f"never_reached {route.rule}", text, todo)
         elif not route.conditions and not route.continues:
             takes_all = route.rule
         if route.template and not bridge.renderer.knows(route.template):
-            text = f"{where}: 没有模板 · there is no template {route.template!r}"
-            todo = f"{bridge.settings.templates}/{route.template}.<msgtype>.j2"
-            yield Finding(False, about, text, f"补上 add {todo}")
+            text = N_("%(file)s, rule %(rule)s: there is no template %(name)r")
+            text = _(text, file=file, rule=route.rule, name=route.template)
+            path = bridge.settings.templates / f"{route.template}.<msgtype>.j2"
+            todo = _("add %(path)s", path=path)
+            yield Finding("problem", "routes", f"no_template {route.rule}", text, todo)
 
 
 def _templates(bridge: Bridge) -> Iterator[Finding]:
-    folder, about = bridge.settings.templates, "模板 templates"
-    problems = bridge.renderer.problems
-    if not problems:
-        number = sum(not path.name.startswith("_") for path in folder.glob("*.j2"))
-        yield Finding(True, about, f"{folder}: {number} 个 files")
-    for problem in problems:
-        yield Finding(False, about, f"{folder}/{problem}", "改正这一行 · correct this line")
+    folder, findings = bridge.settings.templates, bridge.renderer.findings
+    if not any(findings.values()):
+        count = sum(not name.startswith("_") for name in bridge.renderer.files)
+        text = _("%(folder)s: %(count)s files", folder=folder, count=count)
+        yield Finding("ok", "templates", "ok", text)
+    shown = set()  # a broken helper is found in each file that uses it
+    for file, one in ((file, one) for file, found in sorted(findings.items()) for one in found):
+        if (code := one.neutral(file)) not in shown:
+            shown.add(code)
+            level = "problem" if one.level == "error" else "remark"
+            yield Finding(level, "templates", code, f"{folder}/{one.located(file)}")
 
 
 def _heartbeat(bridge: Bridge) -> Iterator[Finding]:
-    about = "心跳 heartbeat"
     if not bridge.heartbeat:
-        text = "没有设置 BRIDGE_HEARTBEAT_URL：服务停了没有人知道 · not set: nobody would notice"
-        yield Finding(True, about, text)
+        text = _("BRIDGE_HEARTBEAT_URL is not set: nobody would notice a stop")
+        yield Finding("ok", "heartbeat", "not_set", text)
     elif failure := bridge.heartbeat.call([]):
-        text = f"BRIDGE_HEARTBEAT_URL: {failure}"
-        yield Finding(False, about, text, "检查这个地址和网络 · check the address and the network")
+        text, todo = f"BRIDGE_HEARTBEAT_URL: {failure}", _("check the address and the network")
+        yield Finding("problem", "heartbeat", "failed", text, todo)
     else:
-        yield Finding(True, about, "监控已收到 · the monitor was called")
+        yield Finding("ok", "heartbeat", "ok", _("the monitor was called"))
 
 
 def _database(bridge: Bridge) -> Iterator[Finding]:
-    about = "数据库 database"
     bridge.outbox.database.open()
     now = bridge.outbox.database.time()
     health = bridge.queries.health()
-    name = database_name(bridge.settings)
-    yield Finding(True, about, f"{name}: 可写 writable, 待发 pending {health.pending}")
+    text = N_("%(database)s: writable, %(count)s pending")
+    text = _(text, database=database_name(bridge.settings), count=health.pending)
+    yield Finding("ok", "database", "ok", text)
     if health.oldest and now - health.oldest > LATE:
         since = local_time(health.oldest, bridge.settings.timezone)
-        text = f"最早的从 {since} 等到现在 · the oldest is pending since then"
-        yield Finding(
-            False, about, text, "服务在运行吗 · does the bridge run? See its log, /readyz"
-        )
+        text = _("the oldest delivery is pending since %(since)s", since=since)
+        todo = _("does the bridge run? See its log and /readyz")
+        yield Finding("problem", "database", "late", text, todo)
     if parked := bridge.queries.unsent_counts(now - DAY).get("parked"):
-        text = f"一天内有 {parked} 条发送失败 · {parked} parked within a day"
-        yield Finding(False, about, text, "bridge events --state parked --since 1d")
+        text = _("%(count)s deliveries failed within a day", count=parked)
+        command = "bridge events --state parked --since 1d"
+        yield Finding("problem", "database", f"parked {parked}", text, command=command)
 
 
 def _bots(bridge: Bridge, bots: Sequence[BotLine]) -> Iterator[Finding]:
     """Check each bot by its recorded state, without a call."""
     for bot in bots:
-        about = f"机器人 bot {bot.name}"
+        about = f"bot {bot.name}"
         if bot.stopped:
-            todo = f"{advice(bot.stopped, bot.name)} bridge retry --bot {bot.name}"
-            yield Finding(False, about, f"已停用 stopped: {meaning(bot.stopped)}", todo)
-        elif bot.last_attempt_at:
-            when = local_time(bot.last_attempt_at, bridge.settings.timezone)
-            ok = bot.last_reason == "ok"
-            todo = "" if ok else f"bridge check --send; bridge events --bot {bot.name}"
-            yield Finding(ok, about, f"{when} {meaning(bot.last_reason)}", todo)
+            text = _("stopped: %(why)s", why=meaning(bot.stopped))
+            todo, command = advice(bot.stopped, bot.name), f"bridge retry --bot {bot.name}"
+            yield Finding("problem", about, bot.stopped, text, todo, command)
+        elif not bot.last_attempt_at:
+            text = _("nothing was sent yet")
+            yield Finding("ok", about, "nothing_sent", text, command="bridge check --send")
         else:
-            yield Finding(True, about, "还没发过 · nothing sent yet: bridge check --send")
+            when = local_time(bot.last_attempt_at, bridge.settings.timezone)
+            ok, text = bot.last_reason == "ok", f"{when} {meaning(bot.last_reason)}"
+            command = "" if ok else f"bridge check --send; bridge events --bot {bot.name}"
+            level = "ok" if ok else "problem"
+            yield Finding(level, about, bot.last_reason, text, command=command)
 
 
 def _sent(bridge: Bridge, stopped: Collection[str]) -> Iterator[Finding]:
     """Send each bot a test message, without the outbox, and report the outcome."""
     client, now = Client(), time.time()
     for name, bot in sorted(bridge.settings.bots.items()):
-        event = Event(TEST, {"bot": name, "sent_at": now}, now)
+        event, about = Event(TEST, {"bot": name, "sent_at": now}, now), f"bot {name}"
         outcome = client.send(bot, bridge.renderer.messages(event, Target(name))[0])
         detail = f" ({outcome.detail})" if outcome.detail not in ("", "ok") else ""
-        ok, text, todo = True, f"测试消息已送达 · the test message has arrived{detail}", ""
         if outcome.verdict is not Verdict.SENT:
-            code = "" if outcome.errcode is None else f" {outcome.errcode}"
-            text = f"没送到 not delivered:{code} {meaning(outcome.reason)}{detail}"
-            ok, todo = False, advice(outcome.reason, name)
+            code = "" if outcome.errcode is None else f"{outcome.errcode} "
+            why = f"{code}{meaning(outcome.reason)}{detail}"
+            text = _("the test message was not delivered: %(why)s", why=why)
+            yield Finding("problem", about, outcome.reason, text, advice(outcome.reason, name))
         elif name in stopped:
-            still = "本服务仍将它停用 · the bridge still has it stopped"
-            ok, todo = False, f"{still}: bridge retry --bot {name}"
-        yield Finding(ok, f"机器人 bot {name}", text, todo)
+            text = _("the test message has arrived, but the bridge still has the bot stopped")
+            command = f"bridge retry --bot {name}"
+            yield Finding("problem", about, "still_stopped", text + detail, command=command)
+        else:
+            yield Finding("ok", about, "ok", _("the test message has arrived") + detail)

@@ -20,6 +20,8 @@ from bridge.samples import samples
 from bridge.settings import Settings
 from bridge.storage.queries import DeliveryLine, EventLine, Queries, Wanted
 from bridge.wiring import Bridge
+from bridge.wording import N_, said
+from bridge.wording import gettext as _
 
 EVENT_ID = click.IntRange(1, 2**63 - 1)  # larger numbers cannot be in a database
 PAGE = 200  # events that one query returns
@@ -32,33 +34,34 @@ def seconds(ctx: click.Context, param: click.Parameter, value: str | None) -> fl
         return None
     found = re.fullmatch(r"(\d{1,6})([smhdw])", value.strip().lower(), re.ASCII)
     if not found or not int(found[1]):
-        raise click.BadParameter(f"{value!r}: 请写成 write it like 90s, 30m, 2h, 7d", ctx, param)
+        problem = _("%(value)r: write it like 90s, 30m, 2h, 7d", value=value)
+        raise click.BadParameter(problem, ctx, param)
     return float(found[1]) * _UNITS[found[2]]
 
 
-json_option = click.option("--json", "as_json", is_flag=True, help="给脚本用 · For scripts.")
+json_option = click.option("--json", "as_json", is_flag=True, help="For scripts.")
 since_option = click.option(
     "--since", metavar="TIME", callback=seconds,
-    help="最近这么久收到的，如 90s 2h 7d · Received within this time, e.g. 90s, 2h, 7d.",
+    help="Received within this time, e.g. 90s, 2h, 7d.",
 )  # fmt: skip
 bots_option = click.option(
     "--bot", "bots", metavar="BOT", multiple=True,
-    help="给这些机器人，不按路由 · To these bots, as if the URL named them.",
+    help="To these bots, as if the URL named them.",
 )  # fmt: skip
 
 
 @contextmanager
-def open_bridge() -> Iterator[tuple[Bridge, Terminal]]:
+def open_bridge(needs_keys: bool = True) -> Iterator[tuple[Bridge, Terminal]]:
     """Yield the parts of the bridge, none of them running, and a terminal that hides its secrets.
 
     Raises SettingsError, StorageError. The database is opened when it is first used.
     """
-    bridge = Bridge(*configure(os.environ))
+    bridge = Bridge(*configure(os.environ, needs_keys))
     terminal = Terminal(bridge.settings.secrets)
     try:
         yield bridge, terminal
     except StorageError as error:
-        raise StorageError(terminal.clean(str(error))) from None
+        raise StorageError(terminal.clean(said(error))) from None
     finally:
         bridge.close()
 
@@ -78,11 +81,11 @@ def read_body(name: str) -> bytes:
         with click.open_file(name, "rb") as file:
             body: bytes = file.read(MAX_BODY + 1)
     except OSError as error:
-        known = ", ".join(bundled)
-        problem = f"无法读取 cannot read {name!r}: {error.strerror} (示例 samples: {known})"
+        text = N_("cannot read %(name)r: %(why)s (samples: %(known)s)")
+        problem = _(text, name=name, why=_(str(error.strerror)), known=", ".join(bundled))
         raise click.UsageError(problem) from None
     if len(body) > MAX_BODY:
-        raise click.ClickException(f"超过 over {MAX_BODY} 字节 bytes: {name!r}")
+        raise click.ClickException(_("over %(most)s bytes: %(name)r", most=MAX_BODY, name=name))
     return body
 
 
@@ -90,8 +93,8 @@ def known_bot(given: str, known: Collection[str]) -> str:
     """Return the bot that an option names, '' for none; an unknown one is wrong use."""
     name = given.strip().lower()
     if name and name not in known:
-        there_are = ", ".join(sorted(known))
-        raise click.UsageError(f"没有机器人 · there is no bot {name!r}; there are: {there_are}")
+        text = N_("there is no bot %(name)r; there are: %(known)s")
+        raise click.UsageError(_(text, name=name, known=", ".join(sorted(known))))
     return name
 
 
@@ -121,9 +124,9 @@ def decode_body(body: bytes) -> list[Event]:
     try:
         events = decode(body, time.time())
     except (UndecodableError, TooLargeError) as error:
-        raise click.ClickException(f"无法解析 · cannot be decoded: {error}") from None
+        raise click.ClickException(_("cannot be decoded: %(why)s", why=said(error))) from None
     if not events:
-        raise click.ClickException("空的，没有事件 · empty: there is no event in it")
+        raise click.ClickException(_("empty: there is no event in it"))
     return events
 
 
@@ -131,8 +134,8 @@ def stored_event(bridge: Bridge, event_id: int) -> Event:
     """Return a stored event; without it, the command ends with exit code 1."""
     if event := bridge.queries.event(event_id):
         return event
-    database = database_name(bridge.settings)
-    raise click.ClickException(f"没有事件 · there is no event {event_id} ({database})")
+    text = N_("there is no event %(id)s (%(database)s)")
+    raise click.ClickException(_(text, id=event_id, database=database_name(bridge.settings)))
 
 
 def version_of(fields: Mapping[str, str]) -> str:
@@ -144,12 +147,12 @@ def version_of(fields: Mapping[str, str]) -> str:
 def event_title(event: Event) -> str:
     """Return an event on one line: its type, app, version and device."""
     app = " ".join(filter(None, (event.fields["title"], version_of(event.fields))))
-    kind = event.type or "无类型 no type"
+    kind = event.type or _("no type")
     return one_line(f"{kind} · {app}" if app else kind)
 
 
 def delivery_state(line: DeliveryLine) -> str:
-    """Return a delivery's bot and state, with the reason where there is one."""
+    """Return a delivery's bot and state as JSON has it, with the reason where there is one."""
     why = f" ({line.reason})" if line.reason and line.reason != "ok" else ""
     return f"{line.target.bot} {line.state}{why}"
 

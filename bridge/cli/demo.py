@@ -19,6 +19,8 @@ from bridge.cli.common import stop_signals, wait_for_stop
 from bridge.samples import samples
 from bridge.sandbox import Sandbox, serve
 from bridge.settings import default_templates
+from bridge.wording import N_
+from bridge.wording import gettext as _
 
 PATIENCE = 30.0  # seconds for the start, and again for the samples to arrive
 PASSWORD = "demo-demo"  # of the console, which listens on loopback only
@@ -38,9 +40,9 @@ curl -d '{{"type": "updateVersion", "title": "商城", "os_version": "3.8.2", \
 @click.command()
 @click.option("--once", is_flag=True, help="End as soon as all samples have arrived; 1 if not.")
 def demo(once: bool) -> None:
-    """沙盒、本服务和示例事件一起跑 · Run sandbox and bridge, and post the samples."""
+    """Run sandbox and bridge, and post the samples."""
     stopping, arrived = stop_signals(), False
-    box = Sandbox({"demo-default": "产品群 · default", "demo-dev": "开发群 · dev"})
+    box = Sandbox({"demo-default": _("Product (default)"), "demo-dev": _("Developers (dev)")})
     with serve(box) as sandbox_url, tempfile.TemporaryDirectory() as folder:
         Path(folder, "routes.toml").write_text(_ROUTES, encoding="utf-8")
         with socket.create_server(("127.0.0.1", 0)) as probe:
@@ -51,16 +53,16 @@ def demo(once: bool) -> None:
         bridge = _start(folder, port, token, sandbox_url)
         try:
             if _serves(bridge_url, bridge, stopping):
-                click.echo(f"\n群消息 Open the groups:  {sandbox_url}/")
-                console = f"{bridge_url}/console/  密码 password: {PASSWORD}"
-                click.echo(f"控制台 Open the console: {console}")
-                click.echo(f"再发一条 Post another event:\n  {_CURL.format(url=hook)}\n")
+                click.echo("\n" + _("Open the groups: %(url)s", url=f"{sandbox_url}/"))
+                text = N_("Open the console: %(url)s (password: %(password)s)")
+                click.echo(_(text, url=f"{bridge_url}/console/", password=PASSWORD))
+                click.echo(_("Post another event:") + f"\n  {_CURL.format(url=hook)}\n")
                 arrived = _post_samples(hook, box, stopping)
                 if not once:
-                    click.echo("Ctrl-C 结束 to stop")
+                    click.echo(_("Ctrl-C ends it"))
                     wait_for_stop(stopping)
             elif not stopping.is_set():
-                click.echo("服务没有启动，原因见上 · the bridge did not start, see above", err=True)
+                click.echo(_("the bridge did not start, see above"), err=True)
         finally:
             bridge.terminate()
             bridge.wait()
@@ -88,7 +90,7 @@ def _start(folder: str, port: int, token: str, sandbox_url: str) -> subprocess.P
 
 def _serves(url: str, bridge: subprocess.Popen[bytes], stopping: Event) -> bool:
     """Wait for the bridge; return whether it answers."""
-    for _ in _moments(stopping):
+    for _moment in _moments(stopping):
         if bridge.poll() is not None:
             return False
         with suppress(requests.RequestException):
@@ -103,12 +105,15 @@ def _post_samples(url: str, box: Sandbox, stopping: Event) -> bool:
     for name, body in bodies.items():
         before = _count(box)
         answer = requests.post(url, data=body, timeout=10).json()
-        arrived = any(_count(box) > before for _ in _moments(stopping))
-        mark, state = ("✓", "arrived") if arrived else ("✗", "has not arrived")
-        click.echo(f"{mark} {name}: event {answer.get('event')} → {answer.get('bots')} {state}")
+        arrived = any(_count(box) > before for _moment in _moments(stopping))
+        text = N_("✗ %(name)s: event %(id)s → %(bots)s has not arrived")
+        if arrived:
+            text = N_("✓ %(name)s: event %(id)s → %(bots)s arrived")
+        bots = ", ".join(answer.get("bots", ()))
+        click.echo(_(text, name=name, id=answer.get("event"), bots=bots))
         if not arrived:
             return False
-    click.echo(f"全部 {len(bodies)} 条示例已到达 · all {len(bodies)} samples have arrived")
+    click.echo(_("all %(count)s samples have arrived", count=len(bodies)))
     return True
 
 

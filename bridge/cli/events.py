@@ -9,15 +9,16 @@ from bridge.cli import common
 from bridge.cli.terminal import attributes, fit, local_time
 from bridge.storage.queries import EventLine, Wanted
 from bridge.wording import STATES
+from bridge.wording import gettext as _
 
 
 @click.command()
-@click.option("--state", type=click.Choice([*STATES]), help="有这种投递的 · With such a delivery.")
+@click.option("--state", type=click.Choice([*STATES]), help="With such a delivery.")
 @common.since_option
-@click.option("--type", default="", help="事件类型 · The event's type, e.g. crashlog.")
-@click.option("--app", default="", help="应用名含有 · What the app's name contains.")
-@click.option("--bot", metavar="BOT", default="", help="发给这个机器人的 · Sent to this bot.")
-@click.option("--text", default="", help="标题、版本、说明含有 · What title or notes contain.")
+@click.option("--type", default="", help="The event's type, e.g. crashlog.")
+@click.option("--app", default="", help="What the app's name contains.")
+@click.option("--bot", metavar="BOT", default="", help="Sent to this bot.")
+@click.option("--text", default="", help="What title or notes contain.")
 @click.option(
     "--limit", metavar="N", type=click.IntRange(1, 100_000), default=20, show_default=True
 )
@@ -25,7 +26,7 @@ from bridge.wording import STATES
 def events(
     state: str | None, since: float | None, bot: str, limit: int, as_json: bool, **texts: str
 ) -> None:
-    """收到的事件，最新的在最后 · The events that came in, the newest last."""
+    """The events that came in, the newest last."""
     with common.open_bridge() as (bridge, terminal):
         begin = bridge.outbox.database.time() - since if since else 0.0
         wanted = Wanted(**texts, bot=bot.lower(), state=state or "", since=begin)
@@ -37,7 +38,7 @@ def events(
             terminal.table([_row(line, zone) for line in found])
         else:
             database = common.database_name(bridge.settings)
-            terminal.say(f"没有这样的事件 · no such events ({database})", err=True)
+            terminal.say(_("no such events (%(database)s)", database=database), err=True)
 
 
 def _row(line: EventLine, zone: tzinfo) -> list[str]:
@@ -45,7 +46,7 @@ def _row(line: EventLine, zone: tzinfo) -> list[str]:
         str(line.id),
         local_time(line.received_at, zone),
         fit(line.type or "-", 20),
-        fit(line.fields["title"] or line.error or "-", 28),
+        fit(line.fields["title"] or _(line.error) or "-", 28),
         fit(common.version_of(line.fields) or "-", 24),
         ", ".join(map(common.delivery_state, line.deliveries)) or "-",
     ]

@@ -12,6 +12,7 @@ import click
 
 from bridge.cli import common
 from bridge.cli.terminal import Terminal, visible
+from bridge.messages.findings import Finding
 from bridge.messages.markdown import size
 from bridge.messages.renderer import Renderer
 from bridge.model import Delivery, Event, Message, Target, to_json
@@ -19,6 +20,8 @@ from bridge.msgtypes import MSGTYPES, TEXT_LIMITS
 from bridge.receiving import routing
 from bridge.samples import example_for, examples, samples
 from bridge.wiring import Bridge
+from bridge.wording import N_
+from bridge.wording import gettext as _
 
 _DIGEST = "digest"
 # The title of an event, and its messages for JSON and as a text.
@@ -29,27 +32,26 @@ _Shown = tuple[str, list[tuple[dict[str, Any], str]]]
 @click.argument("subject", metavar="[TYPE|FILE]", default="")
 @click.option(
     "--event", "event_id", metavar="ID", type=common.EVENT_ID,
-    help="用收到过的事件 · Of a stored event.",
+    help="Of a stored event.",
 )  # fmt: skip
-@click.option("--payload", metavar="FILE", help="用文件里的，或 - · Of a payload, or -.")
-@click.option(
-    "--bot", metavar="BOT", default="", help="按它的规则：提醒、模板、附件 · By this bot's route."
-)
+@click.option("--payload", metavar="FILE", help="Of a payload, or -.")
+@click.option("--bot", metavar="BOT", default="", help="By this bot's route.")
 @common.json_option
 def preview(
     subject: str, event_id: int | None, payload: str | None, bot: str, as_json: bool
 ) -> None:
-    """消息会是什么样、多少字节 · What a message would be, and its bytes. Sends nothing.
+    """What a message would be, and its bytes; sends nothing.
 
-    TYPE: 事件类型或模板名，用示例 · an event's type or a template's name, with the sample.
-    FILE: 模板文件 · a template's file, e.g. drafts/crashlog.text.j2.
+    TYPE is an event's type or a template's name, shown with the sample. FILE is a template's file,
+    e.g. drafts/crashlog.text.j2.
     """
     if event_id and payload:
-        raise click.UsageError("--event 和 --payload 只能选一个 · choose one of the two")
+        raise click.UsageError(_("choose one of --event and --payload"))
     if not (subject or event_id or payload):
-        raise click.UsageError("要看什么 · of what? A type, a template, --event or --payload")
+        raise click.UsageError(_("of what? A type, a template, --event or --payload"))
     draft = Path(subject) if subject.endswith(".j2") and Path(subject).is_file() else None
-    with common.open_bridge() as (bridge, terminal), _renderer(bridge, draft) as renderer:
+    opened = common.open_bridge(needs_keys=False)
+    with opened as (bridge, terminal), _renderer(bridge, draft) as renderer:
         bot = common.known_bot(bot, bridge.settings.bots)
         if draft:
             template = draft.name.removesuffix(".j2")
@@ -62,15 +64,18 @@ def preview(
         else:
             events = _samples((template or subject).split(".")[0])
         shown = _rendered(bridge, renderer, events, template, bot)
-        problems = sorted(renderer.problems_by_file.values())
+        used = {draft.name} if draft else _files(renderer, events, template)
+        found = [(file, one) for file, one in _findings(renderer, used) if one.level != "note"]
         if as_json:
-            messages = [facts for _, described in shown for facts, _ in described]
+            messages = [facts for _title, described in shown for facts, _text in described]
+            problems = [one.neutral(file) for file, one in found]
             terminal.json({"messages": messages, "problems": problems})
         else:
             _print(terminal, shown)
-        for problem in problems:
-            terminal.say(f"!! 模板 template {problem}", err=True)
-    if problems:
+        for file, one in found:
+            text = _("template %(problem)s", problem=one.located(file))
+            terminal.say(f"{'!!' if one.level == 'error' else '??'} {text}", err=True)
+    if any(one.level == "error" for _file, one in found):
         raise click.exceptions.Exit(1)
 
 
@@ -88,6 +93,22 @@ def _renderer(bridge: Bridge, draft: Path | None) -> Iterator[Renderer]:
         yield Renderer(Path(folder), bridge.settings.timezone, bridge.settings.public_url)
 
 
+def _files(renderer: Renderer, events: Sequence[Event], template: str) -> set[str]:
+    """Return the files that make the messages of events."""
+    if template.split(".")[0] == _DIGEST:
+        return {renderer.file_for(Event("", {}, 0.0), template)}
+    return {renderer.file_for(event, template) for event in events}
+
+
+def _findings(renderer: Renderer, used: set[str]) -> Iterator[tuple[str, Finding]]:
+    """Yield what is wrong with the files that are used, and which others are broken."""
+    broken = renderer.problems_by_file
+    for file, found in sorted(renderer.findings.items()):
+        for one in found:
+            if file in used or (file in broken and one.level == "error"):
+                yield file, one
+
+
 def _template(renderer: Renderer, subject: str, has_event: bool) -> str:
     """Return the template's name, '' where the event's type decides."""
     name, kinds = subject.removesuffix(".j2"), samples()
@@ -96,9 +117,8 @@ def _template(renderer: Renderer, subject: str, has_event: bool) -> str:
     if renderer.knows(name) or subject in kinds:
         return name
     files = {file.split(".")[0] for file in renderer.files if not file.startswith("_")}
-    known = ", ".join(sorted({*kinds, *files}))
-    problem = f"没有类型、模板或文件 · there is no type, template or file {subject!r}"
-    raise click.UsageError(f"{problem}; there are: {known}")
+    text = N_("there is no type, template or file %(name)r; there are: %(known)s")
+    raise click.UsageError(_(text, name=subject, known=", ".join(sorted({*kinds, *files}))))
 
 
 def _samples(name: str) -> list[Event]:
@@ -138,10 +158,11 @@ def _described(message: Message, cut: bool) -> tuple[dict[str, Any], str]:
     """Return a message for JSON, and as a text."""
     body = dict(message.body)
     if message.msgtype == "image":
-        used, text = len(base64.b64decode(body.pop("base64"))), "[二维码 QR code]"
+        used, text = len(base64.b64decode(body.pop("base64"))), f"[{_('QR code')}]"
     elif message.msgtype == "file":
         used, lines = len(body["data"]), body["data"].count(b"\n") + 1
-        text = f"[文件 file {body['filename']}, {lines} 行 lines]"
+        shown = _("file %(name)s, %(count)s lines", name=body["filename"], count=lines)
+        text = f"[{shown}]"
         body["data"] = body["data"].decode()
     elif message.msgtype in TEXT_LIMITS:
         lists = [f"[{name}: {', '.join(who)}]" for name, who in body.items() if name != "content"]
@@ -158,7 +179,7 @@ def _print(terminal: Terminal, shown: Sequence[_Shown]) -> None:
         terminal.say(title)
         for number, (facts, text) in enumerate(described, 1):
             of = f"/{facts['limit']}" if facts["limit"] else ""
-            cut = "  已截断 cut" if facts["cut"] else ""
-            head = f"── {number}/{len(described)}  {facts['msgtype']}  {facts['bytes']}{of}"
-            terminal.say(f"{head} 字节 bytes{cut}")
+            used = _("%(count)s bytes", count=f"{facts['bytes']}{of}")
+            cut = f"  {_('cut')}" if facts["cut"] else ""
+            terminal.say(f"── {number}/{len(described)}  {facts['msgtype']}  {used}{cut}")
             terminal.say(text)

@@ -9,6 +9,8 @@ from bridge.cli.terminal import Terminal, progress
 from bridge.storage.operator import DONE
 from bridge.storage.queries import DeliveryLine, Wanted
 from bridge.wiring import Bridge
+from bridge.wording import N_, meaning
+from bridge.wording import gettext as _
 
 RETRIED = ("parked", "expired")
 _LISTED = 20  # deliveries that are printed one by one
@@ -17,11 +19,11 @@ _CHUNK = 500  # deliveries in one transaction, so that a running bridge need not
 
 @click.command()
 @click.argument("ids", metavar="[ID]...", nargs=-1, type=common.EVENT_ID)
-@click.option("--state", type=click.Choice(RETRIED), help="默认两种都要 · Both unless given.")
+@click.option("--state", type=click.Choice(RETRIED), help="Both unless given.")
 @common.since_option
-@click.option("--all", "everything", is_flag=True, help="不限时间 · However old they are.")
-@click.option("--bot", metavar="BOT", default="", help="只限它 · Of this bot only.")
-@click.option("--dry-run", is_flag=True, help="只显示，不执行 · Only print what would be done.")
+@click.option("--all", "everything", is_flag=True, help="However old they are.")
+@click.option("--bot", metavar="BOT", default="", help="Of this bot only.")
+@click.option("--dry-run", is_flag=True, help="Only print what would be done.")
 def retry(
     ids: tuple[int, ...],
     state: str | None,
@@ -30,30 +32,26 @@ def retry(
     bot: str,
     dry_run: bool,
 ) -> None:
-    """重发失败或过期的 · Send again what was parked or has expired.
+    """Send again what was parked or has expired.
 
-    \b
-    bridge retry 12 15                   这些事件 · these events
-    bridge retry --state parked --since 2h
-    bridge retry --bot dev               马上重试停用的机器人 · try a stopped bot now
+    Name events, as in `bridge retry 12 15`, or a time, as in `bridge retry --since 2h`.
+
+    `bridge retry --bot dev` alone tries a stopped bot at once.
     """
     if sum(map(bool, (ids, since, everything))) > 1:
-        problem = "ID、--since、--all 只能选一种 · choose one of: IDs, --since, --all"
-        raise click.UsageError(problem)
+        raise click.UsageError(_("choose one of: IDs, --since, --all"))
     with common.open_bridge() as (bridge, terminal):
         bot = common.known_bot(bot, bridge.settings.bots)
         if bot and not (ids or since or everything or state):
-            text = "会马上重试 · would be tried at once"
+            text = N_("bot %(bot)s: it would be tried at once")
             if not dry_run:
                 bridge.outbox.resume(bot)
-                text = "正在运行的服务会在几秒内重试 · a running bridge tries it within seconds"
-            terminal.say(f"机器人 {bot}：{text}")
+                text = N_("bot %(bot)s: a running bridge tries it within seconds")
+            terminal.say(_(text, bot=bot))
             return
         if not (ids or since or everything):
-            raise click.UsageError(
-                "要重发哪些？给事件号、--since 2h，或确实要全部就 --all"
-                " · which ones? Give events' IDs, --since 2h, or --all if you mean everything"
-            )
+            text = N_("which ones? Give events' IDs, --since 2h, or --all if you mean everything")
+            raise click.UsageError(_(text))
         begin = bridge.outbox.database.time() - since if since else 0.0
         states = (state,) if state else RETRIED
         found = _of_events(bridge, ids) if ids else _since(bridge, begin, states)
@@ -61,7 +59,7 @@ def retry(
         done = _retry(bridge, terminal, wanted, dry_run)
         missing = sorted(number for number in set(ids) if bridge.queries.event(number) is None)
         for event_id in missing:
-            terminal.say(f"没有事件 · there is no event {event_id}", err=True)
+            terminal.say(_("there is no event %(id)s", id=event_id), err=True)
     if missing or not done:
         raise click.exceptions.Exit(1)
 
@@ -88,26 +86,28 @@ def _retry(bridge: Bridge, terminal: Terminal, found: Sequence[DeliveryLine], dr
     """Retry deliveries and print them; return how many."""
     known = bridge.settings.bots
     for name in sorted({line.target.bot for line in found} - known.keys()):
-        terminal.say(f"跳过 · skipped: 已没有机器人 there is no bot {name!r} any more", err=True)
+        text = N_("skipped: there is no bot %(name)r any more")
+        terminal.say(_(text, name=name), err=True)
     lines = [line for line in found if line.target.bot in known]
     for line in lines[:_LISTED]:
-        terminal.say(f"事件 event {line.event} → {common.delivery_state(line)}")
+        state = common.delivery_state(line)
+        terminal.say(_("event %(id)s → %(state)s", id=line.event, state=state))
     if len(lines) > _LISTED:
-        terminal.say(f"… 还有 and {len(lines) - _LISTED} more")
+        terminal.say(_("… and %(count)s more", count=len(lines) - _LISTED))
     if dry_run:
-        terminal.say(f"会重发 would retry: {len(lines)}")
+        terminal.say(_("would retry: %(count)s", count=len(lines)))
         return len(lines)
     done, ids = 0, [line.id for line in lines]
     with progress(range(0, len(ids), _CHUNK), "retry") as starts:
         for start in starts:
             done += bridge.operator.retry(ids[start : start + _CHUNK])
-    terminal.say(f"重发 retried: {done}")
+    terminal.say(_("retried: %(count)s", count=done))
     retried = {line.target.bot for line in lines}
     for bot in bridge.queries.bots(0.0):
         if bot.stopped and bot.name in retried:
-            terminal.say(
-                f"机器人 {bot.name} 已停用，恢复前不会发送 · the bot is stopped ({bot.stopped}) and"
-                f" sends nothing until: bridge retry --bot {bot.name}",
-                err=True,
+            text = N_(
+                "the bot %(bot)s is stopped (%(why)s) and sends nothing until: "
+                "bridge retry --bot %(bot)s"
             )
+            terminal.say(_(text, bot=bot.name, why=meaning(bot.stopped)), err=True)
     return done

@@ -11,16 +11,17 @@ from bridge.model import Event, Target
 from bridge.receiving import explain
 from bridge.receiving.routing import route
 from bridge.wiring import Bridge
+from bridge.wording import N_
 from bridge.wording import gettext as _
 
 
 @click.group(invoke_without_command=True)
 @click.pass_context
 def routes(ctx: click.Context) -> None:
-    """路由规则，逐条说明 · The rules in routes.toml, in words."""
+    """The rules in routes.toml, in words."""
     if ctx.invoked_subcommand:
         return
-    with common.open_bridge() as (bridge, terminal):
+    with common.open_bridge(needs_keys=False) as (bridge, terminal):
         for rule in bridge.routes:
             terminal.say(explain.rule_text(rule))
         terminal.say(explain.default_text(bridge.routes))
@@ -31,12 +32,13 @@ def routes(ctx: click.Context) -> None:
 @common.bots_option
 @common.json_option
 def test(file: str, bots: tuple[str, ...], as_json: bool) -> None:
-    """一个事件会匹配哪些规则、发给谁、为什么 · Which bots would get an event, and why.
+    """Which bots would get an event, and why; sends nothing.
 
-    FILE: 文件、- 或示例名 · a file, - or a sample's name, e.g. crashlog. 不会发出 · Sends nothing.
+    FILE is a file, - or a sample's name, e.g. crashlog. Without any keys in the environment, every
+    bot that a rule names counts as there.
     """
     body = common.read_body(file)
-    with common.open_bridge() as (bridge, terminal):
+    with common.open_bridge(needs_keys=False) as (bridge, terminal):
         names = common.bot_names(bots, bridge.settings.bots)
         events = common.decode_body(body)
         zone = bridge.settings.timezone
@@ -49,8 +51,8 @@ def test(file: str, bots: tuple[str, ...], as_json: bool) -> None:
         templates = {target.template for _, chosen in found for target in chosen} - {""}
         missing = sorted(name for name in templates if not bridge.renderer.knows(name))
         for name in missing:
-            text = f"没有模板 · there is no template {name!r}: 用事件自己的 the event's own is used"
-            terminal.say(text, err=True)
+            text = N_("there is no template %(name)r: the event's own is used")
+            terminal.say(_(text, name=name), err=True)
     if missing:
         raise click.exceptions.Exit(1)
 

@@ -6,30 +6,36 @@ import click
 
 from bridge.cli.common import stop_signals, wait_for_stop
 from bridge.sandbox import Sandbox, serve
+from bridge.wording import gettext as _
 
 _PORT = click.IntRange(0, 65535)
 
 
 @click.command()
-@click.option("--host", default="127.0.0.1", show_default=True)
+@click.option("--host", default="127.0.0.1", show_default=True, help="Where to listen.")
 @click.option("--port", type=_PORT, default=9000, show_default=True, help="0: any free one.")
 @click.option("--key", "keys", multiple=True, help="A robot's key; without any, all are known.")
 @click.option("--rate", default=20, show_default=True, help="Messages per minute; 0: no limit.")
-@click.option("--window", type=click.Choice(["sliding", "minute"]), default="sliding")
+@click.option(
+    "--window",
+    type=click.Choice(["sliding", "minute"]),
+    default="sliding",
+    help="How the rate is counted.",
+)
 @click.option("--count-refused", is_flag=True, help="Refused calls count against the rate.")
 @click.option("--latency", default=0.0, help="Seconds before each answer.")
 def sandbox(host: str, port: int, keys: tuple[str, ...], rate: int, **options: Any) -> None:
-    """企业微信的替身：像群一样显示消息 · A stand-in for WeCom, with a page like the group."""
+    """A stand-in for WeCom, with a page like the group."""
     box = Sandbox({key: key for key in keys}, rate=rate or None, **options)
     try:
         serving = serve(box, host, port)
     except OSError as error:
-        problem = f"沙盒无法监听 · the sandbox cannot listen: {error.strerror}"
+        problem = _("the sandbox cannot listen: %(why)s", why=_(str(error.strerror)))
         raise click.ClickException(problem) from error
     stopping = stop_signals()
     with serving as url:
-        click.echo(f"群消息页 Open: {url}/")
-        click.echo("让本服务用它 Point the bridge at it:")
+        click.echo(_("Open the groups: %(url)s", url=f"{url}/"))
+        click.echo(_("Point the bridge at it:"))
         click.echo(f"  export WECOM_API_URL={url} WECOM_BOT_KEY={keys[0] if keys else 'demo'}")
-        click.echo("Ctrl-C 结束 to stop")
+        click.echo(_("Ctrl-C ends it"))
         wait_for_stop(stopping)

@@ -11,6 +11,7 @@ from bridge.cli import common
 from bridge.cli.terminal import Terminal, attributes, iso, local_time, one_line, visible
 from bridge.model import Event, as_text
 from bridge.storage.queries import AttemptLine, DeliveryLine
+from bridge.wording import gettext as _
 from bridge.wording import meaning
 
 _LONGEST = 2000  # characters of one field
@@ -18,12 +19,12 @@ _LONGEST = 2000  # characters of one field
 
 @click.command()
 @click.argument("event_id", metavar="ID", type=common.EVENT_ID)
-@click.option("--raw", is_flag=True, help="只要收到的原文 · Only the bytes that came.")
+@click.option("--raw", is_flag=True, help="Only the bytes that came.")
 @common.json_option
 def show(event_id: int, raw: bool, as_json: bool) -> None:
-    """一个事件和它的投递、尝试 · An event with its deliveries and attempts."""
+    """An event with its deliveries and attempts."""
     if raw and as_json:
-        raise click.UsageError("--raw 和 --json 只能选一个 · choose one of --raw and --json")
+        raise click.UsageError(_("choose one of --raw and --json"))
     with common.open_bridge() as (bridge, terminal):
         event = common.stored_event(bridge, event_id)
         if raw:
@@ -54,16 +55,19 @@ def _show(
     terminal: Terminal, event: Event, deliveries: Sequence[DeliveryLine], zone: tzinfo
 ) -> None:
     received = local_time(event.received_at, zone)
-    terminal.say(f"事件 Event {event.id}  {one_line(event.type) or '-'}  {received}")
+    head = _("Event %(id)s", id=event.id)
+    terminal.say(f"{head}  {one_line(event.type) or '-'}  {received}")
     if event.error:
-        terminal.say(f"  无法解析 cannot be decoded: {event.error} (bridge show {event.id} --raw)")
+        why = _("cannot be decoded: %(why)s", why=_(event.error))
+        terminal.say(f"  {why} (bridge show {event.id} --raw)")
     for name, value in event.payload.items():
         text = visible(as_text(value))
         if len(text) > _LONGEST:
-            text = f"{text[:_LONGEST]}… (共 {len(text)} 字 characters: --json)"
+            whole = _("%(count)s characters: --json", count=len(text))
+            text = f"{text[:_LONGEST]}… ({whole})"
         terminal.say(f"  {one_line(name)}: " + text.replace("\n", "\n    "))
     if not deliveries:
-        terminal.say("不发给任何人 · It is sent to nobody.")
+        terminal.say(_("It is sent to nobody."))
     for line in deliveries:
         terminal.say(f"→ {common.delivery_state(line)}  {_explained(line, zone)}".rstrip())
         terminal.table([_attempt_row(attempt, zone) for attempt in line.attempts], "    ")
@@ -71,13 +75,13 @@ def _show(
 
 def _explained(line: DeliveryLine, zone: tzinfo) -> str:
     if line.state == "pending" and line.target.not_before > time.time():
-        return f"免打扰到 quiet until {local_time(line.target.not_before, zone)}"
+        return _("quiet until %(when)s", when=local_time(line.target.not_before, zone))
     return meaning(line.reason) if line.reason != "ok" else ""
 
 
 def _attempt_row(attempt: AttemptLine, zone: tzinfo) -> list[str]:
     if not attempt.verdict:
-        return [local_time(attempt.started_at, zone), "-", "", "", "正在发送 · being sent"]
+        return [local_time(attempt.started_at, zone), "-", "", "", _("being sent")]
     detail = f" ({attempt.detail})" if attempt.detail not in ("", "ok") else ""
     return [
         local_time(attempt.started_at, zone),
@@ -94,9 +98,9 @@ def _as_json(line: DeliveryLine, zone: tzinfo) -> dict[str, object]:
         **attributes(line.target, ["bot", "mention", "template", "attach"], zone),
         "quiet_until": iso(line.target.not_before, zone),
         **attributes(line, ["state", "reason", "created_at", "expires_at", "settled_at"], zone),
-        "meaning": meaning(line.reason),
+        "meaning": line.reason,  # neutral, as all of it: the texts are for people
         "attempts": [
-            {**attributes(attempt, shown, zone), "meaning": meaning(attempt.reason)}
+            {**attributes(attempt, shown, zone), "meaning": attempt.reason}
             for attempt in line.attempts
         ],
     }

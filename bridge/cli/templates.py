@@ -8,8 +8,9 @@ import click
 
 from bridge.cli.common import json_option, open_bridge
 from bridge.cli.terminal import iso
+from bridge.messages.file_names import msgtype_of
+from bridge.messages.findings import Finding
 from bridge.messages.saving import find_name_problem, find_problems
-from bridge.messages.template_files import msgtype_of
 from bridge.wiring import Bridge
 from bridge.wording import N_
 from bridge.wording import gettext as _
@@ -20,17 +21,17 @@ _FOLDER = click.Path(file_okay=False, path_type=Path)
 
 @click.group()
 def templates() -> None:
-    """使用中的模板 · The templates in use: the folder's, and those saved in the console."""
+    """The templates in use: the folder's, and those saved in the console."""
 
 
 @templates.command("list")
 @json_option
 def list_templates(as_json: bool) -> None:
-    """列出模板，以及哪些在控制台编辑过 · Say which there are, and which are edited."""
+    """Say which there are, and which are edited in the console."""
     with open_bridge() as (bridge, terminal):
         saved = bridge.template_versions.read()
         saved_at = {file: bridge.template_versions.of(file)[0].saved_at for file in saved}
-        in_folder, problems = bridge.renderer.folder_files, bridge.renderer.problems_by_file
+        in_folder, broken = bridge.renderer.folder_files, bridge.renderer.broken
         files, zone = bridge.renderer.files, bridge.settings.timezone
         found = [
             {
@@ -38,26 +39,28 @@ def list_templates(as_json: bool) -> None:
                 "msgtype": msgtype_of(file),
                 "in_folder": file in in_folder,
                 "saved_at": iso(saved_at.get(file, 0.0), zone),
-                "problem": problems.get(file, ""),
+                "problem": broken[file].neutral(file) if file in broken else "",
             }
             for file in files
         ]
         if as_json:
             terminal.json(found)
         else:
-            terminal.table([_row(line) for line in found])
+            said = bridge.renderer.problems_by_file
+            rows = zip(found, (said.get(file, "") for file in files), strict=True)
+            terminal.table([_row(line, problem) for line, problem in rows])
 
 
-def _row(line: Mapping[str, Any]) -> list[str]:
+def _row(line: Mapping[str, Any], problem: str) -> list[str]:
     edited = _("edited in the console") if line["in_folder"] else _("only in the console")
     where = edited if line["saved_at"] else _("the file")
-    return [line["file"], where, (line["saved_at"] or "")[:19].replace("T", " "), line["problem"]]
+    return [line["file"], where, (line["saved_at"] or "")[:19].replace("T", " "), problem]
 
 
 @templates.command()
 @click.argument("file")
 def show(file: str) -> None:
-    """显示一个模板的内容 · Print a template's text."""
+    """Print a template's text."""
     with open_bridge() as (bridge, terminal):
         bridge.template_versions.read()
         source = bridge.renderer.files.get(file)
@@ -70,7 +73,7 @@ def show(file: str) -> None:
 @templates.command()
 @click.argument("folder", metavar="DIR", type=_FOLDER)
 def export(folder: Path) -> None:
-    """把使用中的模板都写成文件 · Write all of them as files, e.g. for the repository."""
+    """Write all of them as files, e.g. for the repository."""
     with open_bridge() as (bridge, terminal):
         bridge.template_versions.read()
         try:
@@ -79,13 +82,13 @@ def export(folder: Path) -> None:
                 (folder / file).write_text(source, encoding="utf-8")
                 terminal.say(str(folder / file))
         except OSError as error:
-            raise click.ClickException(f"{folder}: {error.strerror}") from None
+            raise click.ClickException(f"{folder}: {_(str(error.strerror))}") from None
 
 
 @templates.command("import")
 @click.argument("paths", metavar="DIR|FILE...", type=_FILE, nargs=-1, required=True)
 def import_templates(paths: Sequence[Path]) -> None:
-    """把文件保存为模板，只收没有错的 · Save files as the console would: only sound ones."""
+    """Save files as the console would: only sound ones."""
     with open_bridge() as (bridge, terminal):
         bridge.template_versions.read()
         texts, refused = _read(paths)
@@ -116,9 +119,9 @@ def _read(paths: Sequence[Path]) -> tuple[dict[str, str], dict[str, list[str]]]:
         try:
             texts[path.name] = path.read_text(encoding="utf-8-sig")
         except UnicodeDecodeError:
-            refused[path.name] = [_("It is not UTF-8 text: save it as UTF-8.")]
+            refused[path.name] = [Finding("not_utf8").text]
         except OSError as error:
-            refused[path.name] = [str(error.strerror)]
+            refused[path.name] = [_(str(error.strerror))]
     return texts, refused
 
 

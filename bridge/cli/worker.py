@@ -20,9 +20,9 @@ log = logging.getLogger(__name__)
 
 @click.command()
 def worker() -> None:
-    """只发送，不接收 · Dispatch only: any number beside the web processes, until SIGTERM.
+    """Dispatch only: any number beside the web processes, until SIGTERM.
 
-    设了 PORT 时，在上面提供 /healthz、/readyz 和 /metrics · With PORT set it serves these there.
+    With PORT set it serves /healthz, /readyz and /metrics there.
     """
     settings, routes = configure(os.environ)
     logging.config.dictConfig(logs.config(settings))

@@ -96,7 +96,7 @@ def _refused(error: HTTPException) -> ResponseReturnValue:
 
 @console.errorhandler(StorageError)
 def _unavailable(error: StorageError) -> ResponseReturnValue:
-    return _error(503, _("The database does not answer: %(why)s", why=str(error)))
+    return _error(503, _("The database does not answer: %(why)s", why=wording.said(error)))
 
 
 def _error(status: int, text: str) -> ResponseReturnValue:

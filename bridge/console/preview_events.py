@@ -13,6 +13,7 @@ from bridge.samples import example_for, examples, samples
 from bridge.storage.queries import Wanted
 from bridge.wiring import bridge
 from bridge.wording import gettext as _
+from bridge.wording import said
 
 PASTED = "pasted"  # the choice of the form's own JSON
 RECENT = 20  # stored events that are offered, and that a digest shows
@@ -58,7 +59,7 @@ def _pasted(example: Event) -> Asked:
     try:
         events = decode(request.form.get("payload", "").encode(), bridge.clock())
     except (UndecodableError, TooLargeError) as error:
-        return Asked(PASTED, example, problem=str(error))
+        return Asked(PASTED, example, problem=said(error))
     if not events:
         return Asked(PASTED, example, problem=_("there is nothing in it"))
     *earlier, event = (replace(event, id=1) for event in events)  # as if they were stored

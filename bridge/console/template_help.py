@@ -6,7 +6,7 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from bridge.messages.digest import COUNTED, group_deliveries
-from bridge.messages.template_files import msgtype_of
+from bridge.messages.file_names import msgtype_of
 from bridge.model import FIELDS, Delivery, Event, Target, as_text
 from bridge.msgtypes import TEXT_LIMITS
 from bridge.settings import default_templates
@@ -86,6 +86,17 @@ def _path(name: str) -> str:
 def filters(file: str) -> list[tuple[str, str]]:
     """Return what a template of this name can do: code to insert, and what it gives."""
     msgtype = msgtype_of(file) or "markdown"
+    found = _digest_loops() if file.startswith("digest.") else _event_filters(msgtype)
+    if msgtype == "markdown":
+        found += [
+            ("{{ '文字'|color('info') }}", N_("green")),
+            ("{{ '文字'|color('comment') }}", N_("grey")),
+            ("{{ '文字'|color('warning') }}", N_("orange-red")),
+        ]
+    return found
+
+
+def _event_filters(msgtype: str) -> list[tuple[str, str]]:
     found = [
         ("{{ build_version|optional }}", N_("goes with its part of the line where it is empty")),
         ("{% if notes %}\n{{ notes }}\n{% endif %}", N_("only where there is a value")),
@@ -99,24 +110,19 @@ def filters(file: str) -> list[tuple[str, str]]:
         found.append(("{{ '下载安装'|link(link) }}", N_("a link")))
     if msgtype in ("markdown", "markdown_v2"):
         found.append(("{{ notes|quote }}", N_("every line as a quote")))
-    if msgtype == "markdown":
-        found += [
-            ("{{ '文字'|color('info') }}", N_("green")),
-            ("{{ '文字'|color('comment') }}", N_("grey")),
-            ("{{ '文字'|color('warning') }}", N_("orange-red")),
-        ]
-    if file.startswith("digest."):
-        line = "{{ group.title }} {{ group.name }} {{ group.times }}"
-        text = "> {{ text.version|optional }} {{ text.notes|optional }}"
-        found = [
-            (f"{{% for group in groups %}}\n{line}\n{{% endfor %}}", N_("a line for each app")),
-            (
-                f"{{% for text in group.newest %}}\n{text}\n{{% endfor %}}",
-                N_("an app's newest texts, within its line"),
-            ),
-            *found,
-        ]
     return found
+
+
+def _digest_loops() -> list[tuple[str, str]]:
+    line = "{{ group.title }} {{ group.name }} {{ group.times }}"
+    text = "> {{ text.version|optional }} {{ text.notes|optional }}"
+    return [
+        (f"{{% for group in groups %}}\n{line}\n{{% endfor %}}", N_("a line for each app")),
+        (
+            f"{{% for text in group.newest %}}\n{text}\n{{% endfor %}}",
+            N_("an app's newest texts, within its line"),
+        ),
+    ]
 
 
 def starts(in_folder: Mapping[str, str], msgtype: str = "") -> dict[str, str]:

@@ -11,20 +11,17 @@ from flask.typing import ResponseReturnValue
 from bridge.console import template_help
 from bridge.console.blueprint import console
 from bridge.console.preview_events import PASTED, RECENT, Asked, asked_event
-from bridge.messages import child
-from bridge.messages.budget import TooCostlyError
-from bridge.messages.child import ChildError
-from bridge.messages.lint import Finding, lint, lint_message
+from bridge.messages.file_names import msgtype_of
+from bridge.messages.findings import Finding, merged
+from bridge.messages.lint import lint_message
 from bridge.messages.markdown import size
 from bridge.messages.renderer import DraftError
 from bridge.messages.saving import MAX_SOURCE
-from bridge.messages.template_files import describe, msgtype_of
 from bridge.model import Event, Target
 from bridge.msgtypes import MSGTYPES, TEMPLATE_MSGTYPES, TEXT_LIMITS
 from bridge.samples import examples
 from bridge.storage.queries import Wanted
 from bridge.wiring import bridge
-from bridge.wording import N_
 from bridge.wording import gettext as _
 
 
@@ -119,8 +116,7 @@ def _shown(source: str, file: str, asked: Asked) -> dict[str, Any]:
     """Return the variables of `_preview.html` and `_variables.html`."""
     shown = previewed(source, file, asked.event, asked.earlier)
     if asked.problem:
-        text = N_("The pasted JSON cannot be decoded: %(problem)s")
-        findings = [Finding("error", text, 0, {"problem": asked.problem})]
+        findings = [Finding("pasted", values={"why": asked.problem})]
         shown |= {"message": None, "used": 0, "findings": findings}
     variables = template_help.variables(file, asked.event, asked.earlier)
     return {"choice": asked.choice, "variables": variables, **shown}
@@ -156,20 +152,18 @@ def previewed(
     """
     renderer, msgtype = bridge.renderer, msgtype_of(file)
     dialect = msgtype or msgtype_of(renderer.file_for(event)) or "markdown"
-    name = file.removesuffix(f".{msgtype}.j2") if msgtype else ""
-    message, used, findings = None, 0, []
+    message, used = None, 0
+    findings = renderer.lint({**renderer.files, file: source}, [file]).get(file, [])
     try:
-        findings = [Finding(*found) for found in child.run(lint, source, dialect, name)]
         message, was_cut = renderer.draft(source, file, event, Target("default"), earlier)
-    except (DraftError, TooCostlyError, ChildError) as error:
-        if not any(finding.level == "error" for finding in findings):
-            problem = describe(file, error) if isinstance(error, TooCostlyError) else str(error)
-            findings.insert(0, Finding("error", "%(problem)s", 0, {"problem": problem}))
+    except DraftError as error:
+        findings = merged(error.finding, findings)
     else:
         dialect, used = message.msgtype, size(message.body.get("content") or str(message.to_json()))
-        if name != "digest":
-            findings += lint_message(event, message, was_cut)
+        if not file.startswith("digest."):
+            for finding in lint_message(event, message, was_cut):
+                findings = merged(finding, findings)
         elif was_cut:
-            findings.append(Finding("note", N_("not all fit: the rest is in the next digest")))
+            findings = [*findings, Finding("rest_later")]
     limit = TEXT_LIMITS.get(dialect, 0)
     return {"message": message, "used": used, "limit": limit, "findings": findings}

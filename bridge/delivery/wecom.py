@@ -23,6 +23,7 @@ from requests.utils import should_bypass_proxies
 
 from bridge.delivery.deadline import Adapter, begin_call, time_left
 from bridge.model import Bot, Message, Outcome, Verdict, to_json
+from bridge.wording import N_, gettext
 
 CONNECT_TIMEOUT = 3.0  # seconds
 READ_TIMEOUT = 5.0  # seconds without a byte
@@ -213,12 +214,16 @@ def proxy_problems(environ: Mapping[str, str], urls: list[str]) -> list[str]:
         is_socks = scheme.startswith("socks")
         if not found or scheme in ("http", "https") or (is_socks and find_spec("socks")):
             continue
-        what = "a SOCKS proxy" if is_socks else "a proxy of an unknown kind"
-        extra = ", or pip install 'requests[socks]'" if is_socks else ""
-        problems[variable] = (
-            f"{variable} names {what}, which cannot be used: "
-            f"name an http:// proxy, or add WeCom's host to NO_PROXY{extra}"
+        text = N_(
+            "%(variable)s names a proxy of an unknown kind, which cannot be used: "
+            "name an http:// proxy, or add WeCom's host to NO_PROXY"
         )
+        if is_socks:
+            text = N_(
+                "%(variable)s names a SOCKS proxy, which cannot be used: name an http:// proxy, "
+                "add WeCom's host to NO_PROXY, or pip install 'requests[socks]'"
+            )
+        problems[variable] = gettext(text, variable=variable)
     return list(problems.values())
 
 

@@ -14,10 +14,10 @@ from typing import Any
 
 from jinja2 import BaseLoader, Undefined
 from jinja2.compiler import CodeGenerator, Frame
-from jinja2.exceptions import SecurityError, TemplateRuntimeError
 from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
+from bridge.messages.findings import NoMessageError
 from bridge.messages.markdown import join_up_to
 
 MAX_SECONDS = 1.0  # of CPU, for all renderings of one message
@@ -26,7 +26,7 @@ MAX_NUMBER = 10_000  # that a template may hand to a function: widths, counts, r
 _MAX_PRODUCT = 1 << 26  # of the sizes that a function gets: `replace` may make so many characters
 
 
-class TooCostlyError(TemplateRuntimeError):
+class TooCostlyError(NoMessageError):
     """A template took more time, or made more text, than any message needs."""
 
 
@@ -61,21 +61,21 @@ class LimitedEnvironment(ImmutableSandboxedEnvironment):
     def tick(self) -> None:
         """Check the time; every turn of a loop, operator, call and filter does."""
         if time.thread_time() > getattr(self._local, "deadline", float("inf")):
-            raise TooCostlyError(f"takes more than {MAX_SECONDS:.0f} s of CPU")
+            raise TooCostlyError("too_slow", seconds=int(MAX_SECONDS))
 
     def check(self, first: Any, others: Sequence[Any]) -> None:
         """Check the time, and the sizes of what a function works on."""
         self.tick()
         if any(isinstance(value, int) and abs(value) > MAX_NUMBER for value in others):
-            raise TooCostlyError(f"hands over a number above {MAX_NUMBER}")
+            raise TooCostlyError("large_number", most=MAX_NUMBER)
         if _length(first) * max(map(_length, others), default=0) > _MAX_PRODUCT:
-            raise TooCostlyError("hands over more than any message needs")
+            raise TooCostlyError("too_much")
 
     def concat(self, pieces: Iterable[str]) -> str:
         """Join what a macro, a block or an operator makes."""
         text = join_up_to(pieces, MAX_OUTPUT)
         if len(text) > MAX_OUTPUT:
-            raise TooCostlyError(f"would make more than {MAX_OUTPUT} characters")
+            raise TooCostlyError("too_large", most=MAX_OUTPUT)
         return text
 
     def call(self, context: Context, obj: Any, /, *args: Any, **kwargs: Any) -> Any:
@@ -89,21 +89,21 @@ class LimitedEnvironment(ImmutableSandboxedEnvironment):
         if operator == "%" and isinstance(left, str):
             widths = "".join(re.findall(r"%(?:\(.*?\)+)?([-#0 +.*\d]*)", left))
             if "*" in widths or sum(map(int, re.findall(r"\d{1,18}", widths))) > MAX_NUMBER:
-                raise TooCostlyError(f"formats to a width above {MAX_NUMBER}")
+                raise TooCostlyError("large_width", most=MAX_NUMBER)
             self.check(left, [right] if isinstance(right, tuple | Mapping | str) else [])
         elif _made(operator, left, right) > MAX_OUTPUT:
-            raise TooCostlyError(f"{operator} would make more than {MAX_OUTPUT} characters")
+            raise TooCostlyError("too_large", most=MAX_OUTPUT)
         return super().call_binop(context, operator, left, right)
 
     def wrap_str_format(self, value: Any) -> Callable[..., str] | None:
         """Refuse `str.format`, whose widths nothing could check."""
         if super().wrap_str_format(value) is not None:
-            raise SecurityError(f"str.{value.__name__} is out of a template's reach")
+            raise NoMessageError("out_of_reach", name=f"str.{value.__name__}")
         return None
 
     def unsafe_undefined(self, obj: Any, attribute: str) -> Undefined:
         """Refuse loudly what leads out of the sandbox; Jinja2 would only show nothing."""
-        raise SecurityError(f"{attribute!r} is out of a template's reach")
+        raise NoMessageError("out_of_reach", name=attribute)
 
 
 def _length(value: Any) -> int:

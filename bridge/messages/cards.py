@@ -1,13 +1,14 @@
 """WeCom's JSON bodies, news and template_card: what must be in them, and at what length; pure.
 
 The rules are those of WeCom document 91770. What is missing and optional is left out, since WeCom
-refuses an empty text where it expects one; what is missing and required is a ValueError.
+refuses an empty text where it expects one; what is missing and required is an error.
 """
 
 import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from bridge.messages.findings import NoMessageError
 from bridge.messages.markdown import shorten
 from bridge.model import is_web_address
 
@@ -18,13 +19,13 @@ Body = dict[str, Any]
 
 
 def parse_body(msgtype: str, text: str) -> Body:
-    """Return a rendered body as WeCom takes it; raises ValueError that says what is missing."""
+    """Return a rendered body as WeCom takes it; raises NoMessageError that says what is missing."""
     try:
         body = json.loads(text, strict=False)
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"does not make JSON: {error}") from None
+        raise NoMessageError("not_json", row=getattr(error, "lineno", 1)) from None
     if not isinstance(body, dict):
-        raise ValueError("is no JSON object")
+        raise NoMessageError("no_object")
     inner = body[msgtype] if isinstance(body.get(msgtype), dict) else body
     return _BODIES[msgtype](_without_empty(inner) or {})
 
@@ -42,12 +43,12 @@ def _without_empty(value: Any) -> Any:
 def _news(body: Body) -> Body:
     articles = _objects(body, "articles")
     if not 1 <= len(articles) <= MAX_ARTICLES:
-        raise ValueError(f"news needs 1 to {MAX_ARTICLES} articles")
+        raise NoMessageError("articles", most=MAX_ARTICLES)
     return {"articles": [_article(article) for article in articles]}
 
 
 def _article(article: Body) -> Body:
-    _require(article, "an article", "title", "url")
+    _require(article, "articles[]", "title", "url")
     limits = {"title": TITLE, "description": DESCRIPTION}
     return {
         key: shorten(str(value), limits[key]) if key in limits else value
@@ -58,20 +59,20 @@ def _article(article: Body) -> Body:
 def _card(body: Body) -> Body:
     kind = body.get("card_type")
     if kind not in ("text_notice", "news_notice"):
-        raise ValueError("card_type must be text_notice or news_notice")
+        raise NoMessageError("card_type")
     title = _object(body, "main_title").get("title")
     if not title and (kind == "news_notice" or not body.get("sub_title_text")):
-        raise ValueError("a card needs main_title.title (a text_notice may have sub_title_text)")
+        raise NoMessageError("card_title")
     action = _object(body, "card_action")
     if action.get("type") != 1:
-        raise ValueError("a card needs card_action with type 1 and a url")
+        raise NoMessageError("card_action")
     _require(action, "card_action", "url")
     if kind == "news_notice":
         _require(_object(body, "card_image"), "card_image", "url")
     rows = [_row(row) for row in _objects(body, "horizontal_content_list") if row.get("value")]
     jumps = [jump for jump in _objects(body, "jump_list") if _is_usable(jump)]
     if len(rows) > MAX_ROWS or len(jumps) > MAX_JUMPS:
-        raise ValueError(f"a card has at most {MAX_ROWS} rows and {MAX_JUMPS} jumps")
+        raise NoMessageError("card_lists", rows=MAX_ROWS, jumps=MAX_JUMPS)
     result: Body = _without_empty(
         _texts({**body, "horizontal_content_list": rows, "jump_list": jumps})
     )
@@ -107,7 +108,7 @@ def _object(body: Body, key: str) -> Body:
 def _objects(body: Body, key: str) -> list[Body]:
     value = body.get(key, [])
     if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
-        raise ValueError(f"{key} must be a list of objects")
+        raise NoMessageError("no_list", key=key)
     return value
 
 
@@ -117,6 +118,7 @@ def _is_usable(jump: Body) -> bool:
 
 def _require(item: Body, where: str, *keys: str) -> None:
     for key in keys:
-        if not item.get(key) or (key == "url" and not is_web_address(item[key])):
-            kind = " that begins with http:// or https://" if key == "url" else ""
-            raise ValueError(f"{where} needs a {key}{kind}")
+        if key == "url" and not is_web_address(item.get(key)):
+            raise NoMessageError("needs_url", where=where)
+        if not item.get(key):
+            raise NoMessageError("needs_key", where=where, key=key)

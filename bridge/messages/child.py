@@ -45,7 +45,8 @@ def run(work: Callable[..., Any], *args: Any) -> Any:
     if not answer:
         raise ChildError("the process that tries templates does not answer")
     if "problem" in answer:
-        raise TooCostlyError(answer["problem"])
+        code, values = answer["problem"]
+        raise TooCostlyError(code, **values)
     return answer["result"]
 
 
@@ -134,7 +135,7 @@ def _fork(jobs: Connection, work: Callable[..., Any], args: tuple[Any, ...]) -> 
     answer = b"{}"
     with reading:
         if reading.poll(_MAX_WAIT):
-            answer = b'{"problem": "takes too much CPU time or memory"}'
+            answer = b'{"problem": ["killed", {}]}'
             with suppress(EOFError, OSError):  # it was killed
                 answer = reading.recv_bytes()
     os.kill(pid, signal.SIGKILL)
@@ -153,9 +154,9 @@ def _done(work: Callable[..., Any], args: tuple[Any, ...]) -> str:
     try:
         return to_json({"result": work(*args)})
     except _CpuLimit:
-        problem = f"takes more than {MAX_CPU} s of CPU"
+        problem: tuple[str, dict[str, Any]] = "too_slow", {"seconds": MAX_CPU}
     except MemoryError:
-        problem = f"takes more than {MAX_MEMORY >> 20} MiB of memory"
+        problem = "no_memory", {"most": MAX_MEMORY >> 20}
     except Exception as error:
-        problem = repr(error)
+        problem = "failed", {"error": repr(error)}
     return to_json({"problem": problem})

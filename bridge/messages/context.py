@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
+from bridge.messages.findings import NoMessageError
 from bridge.messages.markdown import join_up_to, largest_that_fits, plain, shorten, size
 from bridge.model import Event, as_text
 
@@ -139,7 +140,7 @@ def fit(render: Callable[[int, int, int], str], limit: int) -> tuple[str, bool]:
 
     `render` takes the three sizes of `Context.variables`. The first of these that fits is used:
     everything whole; long values cut; fewer entries of `payload`; what the event is known by cut.
-    Raises ValueError where the template's own text is too long.
+    Raises NoMessageError where the template's own text is too long.
     """
     whole = render(limit, limit, limit)
     if size(whole) <= limit:
@@ -152,4 +153,4 @@ def fit(render: Callable[[int, int, int], str], limit: int) -> tuple[str, bool]:
     for stage, least in stages:
         if size(stage(least)) <= limit:
             return largest_that_fits(stage, least, limit, limit)[1], True
-    raise ValueError(f"is longer than {limit} bytes whatever the event holds")
+    raise NoMessageError("too_long", limit=limit)

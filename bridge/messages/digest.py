@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from bridge.messages.context import notes_of
+from bridge.messages.findings import NoMessageError
 from bridge.messages.markdown import plain, shorten, size
 from bridge.model import Delivery, Event
 from bridge.wording import TYPES, speaking, type_name
@@ -97,8 +98,8 @@ def fit_groups(groups: Sequence[Group], render: Render, limit: int) -> tuple[str
     """Return the text of as many groups as one message has room for, and these groups.
 
     If all groups fit, they are shown in as much detail as possible; if not, they are only counted,
-    so that as few messages as possible are needed. Raises ValueError where not even one group fits
-    in `limit` bytes.
+    so that as few messages as possible are needed. Raises NoMessageError where not even one group
+    fits in `limit` bytes.
     """
 
     def is_too_long(count: int, detail: Detail = COUNTED) -> bool:
@@ -111,7 +112,7 @@ def fit_groups(groups: Sequence[Group], render: Render, limit: int) -> tuple[str
     detail = next((d for d in details if not is_too_long(count, d)), COUNTED)
     text = render(groups[:count], detail)
     if size(text) > limit:
-        raise ValueError(f"is longer than {limit} bytes with a single group in it")
+        raise NoMessageError("digest_too_long", limit=limit)
     return text, groups[:count]
 
 

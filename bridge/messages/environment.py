@@ -29,6 +29,7 @@ from jinja2.visitor import NodeTransformer
 
 from bridge.messages.budget import MAX_OUTPUT, LimitedEnvironment
 from bridge.messages.context import MAX_CHARS, flat, readable
+from bridge.messages.findings import NoMessageError
 from bridge.messages.markdown import (
     EMPTY,
     FILLED,
@@ -43,6 +44,7 @@ from bridge.model import FIELDS, as_text, is_web_address, to_json
 from bridge.msgtypes import MSGTYPES, TEXT_LIMITS
 
 _SHANGHAI = ZoneInfo("Asia/Shanghai")  # of Pgyer's `created` and `updated`, which name no zone
+COLORS = ("info", "comment", "warning")  # WeCom's green, grey and orange-red
 _HTML_FILTERS = ("forceescape", "urlize", "xmlattr")  # which WeCom does not show
 
 
@@ -235,8 +237,8 @@ def _quote(env: BridgeEnvironment, value: Any) -> str:
 @pass_environment
 def _color(env: BridgeEnvironment, value: Any, color: str) -> str:
     """Return text in one of WeCom's three colours: info, comment, warning."""
-    if color not in ("info", "comment", "warning"):
-        raise ValueError(f"color is info, comment or warning, not {color!r}")
+    if color not in COLORS:
+        raise NoMessageError("unknown_color", color=str(color))
     text = env.defused(value)
     if env.msgtype != "markdown" or _is_blank(text):
         return text

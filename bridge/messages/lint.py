@@ -1,84 +1,163 @@
-"""A linter of templates for WeCom's dialects: what each msgtype shows (document 91770); pure."""
+"""A linter of templates, by their texts and their files' names; pure, in time linear in the text.
 
-import difflib
-import json
+What each msgtype shows is that of document 91770. `wording.toml` says which finding is an error.
+"""
+
 import re
-from collections.abc import Iterator, Mapping
+import unicodedata
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import UTC
 from itertools import islice
-from typing import NamedTuple
 
-from jinja2 import DictLoader, Environment, TemplateSyntaxError, meta, nodes
+from jinja2 import DictLoader, Environment, meta, nodes
 
-from bridge.messages.environment import BridgeEnvironment
-from bridge.model import FIELDS, Event, Message
-from bridge.wording import N_
+from bridge.messages.environment import COLORS, BridgeEnvironment
+from bridge.messages.file_names import msgtype_of, name_finding, type_finding
+from bridge.messages.findings import Finding, finding_of, half
+from bridge.model import FIELDS, Event, Message, to_json
+from bridge.msgtypes import MSGTYPES
+from bridge.wording import nearest
 
 _KNOWN = {*FIELDS, "payload", "event", "mention"}
 _KNOWN_DIGEST = {"total", "groups", "hidden", "console", "mention"}
-_MAX_FINDINGS = 20
+# What else people call a variable.
+_MEANT = {
+    "app": "title", "app_name": "title", "name": "title", "应用": "title", "标题": "title",
+    "version": "os_version", "版本": "os_version", "版本号": "os_version", "build": "build_version",
+    "构建": "build_version", "platform": "device_type", "device": "device_type",
+    "平台": "device_type", "size": "appsize", "大小": "appsize", "url": "link", "链接": "link",
+    "description": "notes", "changelog": "notes", "更新说明": "notes", "说明": "notes",
+    "time": "updated", "date": "updated", "时间": "updated", "提醒": "mention",
+}  # fmt: skip
+_OWN_EVENTS = ("digest", "test", "expired", "botStopped", "undecodable")  # which have no link
+_MAX_FINDINGS = 20  # of one file
+_GRAVITY = ("error", "warning", "note")
 _VALUE = "\ufffc"  # in the skeleton, in the place of each `{{ }}`
 
 # Possessive, and no construct contains its own opening: so each takes time linear in the text.
 _NOT_SHOWN = {
     "markdown": (
-        (r"^[^\S\n]*+(?:[-+*]|\d++[.)])[^\S\n]++\S", N_("a list: WeCom shows its marks as typed")),
-        (r"!\[[^\[\]\n]*+\]\([^()\n]*+\)", N_("a picture: only markdown_v2 shows one in the text")),
-        (r"^[^\S\n]*+\|.*\|[^\S\n]*+$", N_("a table: only markdown_v2 shows one")),
-        (r"^[^\S\n]*+```", N_("a block of code: only markdown_v2 shows one")),
-        (r"(?<![*\w])\*[^*\s](?:[^*\n]*[^*\s])?\*(?!\*)", N_("italics: only markdown_v2 has them")),
-        (
-            r"^[^\S\n]*+(?:-{3,}+|\*{3,}+|_{3,}+)[^\S\n]*+$",
-            N_("a rule: only markdown_v2 shows one"),
-        ),
+        (r"^[^\S\n]*+(?:[-+*]|\d++[.)])[^\S\n]++\S", "list"),
+        (r"!\[[^\[\]\n]*+\]\([^()\n]*+\)", "picture"),
+        (r"^[^\S\n]*+\|.*\|[^\S\n]*+$", "table"),
+        (r"^[^\S\n]*+```", "code"),
+        (r"(?<![*\w])\*[^*\s](?:[^*\n]*[^*\s])?\*(?!\*)", "italics"),
+        (r"^[^\S\n]*+(?:-{3,}+|\*{3,}+|_{3,}+)[^\S\n]*+$", "rule"),
     ),
-    "markdown_v2": (
-        (r"</?font\b", N_("a colour: only markdown shows one")),
-        (r"<@", N_("a mention: markdown_v2 has none; use {{ mention }}")),
-    ),
+    "markdown_v2": ((r"</?font\b", "color"),),
     "text": (
         (
             r"\*\*\S|`[^`\n]++`|^#{1,6} |^> |\[[^\[\]\n]++\]\([^()\n]++\)|</?font\b"
             r"|^[^\S\n]*+```|!\[",
-            N_("markup: text shows it as typed"),
+            "markup",
         ),
     ),
 }
-_USELESS_FILTERS = {"markdown_v2": {"color"}, "text": {"color", "quote"}}
+_SINGLE_BRACES = re.compile(
+    r"(?<![{｛])[{｛]++\s*+(?P<name>[^\W\d]\w*+)\s*+(?:[|｜][^{}｛｝\n]*+)?[}｝]++"
+)
+_FULL_WIDTH_TAG = re.compile(r"[{｛]％|｛%|％[}｝]|%｝")
+_HTML = re.compile(r"</?(?P<tag>[A-Za-z][A-Za-z0-9]*+)(?=[\s/>])[^<>\n]*+>")
+_TAGS = {
+    **dict.fromkeys(("br", "p", "div", "hr", "li", "ul", "ol", "tr"), "html_break"),
+    **dict.fromkeys(("b", "strong", *(f"h{n}" for n in range(1, 7))), "html_bold"),
+    "a": "html_link",
+    **dict.fromkeys(
+        ("span", "i", "em", "u", "s", "del", "img", "table", "td", "th", "code", "pre", "small",
+         "big", "center", "sup", "sub", "blockquote", "script", "style"), "html_other",
+    ),
+}  # fmt: skip
+_FONT = re.compile(rf'<font color="(?P<color>[^"<>\n]*+|{_VALUE})">')
+_EVERYBODY = r"(?:all|everyone)(?![\w.-])|所有人|全体成员|全体|大家"
+_MENTION = re.compile(
+    rf"(?<![\w.@＠/-])(?:[@＠](?:(?P<all>{_EVERYBODY})|[^\W\d_][\w.-]*+|1\d{{10}}(?!\w))"
+    rf"|<[@＠](?:(?P<inline_all>{_EVERYBODY})|(?P<who>[^<>\s]++))>)",
+    re.IGNORECASE,
+)
+_USERID = re.compile(rf"(?!1\d{{10}}$)[A-Za-z0-9][A-Za-z0-9_.@-]*|.*{_VALUE}.*")
+_QUOTED = re.compile(r'"(?:[^"\\\n]|\\.)*+"?')
+_USELESS = {
+    ("markdown_v2", "color"): "useless_filter",
+    ("text", "color"): "useless_filter",
+    ("text", "quote"): "quote_filter",
+}
 
 
-class Finding(NamedTuple):
-    """A remark about a template; `level` is error, warning or note, `line` 0 without one."""
+def lint(
+    files: Mapping[str, str],
+    names: Iterable[str] | None = None,
+    others: Iterable[str] = (),
+    routed: Collection[str] = (),
+) -> dict[str, list[Finding]]:
+    """Return what is wrong with a folder's templates, by file; files without a finding are absent.
 
-    level: str
-    text: str
-    line: int = 0
-    values: Mapping[str, str] | None = None
-
-
-def lint(source: str, msgtype: str, name: str) -> list[Finding]:
-    """Return findings on a template's text by line; a syntax error comes alone."""
-    environment = BridgeEnvironment(msgtype, UTC, DictLoader({}))
-    try:
-        tree = environment.parse(source)
-        found = [
-            *_unknown(environment, tree, _KNOWN_DIGEST if name == "digest" else _KNOWN),
-            *_not_shown(_skeleton(environment, source), msgtype),
-            *_useless(tree, msgtype),
-        ]
-    except TemplateSyntaxError as error:
-        found = [Finding("error", "%(problem)s", error.lineno, {"problem": str(error.message)})]
-    return sorted(found, key=lambda finding: finding.line)[:_MAX_FINDINGS]
+    `files` has all texts by name, `names` limits the work to some of them; `others` are names of
+    further files in the folder, `routed` the templates that routes name. Never raises.
+    """
+    found = {file: _lint_file(file, files, routed) for file in (files if names is None else names)}
+    found |= {file: [other] for file in others if (other := name_finding(file))}
+    return {file: findings for file, findings in found.items() if findings}
 
 
 def lint_message(event: Event, message: Message, was_cut: bool) -> list[Finding]:
     """Return what a rendered message lacks."""
-    found = []
-    if was_cut:
-        found.append(Finding("note", N_("long values were shortened so that the message fits")))
+    found = [Finding("cut")] if was_cut else []
     link = event.fields["link"]
-    if link and link not in json.dumps(message.to_json(), ensure_ascii=False):
-        found.append(Finding("warning", N_("there is no link to the app's page: use link")))
+    if link and link not in to_json(message.to_json()):
+        found.append(Finding("no_link"))
+    return found
+
+
+def _lint_file(file: str, files: Mapping[str, str], routed: Collection[str]) -> list[Finding]:
+    """Return what is wrong with one file, by line; a syntax error comes alone."""
+    source, msgtype = files[file], msgtype_of(file)
+    name = file.removesuffix(f".{msgtype}.j2")
+    of_name = name_finding(file) or (type_finding(file, routed) if msgtype else None)
+    found = [of_name] if of_name else []
+    known = _KNOWN_DIGEST if name == "digest" else _KNOWN
+    if not msgtype:  # a helper
+        msgtype, known = _users_msgtype(file, files), _KNOWN | _KNOWN_DIGEST
+    try:
+        found += _lint_text(source, msgtype, known)
+    except Exception as error:  # whatever Jinja2 raises at odd texts
+        found.append(finding_of(error, file))
+    else:
+        needs_link = bool(msgtype_of(file)) and name not in _OWN_EVENTS and source.strip()
+        if needs_link and not _has_link(file, files):
+            found.append(Finding("no_link"))
+    found.sort(key=lambda finding: _GRAVITY.index(finding.level))
+    return sorted(found[:_MAX_FINDINGS], key=lambda finding: finding.line)
+
+
+def _users_msgtype(helper: str, files: Mapping[str, str]) -> str:
+    """Return the msgtype of the templates that name a helper, '' where they have several."""
+    msgtypes = {msgtype_of(file) for file, source in files.items() if helper in source} - {""}
+    return msgtypes.pop() if len(msgtypes) == 1 else ""
+
+
+def _has_link(file: str, files: Mapping[str, str]) -> bool:
+    """Return whether a template, or a helper that it names, uses the link to the app's page."""
+    helpers = [name for name in files if name.startswith("_") and name in files[file]]
+    return any(re.search(r"\b(?:link|payload)\b", files[name]) for name in (file, *helpers))
+
+
+def _lint_text(source: str, msgtype: str, known: set[str]) -> list[Finding]:
+    """Return what is wrong with a text; without a msgtype it may be for any. Raises as Jinja2."""
+    environment = BridgeEnvironment(msgtype or "markdown", UTC, DictLoader({}))
+    tree = environment.parse(source)
+    skeleton = _skeleton(environment, source)
+    is_json = bool(msgtype) and environment.is_json
+    found = [
+        *_filters(environment, tree, msgtype),
+        *_variables(environment, tree, known),
+        *_typed_code(skeleton, known),
+        *_html(skeleton, msgtype),
+        *(_quoted(skeleton) if is_json else _not_shown(skeleton, msgtype)),
+        *_mentions(skeleton, msgtype),
+    ]
+    parts = (nodes.Include, nodes.Extends, nodes.CallBlock)
+    if msgtype and not skeleton.strip() and not any(tree.find_all(parts)):
+        found.append(Finding("blank"))
     return found
 
 
@@ -92,32 +171,103 @@ def _skeleton(environment: Environment, source: str) -> str:
     return "".join(parts)
 
 
+def _matches(pattern: re.Pattern[str], skeleton: str) -> Iterator[tuple[int, re.Match[str]]]:
+    """Yield the first matches, each with its line."""
+    for match in islice(pattern.finditer(skeleton), _MAX_FINDINGS):
+        at = match.end() - len(match[0].lstrip())
+        yield skeleton.count("\n", 0, at) + 1, match
+
+
 def _not_shown(skeleton: str, msgtype: str) -> Iterator[Finding]:
-    for pattern, text in _NOT_SHOWN.get(msgtype, ()):
-        for match in islice(re.finditer(pattern, skeleton, re.MULTILINE), _MAX_FINDINGS):
-            at = match.end() - len(match[0].lstrip())
-            yield Finding("warning", text, skeleton.count("\n", 0, at) + 1)
+    for pattern, code in _NOT_SHOWN.get(msgtype, ()):
+        for line, _ in _matches(re.compile(pattern, re.MULTILINE), skeleton):
+            yield Finding(code, line)
 
 
-def _unknown(environment: Environment, tree: nodes.Template, known: set[str]) -> Iterator[Finding]:
+def _variables(
+    environment: Environment, tree: nodes.Template, known: set[str]
+) -> Iterator[Finding]:
     unknown = meta.find_undeclared_variables(tree) - known - environment.globals.keys()
     lines: dict[str, int] = {}
     for node in tree.find_all(nodes.Name):
         if node.name in unknown:
             lines.setdefault(node.name, node.lineno)
     for name in sorted(lines, key=lambda name: (lines[name], name))[:_MAX_FINDINGS]:
-        close = difflib.get_close_matches(name, known, 1)
-        text = N_("%(name)s is no variable: it will be empty")
-        if close:
-            text = N_("%(name)s is no variable: did you mean %(close)s?")
-        values = {"name": name, "close": close[0] if close else ""}
-        yield Finding("warning", text, lines[name], values)
+        values = {"name": name, "close": _meant(name, known)}
+        yield Finding("unknown_variable", lines[name], values)
 
 
-def _useless(tree: nodes.Template, msgtype: str) -> Iterator[Finding]:
+def _meant(name: str, known: set[str], least: float = 0.6) -> str:
+    """Return the variable that somebody may have meant, '' for none."""
+    name = unicodedata.normalize("NFKC", name)
+    meant = _MEANT.get(name.lower(), "")
+    return meant if meant in known else nearest(name, sorted(known), least)
+
+
+def _filters(environment: Environment, tree: nodes.Template, msgtype: str) -> Iterator[Finding]:
+    """Yield unknown filters and tests, colours that do not exist, and filters without a use.
+
+    The environment knows all of them afterwards: Jinja2 would not compile the tree otherwise.
+    """
+    known = sorted(environment.filters)
     for node in tree.find_all(nodes.Filter):
-        if node.name in _USELESS_FILTERS.get(msgtype, ()):
-            text = N_("the filter %(name)s does nothing in this msgtype")
-            if node.name == "quote":
-                text = N_("the filter %(name)s shows as typed in this msgtype")
-            yield Finding("note", text, node.lineno, {"name": node.name})
+        if node.name not in environment.filters:
+            values = {"name": node.name, "close": nearest(node.name, known)}
+            yield Finding("unknown_filter", node.lineno, values)
+            environment.filters[node.name] = environment.filters["string"]
+        elif code := _USELESS.get((msgtype, node.name), ""):
+            yield Finding(code, node.lineno, {"name": node.name})
+        color = node.args[0] if node.name == "color" and node.args else None
+        if isinstance(color, nodes.Const) and color.value not in COLORS:
+            yield Finding("unknown_color", node.lineno, {"color": str(color.value)})
+    for test in tree.find_all(nodes.Test):
+        if test.name not in environment.tests:
+            yield Finding("unknown_test", test.lineno, {"name": test.name})
+            environment.tests[test.name] = environment.tests["defined"]
+
+
+def _typed_code(skeleton: str, known: set[str]) -> Iterator[Finding]:
+    """Yield what was meant as code, and is none."""
+    for line, match in _matches(_FULL_WIDTH_TAG, skeleton):
+        twin = "".join(half(char) or char for char in match[0])
+        yield Finding("fullwidth", line, {"char": match[0], "half": twin})
+    for line, match in _matches(_SINGLE_BRACES, skeleton):
+        name = match["name"]
+        close = name if name in known else _meant(name, known, 0.8)
+        if close:
+            yield Finding("single_braces", line, {"typed": match[0], "name": close})
+
+
+def _html(skeleton: str, msgtype: str) -> Iterator[Finding]:
+    for line, match in _matches(_HTML, skeleton):
+        tag = match["tag"].lower()
+        if match[0].startswith("</") and tag != "br":
+            continue  # its opening tag is found
+        if tag in _TAGS:
+            yield Finding(_TAGS[tag], line, {"tag": match[0]})
+        elif tag == "font" and msgtype in ("markdown", ""):
+            font = _FONT.fullmatch(match[0])
+            if not font:
+                yield Finding("color_form", line)
+            elif font["color"] not in (*COLORS, _VALUE):
+                yield Finding("unknown_color", line, {"color": font["color"]})
+
+
+def _mentions(skeleton: str, msgtype: str) -> Iterator[Finding]:
+    can_mention = not msgtype or MSGTYPES[msgtype].inline_mentions
+    for line, match in _matches(_MENTION, skeleton):
+        code = "typed_name"
+        if match["all"] or match["inline_all"]:
+            code = "typed_all"
+        elif who := match["who"]:
+            code = "" if _USERID.fullmatch(who) else "no_userid"
+            code = code if can_mention else "no_inline_mention"
+        if code:
+            yield Finding(code, line, {"typed": match[0]})
+
+
+def _quoted(skeleton: str) -> Iterator[Finding]:
+    """Yield values inside the quotes of a JSON text: each brings its own."""
+    quoted = (match for match in _QUOTED.finditer(skeleton) if _VALUE in match[0])
+    for match in islice(quoted, _MAX_FINDINGS):
+        yield Finding("quoted_value", skeleton.count("\n", 0, match.start()) + 1)

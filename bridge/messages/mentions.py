@@ -8,6 +8,7 @@ import re
 import unicodedata
 from collections.abc import Sequence
 
+from bridge.errors import WrongValueError
 from bridge.messages.markdown import defuse, shorten, size
 from bridge.model import Message
 from bridge.msgtypes import MSGTYPES
@@ -22,17 +23,17 @@ def read_mentions(text: str) -> list[str]:
     """Return whom a `mention` of a routes file names: userids, mobile numbers of 11 digits, `@all`.
 
     Other spellings are put right: `@li`, `<@li>`, `@所有人`, `li,wang`, `+86 138-0013-8000`. Raises
-    ValueError where WeCom would call nobody; the form of a userid is that of document 90195.
+    WrongValueError where WeCom would call nobody; the form of a userid is that of document 90195.
     """
     found = []
     for part in re.split(r"<@?|[>,;|、\r\n]", unicodedata.normalize("NFKC", text)):
         words = [part] if _mobile(part) else part.split()
         # `Wang Qing` may be one name or two userids; `@wang @qing` can only be two.
         if len(words) > 1 and not all(_mobile(word) or word.startswith("@") for word in words):
-            raise ValueError("has a blank in it: write each userid in quotes of its own")
+            raise WrongValueError("has a blank in it: write each userid in quotes of its own")
         found += [_read_mention(word) for word in words]
     if not found:
-        raise ValueError("names nobody")
+        raise WrongValueError("names nobody")
     return found
 
 
@@ -44,7 +45,7 @@ def _read_mention(word: str) -> str:
         return mobile
     is_userid = re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.@-]{0,63}", name)
     if not is_userid or ("@" in name and name != word):
-        raise ValueError(
+        raise WrongValueError(
             "calls nobody: write a userid (帐号 in WeCom's contacts: letters, digits and _ - . @), "
             "a mobile number of 11 digits, or @all"
         )

@@ -4,7 +4,7 @@ The generic templates below are used where a template fails and has no good vers
 """
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import tzinfo
@@ -21,8 +21,11 @@ from bridge.messages.child import ChildError
 from bridge.messages.context import Context, fit
 from bridge.messages.digest import Detail, Group, fit_groups, group_deliveries
 from bridge.messages.environment import BridgeEnvironment, Markup
+from bridge.messages.file_names import msgtype_of
+from bridge.messages.findings import Finding, NoMessageError, finding_of
+from bridge.messages.lint import lint
 from bridge.messages.mentions import follow_up, inline_mentions, mention_lists
-from bridge.messages.template_files import Saved, TemplateFiles, describe, msgtype_of
+from bridge.messages.template_files import Saved, TemplateFiles
 from bridge.model import Delivery, Event, Message, Target
 from bridge.msgtypes import MSGTYPES, TEXT_LIMITS
 from bridge.wording import CUT
@@ -56,21 +59,31 @@ _TRIAL_PAYLOADS: tuple[dict[str, object], ...] = (
 )  # fmt: skip
 
 
-class BlankError(ValueError):
+class BlankError(NoMessageError):
     """A template made a message in which there is nothing to see."""
 
 
 class DraftError(ValueError):
-    """A draft makes no message; the text says why, with file and line."""
+    """A draft makes no message; `finding` says why."""
+
+    def __init__(self, finding: Finding) -> None:
+        self.finding = finding
+        super().__init__(finding.text)
 
 
 class Renderer(TemplateFiles):
     """Renders events by the templates in a folder and the saved ones; safe for many threads."""
 
     def __init__(
-        self, path: Path, timezone: tzinfo, public_url: str = "", saved: Saved = dict
+        self,
+        path: Path,
+        timezone: tzinfo,
+        public_url: str = "",
+        saved: Saved = dict,
+        routed: Collection[str] = (),
     ) -> None:
         super().__init__(path, timezone, saved)
+        self._routed = list(routed)  # the templates that routes name
         self._console = f"{public_url}/console/events" if public_url else ""
         generic = BridgeEnvironment("markdown", timezone, DictLoader({}))
         self._generic = generic.from_string(_GENERIC)
@@ -113,38 +126,58 @@ class Renderer(TemplateFiles):
 
         Also returns whether values had to be cut; of a digest, which is one of the `earlier` events
         as well, whether some had no room. A helper such as `_ours.j2` is shown through the file
-        that the event uses. It is rendered in the child process: raises DraftError, TooCostlyError
-        or ChildError.
+        that the event uses. It is rendered in the child process. Raises DraftError.
         """
         shown = file if msgtype_of(file) else self.file_for(event)
         sources = {**self.files, file: source}
         events = [replace(each, raw=b"") for each in (*earlier, event)]
         settings = (self._timezone, self._console)
-        made = child.run(render_draft, sources, shown, events, target, *settings)
+        try:
+            made = child.run(render_draft, sources, shown, events, target, *settings)
+        except TooCostlyError as error:
+            raise DraftError(finding_of(error)) from None
+        except ChildError as error:
+            raise DraftError(Finding("no_child", values={"error": str(error)})) from None
         if "problem" in made:
-            raise DraftError(made["problem"])
+            raise DraftError(Finding(*made["problem"]))
         return Message(made["msgtype"], made["body"]), made["was_cut"]
 
-    def try_texts(self, texts: Mapping[str, str]) -> Mapping[str, str]:
+    def lint(
+        self, sources: Mapping[str, str], names: Iterable[str], others: Iterable[str] = ()
+    ) -> dict[str, list[Finding]]:
+        """Return what the linter says of some files, given the texts of all; see `lint`."""
+        files, more = list(names), list(others)
+        try:
+            found = child.run(lint, sources, files, more, self._routed)
+            return {file: [Finding(*row) for row in rows] for file, rows in found.items()}
+        except ChildError:  # the trial says so
+            return lint(sources, files, more, self._routed)
+        except TooCostlyError as error:
+            if len(files) <= 1:
+                return {file: [finding_of(error)] for file in files}
+        each = [lint({}, (), more), *(self.lint(sources, [file]) for file in files)]
+        return {file: rows for found in each for file, rows in found.items()}
+
+    def try_texts(self, texts: Mapping[str, str]) -> dict[str, Finding]:
         """Return what would be wrong if these were the texts of these files, by file.
 
         Another file that works now is named as well if it would be broken by them.
         """
         sources, broken = {**self.files, **texts}, self._try_all().problems
-        files = [file for file in sources if msgtype_of(file)]
-        return self.try_files(sources, [f for f in files if f in texts or f not in broken])
+        files = [file for file in sources if msgtype_of(file) and file not in broken]
+        return self.try_files(sources, list(dict.fromkeys([*files, *texts])))
 
-    def try_files(self, sources: Mapping[str, str], files: Sequence[str]) -> Mapping[str, str]:
+    def try_files(self, sources: Mapping[str, str], files: Sequence[str]) -> dict[str, Finding]:
         """Render some files, given the texts of all; return what is wrong with which."""
         try:
-            found: dict[str, str] = child.run(try_files, sources, files, self._timezone)
-            return found
+            found = child.run(try_files, sources, files, self._timezone)
+            return {file: Finding(*row) for file, row in found.items()}
         except ChildError as error:
             log.warning("%s; templates are tried without its limits", error)
             return try_files(sources, files, self._timezone)
         except TooCostlyError as error:
             if len(files) == 1:
-                return {files[0]: describe(files[0], error)}
+                return {files[0]: finding_of(error)}
         each = [self.try_files(sources, [file]) for file in files]
         return {file: problem for found in each for file, problem in found.items()}
 
@@ -161,14 +194,18 @@ def _load(sources: Mapping[str, str], file: str, timezone: tzinfo) -> Template:
         return environment.get_template(file)
 
 
-def try_files(sources: Mapping[str, str], files: Sequence[str], timezone: tzinfo) -> dict[str, str]:
-    """Render some of these files for a try; return what is wrong with which."""
+def try_files(
+    sources: Mapping[str, str], files: Sequence[str], timezone: tzinfo
+) -> dict[str, Finding]:
+    """Render some of these files for a try, compile helpers; return what is wrong with which."""
     problems = {}
     for file in files:
         try:
-            _try_one(file.removesuffix(f".{msgtype_of(file)}.j2"), _load(sources, file, timezone))
+            template = _load(sources, file, timezone)
+            if msgtype := msgtype_of(file):
+                _try_one(file.removesuffix(f".{msgtype}.j2"), template)
         except Exception as error:  # anything may come out of a user's template
-            problems[file] = describe(file, error)
+            problems[file] = finding_of(error, file)
     return problems
 
 
@@ -193,7 +230,7 @@ def render_draft(
         else:
             message, was_cut = _main(events[-1], target, template)
     except Exception as error:
-        return {"problem": describe(file, error)}
+        return {"problem": finding_of(error, file)}
     return {"msgtype": message.msgtype, "body": message.body, "was_cut": was_cut}
 
 
@@ -209,7 +246,7 @@ def _try_one(stem: str, template: Template) -> None:
             _main(event, target, template)
             shown += 1
     if not shown and not _may_show_others(template):
-        raise BlankError("shows nothing")
+        raise BlankError("blank")
 
 
 def _may_show_others(template: Template) -> bool:
@@ -247,7 +284,7 @@ def _digest(
     environment = _environment(template)
     msgtype = environment.msgtype
     if environment.is_json:
-        raise ValueError(f"a digest is one of {', '.join(TEXT_LIMITS)}, not {msgtype}")
+        raise NoMessageError("digest_msgtype", known=", ".join(TEXT_LIMITS), msgtype=msgtype)
     names = [name for delivery in deliveries for name in delivery.target.mention]
     mention = inline_mentions(msgtype, names)
 
@@ -272,7 +309,7 @@ def _digest(
 def _text_message(msgtype: str, text: str, mention: str, names: Sequence[str]) -> Message:
     """Raise BlankError where a text shows nothing beside its mention: WeCom would refuse it."""
     if not any(char.isprintable() and char != " " for char in text.removesuffix(mention)):
-        raise BlankError("shows nothing")
+        raise BlankError("blank")
     lists = mention_lists(names) if MSGTYPES[msgtype].mention_lists else {}
     return Message(msgtype, {"content": text, **lists})
 

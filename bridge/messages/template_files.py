@@ -9,17 +9,20 @@ good file may still fail on one event: it is in `problems_by_file` until it rend
 import logging
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import tzinfo
 from pathlib import Path
 from typing import TypeVar
 
-from jinja2 import DictLoader, Template, TemplateError, TemplateSyntaxError
+from jinja2 import DictLoader, Template
 
 from bridge.messages.environment import BridgeEnvironment
+from bridge.messages.file_names import candidates, msgtype_of, name_finding
+from bridge.messages.findings import Finding, finding_of, merged
 from bridge.msgtypes import TEMPLATE_MSGTYPES
+from bridge.wording import speaking
 
 log = logging.getLogger(__name__)
 
@@ -32,15 +35,16 @@ class _Folder:
     """The files as they were at one moment: their texts, and what is wrong with some of them.
 
     `texts` are those `in_folder` with the `saved` ones over them. Once they were tried, `versions`
-    are the good ones of each file, the newest first.
+    are the good ones of each file, the newest first, and `findings` what the linter says.
     """
 
     stamps: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     in_folder: Mapping[str, str] = field(default_factory=dict)
     saved: Mapping[str, str] = field(default_factory=dict)
     texts: Mapping[str, str] = field(default_factory=dict)
-    problems: dict[str, str] = field(default_factory=dict)
+    problems: dict[str, Finding] = field(default_factory=dict)
     versions: dict[str, tuple[Template, ...]] = field(default_factory=dict)
+    findings: dict[str, list[Finding]] = field(default_factory=dict)
 
 
 class TemplateFiles:
@@ -56,12 +60,18 @@ class TemplateFiles:
         self._lock = threading.Lock()  # guards the trials
         self._tried = self._newest = _Folder()
         self._untried: list[_Folder] = []
-        self._failures: dict[str, str] = {}  # by the name of the file, '' once it renders again
+        self._failures: dict[str, Finding | None] = {}  # by file, None once it renders again
         # An edit before the first use has a former version, and so has a saved text.
         self._read_with({})
 
-    def try_files(self, sources: Mapping[str, str], files: Sequence[str]) -> Mapping[str, str]:
+    def try_files(self, sources: Mapping[str, str], files: Sequence[str]) -> dict[str, Finding]:
         """Render some files, given the texts of all; return what is wrong with which."""
+        raise NotImplementedError
+
+    def lint(
+        self, sources: Mapping[str, str], names: Iterable[str], others: Iterable[str] = ()
+    ) -> dict[str, list[Finding]]:
+        """Return what the linter says of some files, given the texts of all; see `lint`."""
         raise NotImplementedError
 
     @property
@@ -77,13 +87,27 @@ class TemplateFiles:
     @property
     def problems(self) -> list[str]:
         """Return what is wrong with broken files, a line each, with file and line."""
-        return sorted(self._try_all().problems.values())
+        found = self._try_all().problems.items()
+        return sorted({problem.located(file) for file, problem in found})
 
     @property
     def problems_by_file(self) -> Mapping[str, str]:
         """Return the same by the name of the file, and why a good one failed on its last event."""
-        failures = {file: problem for file, problem in self._failures.items() if problem}
-        return {**failures, **self._try_all().problems}
+        return {file: problem.located(file) for file, problem in self.broken.items()}
+
+    @property
+    def broken(self) -> Mapping[str, Finding]:
+        """Return the same as data."""
+        found = {**self._failures, **self._try_all().problems}
+        return {file: problem for file, problem in found.items() if problem}
+
+    @property
+    def findings(self) -> Mapping[str, list[Finding]]:
+        """Return all that is wrong with any file, by name: as it is, and on its last event."""
+        found = dict(self._try_all().findings)
+        for file, problem in self.broken.items():
+            found[file] = merged(problem, found.get(file, []))
+        return found
 
     def load(self) -> None:
         """Read and try the files, if they were not yet; to be called after a fork."""
@@ -105,14 +129,16 @@ class TemplateFiles:
         """
         tried = self._try_all()
         for template in tried.versions.get(_first(names, tried.texts), ()):
-            file, problem = template.name or "", ""
+            file, problem = template.name or "", None
             try:
                 made = make(template)
             except Exception as error:  # anything may come out of a user's template
-                problem = describe(file, error)
+                problem = finding_of(error, file)
             if template in self._tried.versions.get(file, ())[:1]:
                 if problem and problem != self._failures.get(file):
-                    log.error("template %s; a former version or the generic one is used", problem)
+                    with speaking("en"):
+                        text = problem.located(file)
+                    log.error("template %s; a former version or the generic one is used", text)
                 self._failures[file] = problem
             if not problem:
                 return made
@@ -129,25 +155,28 @@ class TemplateFiles:
                 if file.name.endswith(".j2"):
                     status = file.stat()
                     stamps[file.name] = (status.st_mtime_ns, status.st_size)
+                elif name_finding(file.name):
+                    stamps[file.name] = (0, 0)
         if stamps != self._newest.stamps or saved != self._newest.saved:
-            wrong: dict[str, str] = {}
-            in_folder = {name: self._text(name, wrong) for name in stamps}
+            wrong: dict[str, Finding] = {}
+            names = [name for name in stamps if name.endswith(".j2")]
+            in_folder = {name: self._text(name, wrong) for name in names}
             texts = dict(sorted({**in_folder, **saved}.items()))
             problems = {name: problem for name, problem in wrong.items() if name not in saved}
             self._newest = _Folder(stamps, in_folder, saved, texts, problems)
             self._untried.append(self._newest)
         return self._newest
 
-    def _text(self, name: str, problems: dict[str, str]) -> str:
+    def _text(self, name: str, problems: dict[str, Finding]) -> str:
         try:
             text = (self._path / name).read_text(encoding="utf-8-sig")
-            if "\0" in text:  # UTF-16 without a mark at its begin
-                raise ValueError("is not UTF-8 text")
-            return text
+            if "\0" not in text:
+                return text
+            problems[name] = Finding("not_utf8")  # UTF-16 without a mark at its begin
         except UnicodeDecodeError:
-            problems[name] = f"{name}: is not UTF-8 text"
-        except (OSError, ValueError) as error:
-            problems[name] = describe(name, error)
+            problems[name] = Finding("not_utf8")
+        except OSError as error:
+            problems[name] = finding_of(error)
         return self._newest.in_folder.get(name, "")
 
     def _try_all(self) -> _Folder:
@@ -161,10 +190,9 @@ class TemplateFiles:
 
     def _try(self, folder: _Folder) -> _Folder:
         old, texts, problems = self._tried, folder.texts, folder.problems
-        for file in texts:
-            if not file.startswith("_") and not msgtype_of(file):
-                known = ", ".join(TEMPLATE_MSGTYPES)
-                problems[file] = f"{file}: the name must end in .<msgtype>.j2, one of {known}"
+        readable = [file for file in texts if file not in problems]
+        folder.findings.update(self.lint(texts, readable, folder.stamps.keys() - texts.keys()))
+        problems |= {file: found for file in texts if (found := name_finding(file))}
         files = [file for file in texts if msgtype_of(file) and file not in problems]
         problems |= self.try_files(texts, files)
         environments = {
@@ -178,43 +206,29 @@ class TemplateFiles:
             try:
                 template = environments[msgtype_of(file)].get_template(file)
             except Exception as error:  # found by the trial, unless that had other limits
-                problems[file] = describe(file, error)
+                problems[file] = finding_of(error, file)
             else:
                 changed = old.texts.get(file) != texts[file]
                 folder.versions[file] = (template, *(former[:1] if changed else former[1:2]))
-        for problem in sorted(set(problems.values()) - set(old.problems.values())):
-            log.error("template %s; its last good version is used, or the generic one", problem)
-        for file in old.problems.keys() - problems.keys():
-            log.info("template %s is good again", file)
+        with speaking("en"):
+            _log(old, folder)
         return folder
 
 
-def msgtype_of(file: str) -> str:
-    """Return the msgtype in a file's name, '' where it is not a template's name."""
-    stem, _, msgtype = file.removesuffix(".j2").rpartition(".")
-    return msgtype if stem and not stem.startswith("_") and msgtype in TEMPLATE_MSGTYPES else ""
-
-
 def _first(names: Iterable[str], texts: Mapping[str, str]) -> str:
-    return next((file for file in _file_names(names) if file in texts), "")
+    return next((file for file in candidates(names) if file in texts), "")
 
 
-def _file_names(names: Iterable[str]) -> Iterator[str]:
-    for name in names:
-        if msgtype_of(f"{name}.j2"):
-            yield f"{name}.j2"
-        yield from (f"{name}.{msgtype}.j2" for msgtype in reversed(TEMPLATE_MSGTYPES))
-
-
-def describe(file: str, error: Exception) -> str:
-    """Return `file:line: what is wrong`, the line being the template's own."""
-    if isinstance(error, TemplateSyntaxError):
-        return f"{error.filename or error.name or file}:{error.lineno}: {error.message}"
-    line, trace = 0, error.__traceback__
-    while trace:
-        filename = trace.tb_frame.f_code.co_filename
-        if filename == "<template>" or filename.endswith(".j2"):
-            line = trace.tb_lineno
-        trace = trace.tb_next
-    text = str(error) if isinstance(error, TemplateError | ValueError) else repr(error)
-    return f"{file}:{line}: {text}" if line else f"{file}: {text}"
+def _log(old: _Folder, new: _Folder) -> None:
+    """Log what has become wrong or right, once for each change of a file."""
+    known = {problem.located(file) for file, problem in old.problems.items()}
+    texts = {problem.located(file) for file, problem in new.problems.items()}
+    for text in sorted(texts - known):  # one for all that use a broken helper
+        log.error("template %s; its last good version is used, or the generic one", text)
+    for file in old.problems.keys() - new.problems.keys():
+        log.info("template %s is good again", file)
+    for file in sorted(new.findings.keys() - new.problems.keys()):
+        shown = [one.located(file) for one in new.findings[file] if one.level != "note"]
+        is_new = new.texts.get(file) != old.texts.get(file) or file not in old.findings
+        if shown and is_new:
+            log.warning("template %s", "; ".join(shown))

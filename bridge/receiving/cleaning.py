@@ -16,7 +16,7 @@ def clean(value: Any, depth: int = MAX_DEPTH) -> Any:
     if isinstance(value, str):
         return clean_text(value)
     if not depth:
-        raise UndecodableError(f"nested more than {MAX_DEPTH} deep")
+        raise UndecodableError("nested too deep")
     if isinstance(value, dict):
         pairs = ((clean_text(key), clean(item, depth - 1)) for key, item in value.items())
         return {key: item for key, item in pairs if item is not None}

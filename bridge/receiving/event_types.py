@@ -3,13 +3,14 @@
 Four of the seven types are not published, so `action` decides where `type` does not.
 """
 
-import difflib
 import fnmatch
 import re
 from collections.abc import Mapping
 from typing import Any
 
+from bridge.errors import WrongValueError
 from bridge.model import as_text
+from bridge.wording import N_, nearest
 
 UNDECODABLE = "undecodable"  # the type of the event that stands for a body that cannot be decoded
 
@@ -61,7 +62,7 @@ def event_type(payload: Mapping[str, Any]) -> str:
 def read_type(glob: str) -> list[str]:
     """Return the globs that a route's `type` stands for: `新版本` also for `updateVersion`.
 
-    Raises ValueError where it can only be a mistake.
+    Raises WrongValueError where it can only be a mistake.
     """
     word = _normalized(glob)
     if re.search(r"[*?[]", glob):
@@ -70,12 +71,16 @@ def read_type(glob: str) -> list[str]:
     if found := _IN_ROUTES.get(word):
         return [found] if word == found.lower() else [found, glob]
     if word in _NOTICES:
-        raise ValueError("is no event's type: without `type` a rule matches all of them")
-    close = difflib.get_close_matches(word, _IN_ROUTES, 1, 0.8)
+        raise WrongValueError("is no event's type: without `type` a rule matches all of them")
+    close = _IN_ROUTES.get(nearest(word, _IN_ROUTES, 0.8), "")
     if word and glob.isascii() and not close:
         return [glob]  # a sender's own
-    hint = f"did you mean {_IN_ROUTES[close[0]]!r}?" if close else f"{', '.join(KNOWN_TYPES)} are"
-    raise ValueError(f"is no type of Pgyer's: {hint} (one of your own senders': {glob + '*'!r})")
+    text = N_("is no type of Pgyer's, which are %(known)s (one of your own senders': %(glob)r)")
+    if close:
+        text = N_(
+            "is no type of Pgyer's: did you mean %(close)r? (one of your own senders': %(glob)r)"
+        )
+    raise WrongValueError(text, glob=f"{glob}*", close=close, known=", ".join(KNOWN_TYPES))
 
 
 def _normalized(name: str) -> str:

@@ -10,6 +10,7 @@ from bridge.errors import TooLargeError, UndecodableError
 from bridge.model import Event, Route, Target
 from bridge.receiving import decoding, routing
 from bridge.storage.outbox import Accepted, Outbox
+from bridge.wording import N_
 
 log = logging.getLogger(__name__)
 
@@ -84,4 +85,4 @@ def read(
         return [decoding.undecodable(body, now, str(error))]
     except Exception:  # a bug must not cost an event
         log.exception("a bug in decoding; the body is kept as it came")
-        return [decoding.undecodable(body, now, "a bug in the bridge")]
+        return [decoding.undecodable(body, now, N_("a bug in the bridge"))]

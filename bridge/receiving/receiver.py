@@ -16,13 +16,11 @@ from bridge.receiving.event_types import KNOWN_TYPES
 from bridge.receiving.intake import Intake, Receipt
 from bridge.receiving.wrong_requests import WrongRequests
 from bridge.settings import Settings
+from bridge.wording import LANGUAGES, N_, gettext, speaking
 
 log = logging.getLogger(__name__)
 
-_GREETING = (
-    "蒲公英 → 企业微信：地址可用。请在蒲公英的 Webhook 设置里填入本页地址，类型选「其他指定URL」。"
-    " Ready: paste this address into Pgyer.\n"
-)
+_GREETING = N_("This address works: paste it into Pgyer's Webhook settings, type 其他指定URL.")
 _TURNED = (
     "a GET that should have been a POST: a redirect (http to https, or another host name) has "
     "turned it, and its event is lost. Paste the address into Pgyer that needs no redirect"
@@ -44,7 +42,8 @@ def create_receiver(
         is_webhook = request.is_json or "pgyer" in request.user_agent.string.lower()
         if request.method == "GET" and is_webhook:
             turned.note(_address())
-        return Response(_GREETING, mimetype="text/plain")
+        with speaking(request.accept_languages.best_match(LANGUAGES, "zh")):
+            return Response(f"{gettext(_GREETING)}\n", mimetype="text/plain")
 
     @receiver.post("/<token>", defaults={"bots": ""}, strict_slashes=False)
     @receiver.post("/<token>/<bots>", strict_slashes=False)

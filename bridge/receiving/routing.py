@@ -1,6 +1,5 @@
 """routes.toml → Routes; Event → Targets: the bots that an event is sent to, how and when; pure."""
 
-import difflib
 import re
 import tomllib
 from collections.abc import Callable, Collection, Iterable, Sequence
@@ -9,9 +8,11 @@ from datetime import datetime, timedelta, tzinfo
 from fnmatch import fnmatchcase
 from typing import Any, TypeVar
 
+from bridge.errors import WrongValueError
 from bridge.messages.mentions import read_mentions
 from bridge.model import NAMED, Event, Route, Routed, Target, as_text
 from bridge.receiving.event_types import read_type
+from bridge.wording import N_, gettext, nearest, said
 
 T = TypeVar("T")
 
@@ -27,29 +28,35 @@ _KEYS = (*CONDITIONS, "bots", "mention", "template", "attach", "quiet", "continu
 _ATTACHMENTS = ("qrcode", "log")
 _TIME = r"\s*([01]?\d|2[0-3]):([0-5]\d)\s*"
 TO_DEFAULT = Route(rule=0, bots=("default",))
+_NO_TEXT = N_("%(key)s must be a text, not %(value)r")
+_NO_BOOL = N_("%(key)s must be true or false, not %(value)r")
 
 
-def parse(text: str, file: str, bots: Collection[str]) -> tuple[list[Route], list[str]]:
-    """Return the rules of a routes file and every problem in it, with file and line or rule."""
+def parse(text: str, file: str, bots: Collection[str] | None) -> tuple[list[Route], list[str]]:
+    """Return the rules of a routes file and every problem in it, with file and line or rule.
+
+    `bots` are the names that it may use, None for any.
+    """
     try:
         document = tomllib.loads(text)
     except (ValueError, RecursionError) as error:
-        return [], [f"{file}: {error}"]
-    problems = [
-        f"{file}: unknown key {key!r}: write each rule under [[route]]"
-        for key in document
-        if key != "route"
-    ]
+        at = re.search(r"line (\d+)", str(error))
+        problem = N_("%(file)s: line %(line)s is no valid TOML (%(problem)s)")
+        return [], [gettext(problem, file=file, line=at[1] if at else "…", problem=error)]
+    problem = N_("%(file)s: unknown key %(key)r: write each rule under [[route]]")
+    problems = [gettext(problem, file=file, key=key) for key in document if key != "route"]
     tables = document.get("route", [])
     if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
-        return [], [*problems, f"{file}: write each rule under [[route]], with two brackets"]
+        problem = N_("%(file)s: write each rule under [[route]], with two brackets")
+        return [], [*problems, gettext(problem, file=file)]
     lines = [
         n for n, line in enumerate(text.split("\n"), 1) if re.match(r"\s*\[\[\s*route\s*]]", line)
     ]
     routes = []
     for number, table in enumerate(tables, 1):
         line = f":{lines[number - 1]}" if len(lines) == len(tables) else ""
-        reader = _RuleReader(table, f"{file}{line} (rule {number})")
+        where = gettext("%(file)s (rule %(number)s)", file=f"{file}{line}", number=number)
+        reader = _RuleReader(table, where)
         routes.append(reader.route(number, bots))
         problems += reader.problems
     return routes, problems
@@ -62,22 +69,24 @@ class _RuleReader:
         self.table, self.where = table, where
         self.problems: list[str] = []
 
-    def route(self, number: int, bots: Collection[str]) -> Route:
-        """Return the rule as a Route; `bots` are the names that it may use."""
+    def route(self, number: int, bots: Collection[str] | None) -> Route:
+        """Return the rule as a Route; `bots` are the names that it may use, None for any."""
         for key in sorted(self.table.keys() - set(_KEYS)):
-            self._problem(f"unknown key {key!r}{_hint(key, _KEYS)}")
+            self.problem("unknown key %(key)r%(hint)s", key=key, hint=_hint(key, _KEYS))
         names = tuple(map(str.lower, self.words("bots", empty=True)))
         for name in names:
-            if name not in bots:
+            if bots is not None and name not in bots:
                 known = ", ".join(sorted(bots))
-                self._problem(f"unknown bot {name!r}{_hint(name, bots)} (there are: {known})")
-        template = self.value("template", str, "text", "")
+                text = N_("unknown bot %(name)r%(hint)s (there are: %(known)s)")
+                self.problem(text, name=name, hint=_hint(name, bots), known=known)
+        template = self.value("template", str, _NO_TEXT, "")
         if template and not re.fullmatch(r"[\w.-]+", template):
-            self._problem(f"template must be a name such as crashlog-short, not {template!r}")
+            text = N_("template must be a name such as crashlog-short, not %(value)r")
+            self.problem(text, value=template)
         attach = self.words("attach", empty=True) if "attach" in self.table else None
         for name in attach or ():
             if name not in _ATTACHMENTS:
-                self._problem(f"attach knows {' and '.join(_ATTACHMENTS)}, not {name!r}")
+                self.problem("attach knows qrcode and log, not %(name)r", name=name)
         return Route(
             rule=number,
             bots=names if "bots" in self.table else ("default",),
@@ -90,20 +99,20 @@ class _RuleReader:
             template=template.removesuffix(".j2"),
             attach=attach,
             quiet=self.hours(),
-            continues=self.value("continue", bool, "true or false", False),
+            continues=self.value("continue", bool, _NO_BOOL, False),
         )
 
     def hours(self) -> tuple[int, int] | None:
         """Return a rule's quiet hours as minutes of the day, None where it has none."""
-        value = self.value("quiet", str, "a text", "")
+        value = self.value("quiet", str, _NO_TEXT, "")
         if found := re.fullmatch(f"{_TIME}-{_TIME}", value):
             hours = [int(part) for part in found.groups()]
             begin, end = hours[0] * 60 + hours[1], hours[2] * 60 + hours[3]
             if begin == end:
-                self._problem("quiet begins when it ends: to mute for good, write bots = []")
+                self.problem("quiet begins when it ends: to mute for good, write bots = []")
             return begin, end
         if "quiet" in self.table:
-            self._problem(f"quiet must be two times such as 22:00-08:00, not {value!r}")
+            self.problem("quiet must be two times such as 22:00-08:00, not %(value)r", value=value)
         return None
 
     def words(
@@ -114,7 +123,7 @@ class _RuleReader:
     ) -> tuple[str, ...]:
         """Return what `read` makes of a text or of each text in a list.
 
-        The ValueError of `read` says what is wrong with a word.
+        The WrongValueError of `read` says what is wrong with a word.
         """
         value = self.table.get(key, [])
         words = value if isinstance(value, list) else [value]
@@ -122,31 +131,33 @@ class _RuleReader:
             words = [str(word) if type(word) is int else word for word in words]
         good = all(isinstance(word, str) and word.strip() for word in words)
         if not good or not (words or empty):
-            self._problem(f"{key} must be a text or a list of texts, not {value!r}")
+            text = N_("%(key)s must be a text or a list of texts, not %(value)r")
+            self.problem(text, key=key, value=value)
             return ()
         found: list[str] = []
         for word in map(str.strip, words):
             try:
                 found += read(word)
-            except ValueError as error:
-                self._problem(f"{key} {word!r} {error}")
+            except WrongValueError as error:
+                self.problems.append(f"{self.where}: {key} {word!r} {said(error)}")
         return tuple(dict.fromkeys(found))
 
-    def value(self, key: str, kind: type[T], what: str, default: T) -> T:
-        """Return a value of one type; `what` names that type to whoever wrote another."""
+    def value(self, key: str, kind: type[T], problem: str, default: T) -> T:
+        """Return a value of one type; `problem` is for whoever wrote another."""
         value = self.table.get(key, default)
         if isinstance(value, kind):
             return value
-        self._problem(f"{key} must be {what}, not {value!r}")
+        self.problem(problem, key=key, value=value)
         return default
 
-    def _problem(self, text: str) -> None:
-        self.problems.append(f"{self.where}: {text}")
+    def problem(self, text: str, **values: object) -> None:
+        """Note a problem of the rule, in the language."""
+        self.problems.append(f"{self.where}: {gettext(text, **values)}")
 
 
 def _hint(word: str, known: Iterable[str]) -> str:
-    close = difflib.get_close_matches(word, list(known), 1)
-    return f", did you mean {close[0]!r}?" if close else ""
+    close = nearest(word, known)
+    return gettext(", did you mean %(close)r?", close=close) if close else ""
 
 
 def route(event: Event, routes: Sequence[Route], zone: tzinfo, bots: Sequence[str] = ()) -> Routed:

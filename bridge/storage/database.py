@@ -77,7 +77,7 @@ class Database:
         folder = Path(self._url.removeprefix("sqlite:///")).parent
         with suppress(OSError):
             if not self.is_postgres and (free := shutil.disk_usage(folder).free) < MIN_FREE:
-                raise StorageError(f"the disk is full: {free // 1024} KiB are left")
+                raise StorageError("the disk is full: %(free)s KiB are left", free=free // 1024)
 
     def write(self, job: Job[T], wait: float = WAIT) -> T:
         """Run a job in a transaction; see `Writer.write_batch`. Raises StorageError."""

@@ -61,8 +61,10 @@ def _version(connection: Connection) -> int:
     version = int(row["version"] or 0)
     if version > NEWEST:
         raise SchemaError(
-            f"its schema is version {version}, and this version of the bridge knows up to "
-            f"{NEWEST}: deploy the version that wrote it, or a newer one"
+            "its schema is version %(found)s, and this version of the bridge knows up to "
+            "%(known)s: deploy the version that wrote it, or a newer one",
+            found=version,
+            known=NEWEST,
         )
     return version
 

@@ -95,7 +95,7 @@ class Writer:
                 if not queued.news.acquire(blocking=False):  # not just now either
                     if queued in self._queue:
                         self._queue.remove(queued)
-                    raise StorageError(f"not written within {wait:.0f} s")
+                    raise StorageError("not written within %(wait).0f s", wait=wait)
         if queued.leads:
             self._lead(queued)
         if queued.error:

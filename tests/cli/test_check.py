@@ -19,7 +19,7 @@ Served = tuple[Sandbox, str]
 def findings(done: Result) -> list[str]:
     """Return the lines that ask for something."""
     lines = done.stdout.splitlines()
-    assert all(line.startswith(("ok ", "!! ")) for line in lines)
+    assert all(line.startswith(("ok ", "?? ", "!! ")) for line in lines)
     return [line for line in lines if line.startswith("!! ")]
 
 
@@ -92,19 +92,19 @@ def test_each_bot_gets_one_test_message(cli: Cli, sandbox: Served) -> None:
     for name in ("default", "dev"):
         [call] = box.messages(f"key-of-{name}")
         assert "测试消息" in call.payload["markdown"]["content"]
-        assert f"bot {name}: 测试消息已送达" in done.stdout
+        assert f"bot {name}: the test message has arrived" in done.stdout
     assert cli("events").stdout == ""  # it went past the outbox
 
 
 @pytest.mark.parametrize(
     ("fault", "words", "todo"),
     [
-        ("93000", "93000 Webhook 的 key 不对", "WECOM_BOT_KEY_DEV"),
-        ("93004", "93004 机器人被停用", "启用"),
-        ("45009", "45009 超过", "会自动重试"),
-        ("40058", "40058 消息太长或格式不对", "模板"),
+        ("93000", "93000 the webhook's key is wrong", "WECOM_BOT_KEY_DEV"),
+        ("93004", "93004 the robot is disabled", "Enable it"),
+        ("45009", "45009 over WeCom's limit", "sent again automatically"),
+        ("40058", "40058 the message is too long or malformed", "template"),
         ("502", "HTTP 502", "WECOM_API_URL"),
-        ("reset", "连接失败", "WECOM_API_URL"),
+        ("reset", "the connection failed", "WECOM_API_URL"),
     ],
 )
 def test_the_answer_for_a_bot_is_explained_with_what_to_do(
@@ -132,11 +132,10 @@ def test_a_stopped_bot_is_found_with_what_to_do(cli: Cli, tmp_path: Path, sandbo
     cli("check", **environ)
     change(tmp_path, "update bots set stopped = 'invalid_webhook' where name = 'dev'")
     [found] = findings(cli("check", **environ))
-    assert (
-        "bot dev" in found and "Webhook 的 key 不对" in found and "bridge retry --bot dev" in found
-    )
+    assert "bot dev" in found and "the webhook's key is wrong" in found
+    assert found.endswith(" bridge retry --bot dev")
     [found] = findings(cli("check", "--send", **environ))
-    assert "测试消息已送达" in found and "bridge retry --bot dev" in found
+    assert "the test message has arrived" in found and "bridge retry --bot dev" in found
 
 
 def test_how_the_last_call_of_a_bot_went_is_shown(cli: Cli, tmp_path: Path) -> None:
@@ -145,7 +144,7 @@ def test_how_the_last_call_of_a_bot_went_is_shown(cli: Cli, tmp_path: Path) -> N
     change(tmp_path, update, "ok", "default")
     change(tmp_path, update, "errcode_93017", "dev")
     done = cli("check")
-    assert "bot default: 2027-01-15 16:00:00 企业微信已接收" in done.stdout
+    assert "bot default: 2027-01-15 16:00:00 WeCom accepted it" in done.stdout
     [found] = findings(done)
     assert "93017" in found and "bridge check --send" in found
 
@@ -157,7 +156,7 @@ def test_late_and_parked_deliveries_are_found(cli: Cli, tmp_path: Path) -> None:
     assert "does the bridge run" in found
     change(tmp_path, "update deliveries set state = 'parked'")
     [found] = findings(cli("check"))
-    assert "1 parked" in found and "bridge events --state parked" in found
+    assert "1 deliveries failed" in found and "bridge events --state parked" in found
 
 
 def test_the_check_calls_the_monitor_once(cli: Cli) -> None:
@@ -177,5 +176,44 @@ def test_the_check_calls_the_monitor_once(cli: Cli) -> None:
 
 def test_the_check_has_a_json_form(cli: Cli) -> None:
     found = json.loads(cli("check", "--json", BRIDGE_TOKEN="short").stdout)
-    assert [entry["ok"] for entry in found] == [True, False, True, True, True, True, True, True]
-    assert set(found[0]) == {"ok", "about", "text", "todo"}
+    assert [entry["ok"] for entry in found] == [True, False, *[True] * 6]
+    assert found[1] == {"ok": False, "about": "settings", "text": "BRIDGE_TOKEN", "todo": ""}
+    bot = {"ok": True, "about": "bot dev", "text": "nothing_sent", "todo": "bridge check --send"}
+    assert found[-1] == bot
+
+
+def test_every_mistake_of_a_template_is_a_finding_and_only_an_error_fails(
+    cli: Cli, tmp_path: Path
+) -> None:
+    templates = tmp_path / "mine"
+    shutil.copytree(ROOT / "templates", templates)
+    (templates / "feedback.markdown.j2").write_text("{{ link }}\n- {{ title }}")
+    (templates / "notes-of-mine.md").write_text("x")
+    done = cli("check", BRIDGE_TEMPLATES=str(templates))
+    assert (done.exit_code, findings(done)) == (0, [])
+    [remark] = [line for line in done.stdout.splitlines() if line.startswith("?? ")]
+    assert f"{templates}/feedback.markdown.j2:2: a list" in remark
+    (templates / "crashlog.markdown.j2").write_text("{{ link }}\n{{ titel }}\n{title}")
+    (templates / "feedback.markdown.j2.txt").write_text("x")
+    done = cli("check", BRIDGE_TEMPLATES=str(templates))
+    assert done.exit_code == 1
+    assert [line.split()[2].removeprefix(f"{templates}/") for line in findings(done)] == [
+        "crashlog.markdown.j2:2:", "crashlog.markdown.j2:3:", "feedback.markdown.j2.txt:"
+    ]  # fmt: skip
+    found = json.loads(cli("check", "--json", BRIDGE_TEMPLATES=str(templates)).stdout)
+    assert [(entry["ok"], entry["text"]) for entry in found if entry["about"] == "templates"] == [
+        (False, "crashlog.markdown.j2:2: unknown_variable name=titel close=title"),
+        (False, "crashlog.markdown.j2:3: single_braces typed={title} name=title"),
+        (True, "feedback.markdown.j2:2: list"),
+        (False, "feedback.markdown.j2.txt: file_ending close=feedback.markdown.j2"),
+    ]
+
+
+def test_a_template_that_only_a_route_names_is_no_finding(cli: Cli, tmp_path: Path) -> None:
+    templates = tmp_path / "mine"
+    shutil.copytree(ROOT / "templates", templates)
+    (templates / "crashlgo.markdown.j2").write_text("{{ link }}")
+    environ = {"BRIDGE_TEMPLATES": str(templates)}
+    assert "?? templates" in cli("check", **environ).stdout
+    (tmp_path / "routes.toml").write_text('[[route]]\ntemplate = "crashlgo"\n')
+    assert "?? templates" not in cli("check", **environ).stdout

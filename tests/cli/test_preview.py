@@ -26,8 +26,8 @@ def test_every_type_has_a_preview(kind: str, cli: Cli) -> None:
     title, head, *content = done.stdout.splitlines()
     assert title.startswith(f"{kind} · 商城")
     used = len("\n".join(content).encode())
-    cut = "  已截断 cut" if kind == "crashlog" else ""
-    assert head == f"── 1/1  markdown  {used}/4096 字节 bytes{cut}"
+    cut = "  cut" if kind == "crashlog" else ""
+    assert head == f"── 1/1  markdown  {used}/4096 bytes{cut}"
 
 
 @pytest.mark.parametrize("name", ["botStopped", "expired", "test", "undecodable"])
@@ -63,7 +63,7 @@ def test_the_route_of_a_bot_applies_when_it_is_named(cli: Cli, tmp_path: Path) -
     assert call["body"]["mentioned_list"] == ["@all"]
     assert (image["msgtype"], image["limit"]) == ("image", 2 << 20)
     shown = cli("preview", "feedback", "--bot", "dev").stdout
-    for said in ("1/3  markdown", "2/3  text", "[mentioned_list: @all]", "二维码"):
+    for said in ("1/3  markdown", "2/3  text", "[mentioned_list: @all]", "[QR code]"):
         assert said in shown
     # A template that is named goes before the route's.
     [text, *_] = messages(cli("preview", "updateVersion.markdown", "--bot", "dev", "--json"))
@@ -80,8 +80,8 @@ def test_a_payload_from_a_file_or_standard_input(cli: Cli, tmp_path: Path) -> No
         done = cli("preview", "--payload", *arguments, "--bot", "dev", given=given)
         assert done.exit_code == 0
         assert done.stdout.startswith("crashlog · Mine\n")
-        assert "4096 字节 bytes  已截断 cut" in done.stdout
-        assert "[文件 file Mine-crash.txt, 1 行 lines]" in done.stdout
+        assert "4096 bytes  cut" in done.stdout
+        assert "[file Mine-crash.txt, 1 lines]" in done.stdout
     [main, file] = messages(cli("preview", "--payload", "-", "--bot", "dev", "--json", given=body))
     assert main["bytes"] == len(main["body"]["content"].encode()) <= 4096
     assert main["cut"] and not file["cut"]
@@ -95,7 +95,7 @@ def test_a_payload_with_the_template_of_another_type(cli: Cli) -> None:
 
 def test_every_event_of_a_payload_is_shown(cli: Cli) -> None:
     done = cli("preview", "--payload", "-", given='[{"title": "a"}, {"title": "b"}]')
-    assert "无类型 no type · a" in done.stdout and "· b" in done.stdout
+    assert "no type · a" in done.stdout and "· b" in done.stdout
 
 
 @pytest.mark.parametrize("body", ["<<", "", " \n"])
@@ -125,7 +125,7 @@ def test_a_template_s_file_is_shown_as_if_it_were_in_the_folder(cli: Cli, tmp_pa
     drafts.mkdir()
     (drafts / "_ours.j2").write_text("{% macro hi() %}hi{% endmacro %}")
     (drafts / "crashlog-short.text.j2").write_text(
-        "{% import '_ours.j2' as o %}{{ o.hi() }} {{ type }} {{ os_version }}"
+        "{% import '_ours.j2' as o %}{{ o.hi() }} {{ type }} {{ os_version }}{# no link #}"
     )
     done = cli("preview", "drafts/crashlog-short.text.j2")
     assert (done.exit_code, done.stderr) == (0, "")
@@ -146,11 +146,12 @@ def test_the_examples_have_previews(cli: Cli) -> None:
 @pytest.mark.parametrize(
     ("name", "text", "problem"),
     [
-        ("x.markdown.j2", "ok\n{% if %}", "x.markdown.j2:2"),
-        ("x.markdown.j2", "ok\n{{ title|nope }}", "x.markdown.j2:2"),
-        ("x.markdown.j2", "{{ '0' * 10 ** 9 }}", "x.markdown.j2:1"),
-        ("x.html.j2", "ok", "<msgtype>"),
-        ("x.news.j2", "{}", "articles"),
+        ("x.markdown.j2", "ok\n{% if %}", "x.markdown.j2:2: no_value"),
+        ("x.markdown.j2", "{{ link }}\n{{ title|nope }}", "x.markdown.j2:2: unknown_filter"),
+        ("x.markdown.j2", "{{ link }}{{ '0' * 10 ** 9 }}", "x.markdown.j2:1: too_large"),
+        ("x.text.j2", "{{ link }}\n{{ titel }}", "x.text.j2:2: unknown_variable name=titel"),
+        ("x.html.j2", "ok", "x.html.j2: no_msgtype"),
+        ("x.news.j2", "{}{# link #}", "x.news.j2: articles most=8"),
     ],
 )
 def test_a_template_s_problem_is_exit_code_1(
@@ -159,8 +160,31 @@ def test_a_template_s_problem_is_exit_code_1(
     (tmp_path / name).write_text(text)
     done = cli("preview", name)
     assert done.exit_code == 1
-    assert problem in done.stderr and done.stderr.startswith("!! ")
-    assert problem in json.loads(cli("preview", name, "--json").stdout)["problems"][0]
+    where = problem.rpartition(": ")[0]
+    assert done.stderr.startswith(f"!! template {where}: ") and done.stderr.count("\n") == 1
+    [found] = json.loads(cli("preview", name, "--json").stdout)["problems"]
+    assert found.startswith(problem)
+
+
+def test_what_is_likely_a_mistake_is_shown_and_is_no_failure(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "x.markdown.j2").write_text("- {{ title }}")
+    done = cli("preview", "x.markdown.j2")
+    assert done.exit_code == 0
+    assert [line[:28] for line in done.stderr.splitlines()] == [
+        "?? template x.markdown.j2: t",
+        "?? template x.markdown.j2:1:",
+    ]
+
+
+def test_samples_need_no_keys(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "routes.toml").write_text('[[route]]\nbots = "ops"\nmention = "wangqing"\n')
+    bare = {"WECOM_BOT_KEY": "", "WECOM_BOT_KEY_DEV": "", "BRIDGE_TOKEN": ""}
+    assert "崩溃日志" in cli("preview", "crashlog", **bare).stdout
+    assert "<@wangqing>" in cli("preview", "crashlog", "--bot", "ops", **bare).stdout
+    assert cli("preview", "crashlog", "--bot", "nope", **bare).exit_code == 2
+    wrong = cli("preview", "crashlog", BRIDGE_RATE="x", **bare)
+    assert wrong.exit_code == 2 and wrong.stderr.count("\n  - ") == 1
+    assert cli("preview", "crashlog").exit_code == 2  # with keys, the route's bot must have one
 
 
 def test_an_unreadable_draft_is_wrong_use(

@@ -32,7 +32,7 @@ def test_an_event_is_shown_with_deliveries_and_attempts(cli: Cli, end_all: EndAl
     assert (event["rules"], event["duplicates"]) == (["url"], 0)
     delivery = event["deliveries"][0]
     assert (delivery["state"], delivery["reason"]) == ("parked", "invalid_parameter")
-    assert "too long or malformed" in delivery["meaning"]
+    assert delivery["meaning"] == "invalid_parameter"
     assert delivery["quiet_until"] is None
     [attempt] = delivery["attempts"]
     assert (attempt["errcode"], attempt["carried"], attempt["count"]) == (40058, "", 1)
@@ -69,7 +69,7 @@ def test_an_answer_without_an_errcode_has_a_dash(cli: Cli, end_all: EndAll) -> N
 
 def test_long_values_are_shortened_and_json_has_them_whole(cli: Cli) -> None:
     cli("send", "-", given=json.dumps({"notes": "x" * 5000}))
-    assert "共 5000 字" in cli("show", "1").stdout
+    assert "5000 characters" in cli("show", "1").stdout
     assert len(json.loads(cli("show", "1", "--json").stdout)["payload"]["notes"]) == 5000
 
 
@@ -77,7 +77,7 @@ def test_unknown_and_impossible_ids_are_refused(cli: Cli) -> None:
     for command in (["show", "99"], ["show", "99", "--json"], ["retry", "99"]):
         done = cli(*command)
         assert done.exit_code == 1
-        assert "99" in done.stderr and done.stdout in ("", "重发 retried: 0\n")
+        assert "99" in done.stderr and done.stdout in ("", "retried: 0\n")
     for wrong in ("0", "-1", "x", str(2**63)):
         assert cli("show", wrong).exit_code == 2
     assert cli("show", "1", "--raw", "--json").exit_code == 2

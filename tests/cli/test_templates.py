@@ -37,9 +37,8 @@ def bridge(tmp_path: Path, folder: Path) -> Iterator[Bridge]:
 @pytest.fixture
 def templates(cli: Cli, folder: Path) -> Cli:
     """Run `bridge templates …` beside it."""
-    return lambda *args, **more: cli(
-        "templates", *args, **{"BRIDGE_TEMPLATES": str(folder), **more}
-    )
+    environ = {"BRIDGE_TEMPLATES": str(folder), "LC_ALL": "zh_CN.UTF-8"}
+    return lambda *args, **more: cli("templates", *args, **{**environ, **more})
 
 
 def message(bridge: Bridge) -> str:
@@ -173,7 +172,7 @@ def test_without_its_database_the_command_does_not_pretend_that_nothing_is_saved
     ):  # fmt: skip
         done = templates(*arguments, **away)
         assert (done.exit_code, done.stdout) == (1, "")
-        assert "the database cannot be used" in done.stderr
+        assert "数据库不可用" in done.stderr
 
 
 def test_what_is_saved_is_previewed_and_may_be_named_by_a_route(
@@ -183,7 +182,12 @@ def test_what_is_saved_is_previewed_and_may_be_named_by_a_route(
     (tmp_path / "routes.toml").write_text('[[route]]\ntype = "crashlog"\ntemplate = "short"\n')
     environ = {"BRIDGE_TEMPLATES": str(folder)}
     assert "short " in cli("preview", "crashlog", "--bot", "default", **environ).stdout
-    assert "short" not in cli("check", **environ).stdout
+    checked = cli("check", **environ)
+    assert checked.exit_code == 0
+    # A file that is only saved is checked as well.
+    assert (
+        "?? templates: " in checked.stdout and "short.text.j2: there is no link" in checked.stdout
+    )
 
 
 def test_a_preview_makes_no_database(cli: Cli, tmp_path: Path) -> None:

@@ -201,7 +201,7 @@ def test_the_preview_follows_the_typing(
     assert answered.value.status == 200
     bubble, findings = page.locator(".bubble"), page.locator(".findings")
     expect(bubble).to_contain_text("的同事看一下")
-    expect(findings).to_contain_text("没有变量 titel：是想写 title 吗？")
+    expect(findings).to_contain_text("没有变量 titel，这里会是空的：应为 title 吗？")
     expect(findings).to_contain_text("列表")
     picture(page, "console-preview")
 

@@ -211,7 +211,7 @@ def test_a_template_is_made_and_removed(
     page = open_page("/templates")
     page.fill("[name=name]", "UpdateVersion.markdown")
     page.click("#new button")
-    expect(page.locator("[role=alert]")).to_contain_text("请写成 updateVersion.markdown.j2")
+    expect(page.locator("[role=alert]")).to_contain_text("改名为 updateVersion.markdown.j2")
     expect(page.locator("[name=name]")).to_have_value("UpdateVersion.markdown")
     page.fill("[name=name]", "updateVersion.markdown")
     page.click("#new button")

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 from console_client import Console, serve
-from support import ROOT
+from support import ROOT, TOKEN, environment
 
+from bridge import create_app
 from bridge.wording import language
 
 FILE = "crashlog.markdown.j2"
@@ -71,3 +72,51 @@ def test_no_english_is_left_in_the_chinese_pages(console: Console) -> None:
         )
         said = re.sub(r"<[^>]*>", " ", page)
         assert not re.search(r"\b(the|is|of|and|with|no|it)\b", said), path
+
+
+@pytest.mark.parametrize("path", ["/", f"/pgyer/{TOKEN}", f"/pgyer/{TOKEN}/dev"])
+def test_the_pages_without_a_password_speak_the_browser_s_language(
+    path: str, tmp_path: Path
+) -> None:
+    client = create_app(environment(tmp_path)).test_client()
+    said = {}
+    for accepted in ("", "zh-CN,zh;q=0.9", "en-US,en;q=0.9", "fr"):
+        answer = client.get(path, headers={"Accept-Language": accepted} if accepted else {})
+        assert answer.status_code == 200
+        said[accepted] = answer.text
+    assert said[""] == said["zh-CN,zh;q=0.9"] == said["fr"] != said["en-US,en;q=0.9"]
+    zh, en = said[""], said["en-US,en;q=0.9"].replace("其他指定URL", "")
+    assert re.search("[一-鿿]", zh) and not re.search(r"\b(the|is|it|this)\b", zh)
+    assert not re.search("[一-鿿]", en)
+    assert language.get() == ""
+
+
+def test_the_bare_address_says_how_to_open_the_console(tmp_path: Path) -> None:
+    client = create_app(environment(tmp_path)).test_client()
+    assert client.get("/").text.endswith("控制台：设置 BRIDGE_ADMIN_PASSWORD 后可用\n")
+    console = serve(tmp_path)
+    assert console.client.get("/").text.endswith("控制台：/console/\n")
+    console.bridge.close()
+
+
+def test_a_broken_template_is_said_in_the_language_and_in_readyz_in_english(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LC_ALL", "zh_CN.UTF-8")
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "crashlog.markdown.j2").write_text("{% if title %}")
+    console = serve(tmp_path, BRIDGE_TEMPLATES=str(tmp_path / "mine"))
+    console.sign_in()
+    for path in ("/", "/templates", f"/templates/{FILE}"):
+        assert "补上 {% endif %}" in console.page(path, "zh")
+        assert "write {% endif %}" in console.page(path, "en")
+    [problem] = console.client.get("/readyz").json["problems"]  # type: ignore[index]
+    assert problem.startswith("template crashlog.markdown.j2:1: {% if %} is open")
+    console.bridge.close()
+
+
+def test_why_a_body_could_not_be_decoded_is_said_in_the_language(console: Console) -> None:
+    number = console.event("<xml>")
+    for accepted, why in (("zh", "既不是 JSON 也不是表单"), ("en", "neither JSON nor a form")):
+        assert why in console.page(f"/events/{number}", accepted)
+        assert why in console.page("/events", accepted)

@@ -102,13 +102,13 @@ def test_what_is_zero_or_false_is_not_empty() -> None:
 
 def test_an_article_needs_a_title() -> None:
     for article in ({"url": URL}, {**ARTICLE, "title": ""}, {**ARTICLE, "title": None}):
-        with pytest.raises(ValueError, match="an article needs a title"):
+        with pytest.raises(ValueError, match=r"articles\[\] needs a title"):
             news(ARTICLE, article)
 
 
 @pytest.mark.parametrize("url", [*NOT_ADDRESSES, 5, ["https://a.b"]])
 def test_an_article_needs_a_web_address(url: object) -> None:
-    with pytest.raises(ValueError, match="an article needs a url"):
+    with pytest.raises(ValueError, match=r"articles\[\] needs a url"):
         news(ARTICLE, {**ARTICLE, "url": url})
 
 

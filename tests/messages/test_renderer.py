@@ -526,7 +526,7 @@ def test_a_file_that_cannot_be_read_or_shows_nothing_is_broken_and_costs_no_even
         file.write_bytes(data)
         made = renderer(tmp_path)
         [problem] = made.problems
-        assert re.match(rf"{name}\.{msgtype}\.j2: (is not UTF-8 text|shows nothing)$", problem)
+        assert re.match(rf"{name}\.{msgtype}\.j2: it (is not UTF-8 text|shows nothing): ", problem)
         target = Target("default", ("wang",))
         [message] = made.messages(event(type="updateVersion", title="App"), target)
         assert message.msgtype == "markdown" and "**App**" in str(message.body["content"])
@@ -542,7 +542,9 @@ def test_a_file_that_cannot_be_read_any_more_keeps_its_last_good_version(tmp_pat
     (tmp_path / "default.markdown.j2").write_bytes("版本 {{ title }}".encode("gbk"))
     [message] = made.messages(event(title="App"), TO_DEFAULT)
     assert message.body["content"] == "good App"
-    assert made.problems == ["default.markdown.j2: is not UTF-8 text"]
+    assert made.problems == [
+        "default.markdown.j2: it is not UTF-8 text: save it again with the encoding UTF-8"
+    ]
 
 
 def test_a_folder_with_a_template_s_name_is_a_problem(tmp_path: Path) -> None:
@@ -556,7 +558,7 @@ def test_a_helper_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     path = folder(tmp_path, default__markdown="{% import '_macros.j2' as m %}{{ m.x() }}")
     (path / "_macros.j2").write_bytes("{% macro x() %}版本{% endmacro %}".encode("gbk"))
     made = renderer(path)
-    assert made.problems[0] == "_macros.j2: is not UTF-8 text"
+    assert made.problems[0].startswith("_macros.j2: it is not UTF-8 text")
     assert "**App**" in str(made.messages(event(title="App"), TO_DEFAULT)[0].body["content"])
 
 

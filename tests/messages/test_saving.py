@@ -1,6 +1,5 @@
 """Whether a text may be saved as a template."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -8,15 +7,6 @@ import pytest
 
 from bridge.messages.renderer import Renderer
 from bridge.messages.saving import MAX_SOURCE, find_name_problem, find_problems
-from bridge.wording import language
-
-
-@pytest.fixture(autouse=True)
-def _in_english() -> Iterator[None]:
-    before = language.set("en")
-    yield
-    language.reset(before)
-
 
 USES = "{% import '_m.j2' as m %}{{ m.head() }}"
 
@@ -45,13 +35,13 @@ def test_a_name_that_can_be_used(name: str) -> None:
 
 @pytest.mark.parametrize(
     ("name", "said"),
-    [("Crashlog.text.j2", "write crashlog.text.j2"),
-     ("updateversion.markdown.j2", "write updateVersion.markdown.j2"),
-     ("DIGEST.text.j2", "write digest.text.j2"),
-     ("crashlog.Markdown.j2", "write crashlog.markdown.j2"),
-     ("crashlog.markdwon.j2", "write crashlog.markdown.j2"),
+    [("Crashlog.text.j2", "rename it to crashlog.text.j2"),
+     ("updateversion.markdown.j2", "rename it to updateVersion.markdown.j2"),
+     ("DIGEST.text.j2", "rename it to digest.text.j2"),
+     ("crashlog.Markdown.j2", "rename it to crashlog.markdown.j2"),
+     ("crashlog.markdwon.j2", "rename it to crashlog.markdown.j2"),
      ("crashlog.html.j2", "markdown, markdown_v2, text, news, template_card"),
-     ("crashlog.j2", "end it in .<msgtype>.j2"), ("text.j2", "end it in .<msgtype>.j2"),
+     ("crashlog.j2", "must end in .<msgtype>.j2"), ("text.j2", "must end in .<msgtype>.j2"),
      (".text.j2", "is no name"), ("../x.text.j2", "is no name"), ("a/b.text.j2", "is no name"),
      ("a b.text.j2", "is no name"), ("x.text.J2", "is no name"), ("", "is no name"),
      ("x.text.j2.txt", "is no name"), ("x" * 200 + ".text.j2", "is no name"),
@@ -67,8 +57,8 @@ def test_a_sound_text_may_be_saved(renderer: Renderer) -> None:
 
 @pytest.mark.parametrize(
     ("source", "said"),
-    [("{{ title", "unexpected end of template"), ("{{ title|nosuch }}", "nosuch"),
-     ("{{ 1 / 0 }}", "crashlog.text.j2:1: ZeroDivisionError"), ("", "shows nothing"),
+    [("{{ title", "line 1 {{ or {% is never closed"), ("{{ title|nosuch }}", "nosuch"),
+     ("{{ 1 / 0 }}", "line 1 it fails: ZeroDivisionError"), ("", "shows nothing"),
      ("a\0b", "NUL"), ("字" * (MAX_SOURCE // 3 + 1), "at most 65536 bytes"),
      ("{% for a in range(9999) %}{% for b in range(9999) %}{% endfor %}{% endfor %}", "takes more"),
      ("字" * 2000, "longer than")],

@@ -196,7 +196,7 @@ def test_each_object_of_an_array_becomes_an_event() -> None:
 
 def test_it_takes_as_many_events_as_it_says_and_no_more() -> None:
     assert len(pgyer.decode(dumps([{}] * pgyer.MAX_EVENTS).encode(), NOW)) == pgyer.MAX_EVENTS
-    with pytest.raises(UndecodableError, match=f"more than {pgyer.MAX_EVENTS}"):
+    with pytest.raises(UndecodableError, match="too many events"):
         pgyer.decode(dumps([{}] * (pgyer.MAX_EVENTS + 1)).encode(), NOW)
 
 

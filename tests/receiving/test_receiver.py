@@ -90,7 +90,7 @@ def test_likely_mistakes_are_said_at_the_start(
     environ |= {"BRIDGE_ROUTES": str(routes), "BRIDGE_TOKEN": "short"}
     app = create_app({**environ, "WECOM_BOT_KEY_DEV": "key-of-default"})
     app.extensions["bridge"].close()
-    assert "bots default, dev have the same key" in caplog.text
+    assert "WECOM_BOT_KEY, WECOM_BOT_KEY_DEV have the same key" in caplog.text
     assert "BRIDGE_TOKEN is short" in caplog.text
     assert "rule 2: there is no template 'gone'" in caplog.text
     assert "crashlog" not in caplog.text
