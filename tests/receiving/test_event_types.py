@@ -127,8 +127,8 @@ def test_a_route_s_glob_of_chinese_names_stands_for_the_types_that_they_name() -
         ),
         (
             "打包",
-            "is no type of Pgyer's: updateVersion, feedback, crashlog, versionChange, appSettings, "
-            "transferApp, deleteApp are (one of your own senders': '打包*')",
+            "is no type of Pgyer's, which are updateVersion, feedback, crashlog, versionChange, "
+            "appSettings, transferApp, deleteApp (one of your own senders': '打包*')",
         ),
     ],
 )

@@ -98,16 +98,16 @@ def test_it_refuses_what_holds_no_event(body: bytes) -> None:
         (
             multipart({str(n): "x" for n in range(201)}),
             MULTIPART,
-            "broken multipart: RequestEntityTooLarge",
+            "broken multipart",
         ),
         (b'"hello"', "", "a string without JSON in it"),
         (b"[]", "", "the array is empty"),
-        (b"[{}, 1]", "", "JSON, but not an object: int"),
-        (b"null", "", "JSON, but not an object: NoneType"),
-        (nested(101), "", "nested more than 100 deep"),
-        (b'{"notes": [%s]}' % (b"[" * 99 + b"]" * 99), "", "nested more than 100 deep"),
+        (b"[{}, 1]", "", "JSON, but not an object"),
+        (b"null", "", "JSON, but not an object"),
+        (nested(101), "", "nested too deep"),
+        (b'{"notes": [%s]}' % (b"[" * 99 + b"]" * 99), "", "nested too deep"),
         (b'{"notes": [%d]}' % (2**1000), "", "a number of more than 1000 bits"),
-        (b'[%s"x"]' % (b"{}," * 1001), "", "an array of more than 1000 events"),
+        (b'[%s"x"]' % (b"{}," * 1001), "", "an array of too many events"),
     ],
 )
 def test_it_says_why_it_refuses(body: bytes, content_type: str, why: str) -> None:

@@ -290,7 +290,7 @@ def test_each_rule_is_written_under_route_in_two_brackets(text: str, hint: str) 
     ("line", "said"),
     [
         ("bots = 'ab'", "unknown bot 'ab' (there are: default, dev, ops, qa)"),
-        ("template = 5", "template must be text, not 5"),
+        ("template = 5", "template must be a text, not 5"),
         ("template = '/'", "template must be a name such as crashlog-short, not '/'"),
         ("attach = 'x'", "attach knows qrcode and log, not 'x'"),
         ("quiet = 7", "quiet must be a text, not 7"),
