@@ -66,13 +66,13 @@ class TemplateFiles:
 
     def try_files(self, sources: Mapping[str, str], files: Sequence[str]) -> dict[str, Finding]:
         """Render some files, given the texts of all; return what is wrong with which."""
-        raise NotImplementedError
+        raise NotImplementedError  # abstract: `Renderer` tries them in the child process
 
     def lint(
         self, sources: Mapping[str, str], names: Iterable[str], others: Iterable[str] = ()
     ) -> dict[str, list[Finding]]:
         """Return what the linter says of some files, given the texts of all; see `lint`."""
-        raise NotImplementedError
+        raise NotImplementedError  # abstract: `Renderer` runs the linter in the child process
 
     @property
     def files(self) -> Mapping[str, str]:
