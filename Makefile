@@ -17,7 +17,7 @@ test: .venv/dev  ## Run all tests; ARGS="-k word" for some
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 soak: .venv/dev  ## Run the trust suite in its long form (hours), and print its figures
-	SOAK=1 $(BIN)/python -m pytest --no-cov -n 2 --dist loadfile --durations=0 tests/trust $(ARGS)
+	SOAK=1 $(BIN)/python -m pytest -n 2 --dist loadfile --durations=0 tests/trust $(ARGS)
 
 mutants: .venv/dev  ## Change the code that decides, one place at a time: do tests notice? (10 minutes)
 	$(BIN)/python .ci/mutants.py $(ARGS)
@@ -26,10 +26,10 @@ bench: .venv/dev  ## Measure beside a bare Flask endpoint, and write bench/RESUL
 	$(BIN)/python bench/run.py $(ARGS)
 
 golden: .venv/dev  ## Write the golden renderings anew, for you to read and commit
-	GOLDEN=write $(BIN)/python -m pytest --no-cov -q tests/messages/test_renderer.py -k golden
+	GOLDEN=write $(BIN)/python -m pytest -q tests/messages/test_renderer.py -k golden
 
 pictures: .venv/dev  ## Take the README's pictures anew with the browser tests
-	PICTURES=write $(BIN)/python -m pytest --no-cov -q tests/console/test_browser.py
+	PICTURES=write $(BIN)/python -m pytest -q tests/console/test_browser.py
 
 browser:  ## Install what the browser tests need by apt-get, where it is missing and we are root
 	@if [ ! -x /usr/bin/chromium ] || ! fc-list 2>/dev/null | grep -q wqy; then \

@@ -411,7 +411,7 @@ def main() -> None:
     if not only:
         RESULTS.unlink(missing_ok=True)
     deselect = [f"--deselect={name}" for name in LEFT_OUT]
-    options = ["--no-cov", "-q", "-s", "-p", "no:cacheprovider", *deselect]
+    options = ["-q", "-s", "-p", "no:cacheprovider", *deselect]
     trial = Trial(choose, workers=min(2, os.cpu_count() or 1))
     if code := pytest.main([*options, *TESTS], plugins=[trial]):
         sys.exit(code)

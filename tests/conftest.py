@@ -43,7 +43,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         return item.path.relative_to(Path(__file__).parent).parts[0]
 
     items.sort(key=lambda item: (_RANKS.get(folder(item), 2), item.path.name, item.path))
-    if config.getoption("no_cov", True):
+    if not config.getoption("cov_source", None):
         return
     for item in items:
         if folder(item) in ("trust", "system") or item.get_closest_marker("sweep"):

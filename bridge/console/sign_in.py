@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 from flask import Flask, Response, flash, g, redirect, render_template, request, session, url_for
 from flask.blueprints import BlueprintSetupState
-from flask.sessions import SecureCookieSessionInterface
+from flask.sessions import SecureCookieSessionInterface, SessionMixin
 from flask.typing import ResponseReturnValue
 from flask_wtf.csrf import CSRFProtect
 from werkzeug.exceptions import TooManyRequests
@@ -39,6 +39,15 @@ class _Sessions(SecureCookieSessionInterface):
 
     def get_cookie_secure(self, app: Flask) -> bool:
         return request.is_secure
+
+    def should_set_cookie(self, app: Flask, session: SessionMixin) -> bool:
+        """Prolong a session by the pages that somebody opens, not by what these load.
+
+        The answer to a preview may come after that to a button, and would put back the cookie
+        from before it, without what the page has to say.
+        """
+        is_opened = "text/html" in request.headers.get("Accept", "")  # scripts ask for */*
+        return session.modified or (is_opened and super().should_set_cookie(app, session))
 
 
 class _Proxied(ProxyFix):

@@ -155,6 +155,22 @@ def test_signing_out_ends_the_session_in_every_copy_of_the_cookie(console: Conso
     assert answer.status_code == 303 and "/sign-in" in answer.headers["Location"]
 
 
+def test_an_opened_page_prolongs_the_session_and_what_it_loads_does_not(console: Console) -> None:
+    def cookie(path: str, accept: str, **fields: str) -> str | None:
+        method = console.client.post if fields else console.client.get
+        answer = method(f"/console{path}", headers={"Accept": accept}, data=fields or None)
+        assert answer.status_code == 200
+        return answer.headers.get("Set-Cookie")
+
+    assert "Expires=" in (cookie("/events", "text/html,application/xml;q=0.9,*/*;q=0.8") or "")
+    token = console.token("/templates/default.markdown.j2")
+    preview = "/templates/default.markdown.j2/preview"
+    assert cookie(preview, "*/*", source="mine", csrf_token=token) is None
+    event = console.event({"content": "x"})
+    assert cookie(f"/events/{event}", "*/*") is None  # the script that follows pending deliveries
+    assert cookie("/static/console.css", "text/css,*/*;q=0.1") is None
+
+
 def test_signing_out_leaves_other_sessions_alone(console: Console) -> None:
     other = Console(console.app, console.app.test_client())
     other.sign_in()
