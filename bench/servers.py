@@ -43,7 +43,7 @@ class Server:
         self.url = f"http://127.0.0.1:{port}"
         self._serves = port is not None
         self._began = time.perf_counter()
-        self._log = tempfile.TemporaryFile()
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115  # for as long as the server
         self._process = subprocess.Popen(
             command,
             cwd=folder,
