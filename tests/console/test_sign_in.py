@@ -160,6 +160,7 @@ def test_an_opened_page_prolongs_the_session_and_what_it_loads_does_not(console:
         method = console.client.post if fields else console.client.get
         answer = method(f"/console{path}", headers={"Accept": accept}, data=fields or None)
         assert answer.status_code == 200
+        answer.close()
         return answer.headers.get("Set-Cookie")
 
     assert "Expires=" in (cookie("/events", "text/html,application/xml;q=0.9,*/*;q=0.8") or "")
