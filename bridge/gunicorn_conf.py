@@ -24,7 +24,7 @@ except SettingsError as error:
     sys.exit(2)
 
 
-class _Logger(Logger):
+class _Logger(Logger):  # type: ignore[misc]  # gunicorn has no annotations
     """Does not put together the access line that nobody is to see: a tenth of a request's time."""
 
     def __init__(self, cfg: Any) -> None:
