@@ -28,7 +28,7 @@ bench: .venv/dev  ## Measure beside a bare Flask endpoint, and write bench/RESUL
 golden: .venv/dev  ## Write the golden renderings anew, for you to read and commit
 	GOLDEN=write $(BIN)/python -m pytest -q tests/messages/test_renderer.py -k golden
 
-pictures: .venv/dev  ## Take the README's pictures anew with the browser tests
+pictures: .venv/dev  ## Take the documents' pictures anew with the browser tests
 	PICTURES=write $(BIN)/python -m pytest -q tests/console/test_browser.py
 
 browser:  ## Install what the browser tests need by apt-get, where it is missing and we are root

@@ -3,7 +3,7 @@
 A click returns before the page that it leads to is there, so nothing is asked of a page by a plain
 assert: `expect` waits until it is so, and `wait_for_url` until the next page has been loaded.
 
-With `PICTURES=write` (`make pictures`) these tests also take the README's pictures.
+With `PICTURES=write` (`make pictures`) these tests also take the documents' pictures.
 """
 
 import json
@@ -98,7 +98,7 @@ def signed_in(visit: Callable[..., Page], served: SimpleNamespace) -> Callable[.
 
 
 def picture(page: Page, name: str, **more: Any) -> None:
-    """Take a picture for the README, if this run is to take them."""
+    """Take a picture for the documents, if this run is to take them."""
     if os.environ.get("PICTURES") == "write":
         PICTURES.mkdir(exist_ok=True)
         page.screenshot(path=PICTURES / f"{name}.png", **more)
