@@ -29,7 +29,8 @@ golden: .venv/dev  ## Write the golden renderings anew, for you to read and comm
 	GOLDEN=write $(BIN)/python -m pytest -q tests/messages/test_renderer.py -k golden
 
 pictures: .venv/dev  ## Take the documents' pictures anew with the browser tests
-	PICTURES=write $(BIN)/python -m pytest -q tests/console/test_browser.py
+	PICTURES=write $(BIN)/python -m pytest -q tests/console/test_browser.py \
+	  tests/console/test_message_pictures.py
 
 browser:  ## Install what the browser tests need by apt-get, where it is missing and we are root
 	@if [ ! -x /usr/bin/chromium ] || ! fc-list 2>/dev/null | grep -q wqy; then \
