@@ -4,8 +4,8 @@ BIN := .venv/bin
 ARGS ?=
 WORKERS ?= 4
 
-.PHONY: help demo test soak mutants bench golden pictures translations browser databases check format \
-	requirements
+.PHONY: help demo test soak mutants bench golden pictures translations browser databases proxies \
+	check format requirements
 
 help:  ## Say what there is
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort
@@ -46,6 +46,14 @@ databases:  ## Install PostgreSQL and PgBouncer for their tests, likewise
 	    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
 	      postgresql pgbouncer; \
 	  else echo "as root: apt-get install postgresql pgbouncer"; fi; fi
+
+proxies:  ## Install nginx and Caddy for the tests of deploy/, likewise
+	@if [ ! -x /usr/sbin/nginx ] || [ ! -x /usr/bin/caddy ]; then \
+	  if [ "$$(id -u)" = 0 ]; then \
+	    apt-get update -qq && \
+	    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
+	      nginx caddy openssl systemd; \
+	  else echo "as root: apt-get install nginx caddy openssl systemd"; fi; fi
 
 translations: .venv/dev  ## Gather the console's texts, to be translated in its .po, and compile it
 	$(BIN)/python .ci/translations.py
