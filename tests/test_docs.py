@@ -18,7 +18,7 @@ from bridge import create_app
 from bridge.cli import commands
 from bridge.settings import load
 
-DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *ROOT.glob("bench/*.md")])
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *ROOT.glob("bench/*.md")])
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 PASSWORD = "a-password-of-ours"
 
