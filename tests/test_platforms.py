@@ -2,7 +2,6 @@
 
 import base64
 import json
-import os
 import re
 import secrets
 import tomllib
@@ -134,12 +133,10 @@ def test_the_blueprint_has_what_render_requires() -> None:
         assert len(sources) == 1, row
     assert {"name", "mountPath", "sizeGB"} == service["disk"].keys()
     assert f"sqlite:///{service['disk']['mountPath']}/" in on_render()["DATABASE_URL"]
-    # The way to PostgreSQL that its comments describe: no line of it is a comment, and all fits.
-    block = re.search(r"^      # - key: DATABASE_URL\n(?:      # .*\n)+", text_of("render.yaml"), re.M)
-    foot = re.search(r"^# databases:\n(?:# .*\n)+", text_of("render.yaml"), re.M)
-    assert block and foot
-    [variable] = yaml.safe_load(block[0].replace("# ", ""))
-    [database] = yaml.safe_load(re.sub("^# ", "", foot[0], flags=re.M))["databases"]
+    # The way to PostgreSQL that its comments describe.
+    other = yaml.safe_load(re.sub(r"# (?= *-? *\w+:)", "", text_of("render.yaml")))
+    [database] = other["databases"]
+    variable = other["services"][0]["envVars"][-1]
     assert variable["fromDatabase"] == {"name": database["name"], "property": "connectionString"}
 
 
@@ -187,7 +184,7 @@ def test_every_platform_starts_the_bridge_alike() -> None:
     assert [RENDER["services"][0]["startCommand"]] == web
     assert web[0].split()[-2:] == ["bridge", "serve"]
     assert 'CMD ["bridge", "serve"]' in text_of("Dockerfile").splitlines()
-    assert "/bridge serve\n" in text_of("deploy/bridge.service")
+    assert "/bridge serve --bind 127.0.0.1:${PORT}\n" in text_of("deploy/bridge.service")
 
 
 # Pages
@@ -205,7 +202,7 @@ def page(language: str, name: str) -> str:
 
 
 def test_both_languages_have_the_same_pages_and_the_index_names_each() -> None:
-    assert sorted(os.listdir(ROOT / "docs/zh-CN/deploy")) == PAGES
+    assert sorted(path.name for path in (ROOT / "docs/zh-CN/deploy").iterdir()) == PAGES
     for language in ROWS:
         named = re.findall(r"^\| \[[^]]+\]\((\S+\.md)\)", page(language, "README.md"), re.MULTILINE)
         assert sorted(named) == PLATFORMS

@@ -219,6 +219,7 @@ def test_a_template_that_only_a_route_names_is_no_finding(cli: Cli, tmp_path: Pa
     (tmp_path / "routes.toml").write_text('[[route]]\ntemplate = "crashlgo"\n')
     assert "?? templates" not in cli("check", **environ).stdout
 
+
 def test_a_database_that_the_platform_empties_is_a_remark_here_and_a_warning_at_the_start(
     cli: Cli, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
