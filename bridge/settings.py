@@ -23,7 +23,7 @@ _SECRETS = (
     "BRIDGE_HEARTBEAT_URL",
     "DATABASE_URL",
 )
-_PREFIXES = ("BRIDGE_", "WECOM_", "PGYER_")
+PREFIXES = ("BRIDGE_", "WECOM_", "PGYER_")  # of the names that are the bridge's own
 _BOT_PREFIX = "WECOM_BOT_KEY_"
 _LEVELS = {name: name for name in ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")}
 _NO_BOT = N_("paste the key or the webhook URL of a WeCom group robot")
@@ -32,9 +32,15 @@ _NO_TOKEN = N_("choose a long random word, e.g. by: openssl rand -hex 16")
 
 def default_templates() -> Path:
     """Return `templates` in the working folder, else the folder that came with the bridge."""
+    here = Path("templates")
+    return here if here.is_dir() else shipped_templates()
+
+
+def shipped_templates() -> Path:
+    """Return the folder of templates that came with the bridge, as a package or as a checkout."""
     package = Path(__file__).parent
-    places = (Path("templates"), package / "default_templates", package.parent / "templates")
-    return next((place for place in places if place.is_dir()), places[0])
+    inside = package / "default_templates"
+    return inside if inside.is_dir() else package.parent / "templates"
 
 
 def _templates(value: str) -> Path:
@@ -199,10 +205,10 @@ def load(environ: Mapping[str, str], needs_keys: bool = True) -> tuple[Settings,
 
 def _find_unknown(read: _Environment) -> None:
     # Compared without the prefix: BRIDGE_PORT means PORT, BRIDGE_BOT_KEY means WECOM_BOT_KEY.
-    by_tail = {name.partition("_")[2]: name for name in read.known if name.startswith(_PREFIXES)}
+    by_tail = {name.partition("_")[2]: name for name in read.known if name.startswith(PREFIXES)}
     by_tail |= {name: name for name in read.known}
     for name in sorted(read.environ.keys() - read.known):
-        if not name.startswith(_PREFIXES) or name.startswith(_BOT_PREFIX):
+        if not name.startswith(PREFIXES) or name.startswith(_BOT_PREFIX):
             continue
         if close := by_tail.get(nearest(name.partition("_")[2], by_tail)):
             text = N_("%(name)s is not a variable of the bridge: did you mean %(close)s?")

@@ -19,7 +19,8 @@ from bridge.samples import samples
 @pytest.fixture
 def restore_signals() -> Iterator[None]:
     """Undo what the command does to the signals of this process."""
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+    before = {number: signal.getsignal(number) for number in numbers}
     yield
     for number, handler in before.items():
         signal.signal(number, handler)
