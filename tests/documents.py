@@ -8,11 +8,9 @@ from pathlib import Path
 
 from support import ROOT
 
-DOCUMENTS = sorted(
-    [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *ROOT.glob("bench/*.md")]
-)  # fmt: skip
 README = ROOT / "README.md"
 DOCS = ROOT / "docs"
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md"), *ROOT.glob("bench/*.md")])
 # For those who develop the bridge, and therefore in English alone.
 ENGLISH_ONLY = {DOCS / "mutants.md"}
 CHINESE = {
@@ -25,7 +23,7 @@ CHINESE = {
 }
 ENGLISH = {chinese: english for english, chinese in CHINESE.items()}
 
-_FENCED = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+_FENCED = re.compile(r"^ *```(\w*)\n(.*?)^ *```", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"\]\(([^)\s]+)\)")
 
 
@@ -89,7 +87,7 @@ def parts(text: str) -> list[str]:
     """Return what follows each heading up to the next one, blocks included."""
     found, fence = [""], False
     for line in text.splitlines(keepends=True):
-        fence ^= line.startswith("```")
+        fence ^= line.lstrip(" ").startswith("```")
         if not fence and re.match(r"#+ ", line):
             found.append("")
         else:

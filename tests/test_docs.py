@@ -147,7 +147,7 @@ def check_use(line: str) -> tuple[str, ...]:
 def uses(text: str) -> list[str]:
     """Return what follows `bridge` or `python -m bridge` in code, up to the end of the line."""
     code = [*spans(text), *(line for block in blocks(text) for line in block.splitlines())]
-    found = (re.search(r"(?:^|[\s/])bridge ([a-z][^|;&]*)", line) for line in code)
+    found = (re.search(r"(?:^|[\s/])bridge ((?!bridge )[a-z]+(?![\w/.])[^|;&]*)", line) for line in code)
     return [use[1] for use in found if use]
 
 

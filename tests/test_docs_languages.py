@@ -10,7 +10,7 @@ import pytest
 from click.testing import Result
 from documents import (
     CHINESE, DOCS, ENGLISH, README, anchors, blocks, both, fenced, headings, leads_to, links,
-    name_of, part, parts, rows, shell_lines, spans, text_of,
+    name_of, part, parts, prose, rows, shell_lines, spans, text_of,
 )  # fmt: skip
 from support import ROOT, TOKEN, environment
 
@@ -48,7 +48,6 @@ def without_comments(language: str, inside: str) -> str:
 def outline(document: Path) -> list[dict[str, object]]:
     """Return for each part what has to be equal in both languages."""
     text = text_of(document)
-    body = text.split("\n", 1)[1]  # the first line links to the other language
     return [
         {
             "heading": level,
@@ -59,7 +58,7 @@ def outline(document: Path) -> list[dict[str, object]]:
             "items": len(re.findall(r"^(?:- |\d+\. )", inside, re.MULTILINE)),
             "paragraphs": len(re.findall(r"\n\n(?=[^\n])", inside)),
         }
-        for (level, _), inside in zip(headings(body), parts(body), strict=True)
+        for (level, _), inside in zip(headings(text), parts(text), strict=True)
     ]
 
 
@@ -78,16 +77,16 @@ def test_both_languages_have_the_same_parts(page: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_each_language_is_one_click_from_the_other(page: Path) -> None:
-    """In the first line, so that nobody scrolls through what they cannot read."""
+    """Before all else, so that nobody scrolls through what they cannot read."""
     for document, other in ((page, CHINESE[page]), (CHINESE[page], page)):
-        first = text_of(document).split("\n", 1)[0]
-        assert [leads_to(document, link) for link in links(first)] == [(other, "")]
+        assert leads_to(document, links(text_of(document))[0]) == (other, "")
+    assert text_of(README).startswith("[简体中文](README.zh-CN.md)")
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_the_chinese_pages_are_chinese(page: Path) -> None:
     """Each heading, paragraph, item and cell of more than a few words has Chinese in it."""
-    for line in re.sub(r"^```.*?^```", "", text_of(CHINESE[page]), flags=re.M | re.S).splitlines():
+    for line in prose(text_of(CHINESE[page])).splitlines():
         words = re.sub(r"`[^`]*`|\]\([^)]*\)|<!--.*?-->", "", line)
         if len(re.findall(r"[A-Za-z]{2,}", words)) > 4:
             assert re.search("[\u4e00-\u9fff]", words), line
