@@ -99,9 +99,8 @@ def test_every_test_that_is_named_exists() -> None:
 
 def test_every_name_in_a_recipe_is_in_a_file_of_its_line() -> None:
     """`_POLICY`, `Settings.secrets` and the like: where CONTRIBUTING says they are."""
-    for line in text_of(CONTRIBUTING).splitlines():
-        if not re.match(r"\d\. ", line):
-            continue
+    _, _, recipes = text_of(CONTRIBUTING).partition("## A new event type")
+    for line in re.findall(r"^\d\. .*", recipes, re.MULTILINE):
         files = [span for span in spans(line) if (ROOT / span).is_file()]
         sources = "".join(text_of(ROOT / file) for file in files)
         for span in set(spans(line)) - set(files):
@@ -147,7 +146,8 @@ def check_use(line: str) -> tuple[str, ...]:
 def uses(text: str) -> list[str]:
     """Return what follows `bridge` or `python -m bridge` in code, up to the end of the line."""
     code = [*spans(text), *(line for block in blocks(text) for line in block.splitlines())]
-    found = (re.search(r"(?:^|[\s/])bridge ((?!bridge )[a-z]+(?![\w/.])[^|;&]*)", line) for line in code)
+    use = re.compile(r"(?:^|[\s/])bridge ((?!bridge )[a-z]+(?![\w/.])[^|;&\"]*)")
+    found = map(use.search, code)
     return [use[1] for use in found if use]
 
 
