@@ -11,7 +11,18 @@ import click
 import pytest
 from click.testing import Result
 from documents import (
-    CHINESE, DOCUMENTS, README, anchors, blocks, both, leads_to, links, name_of, part, rows, spans,
+    CHINESE,
+    DOCUMENTS,
+    README,
+    anchors,
+    blocks,
+    both,
+    leads_to,
+    links,
+    name_of,
+    part,
+    rows,
+    spans,
     text_of,
 )  # fmt: skip
 from environments import NEEDED

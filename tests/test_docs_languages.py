@@ -9,8 +9,25 @@ from pathlib import Path
 import pytest
 from click.testing import Result
 from documents import (
-    CHINESE, DOCS, ENGLISH, README, anchors, blocks, both, fenced, headings, leads_to, links,
-    name_of, part, parts, prose, rows, shell_lines, spans, text_of,
+    CHINESE,
+    DOCS,
+    ENGLISH,
+    README,
+    anchors,
+    blocks,
+    both,
+    fenced,
+    headings,
+    leads_to,
+    links,
+    name_of,
+    part,
+    parts,
+    prose,
+    rows,
+    shell_lines,
+    spans,
+    text_of,
 )  # fmt: skip
 from support import ROOT, TOKEN, environment
 
