@@ -17,6 +17,7 @@ from bridge.console.throttle import Throttle
 from bridge.delivery.wecom import proxy_problems
 from bridge.errors import SchemaError, StorageError
 from bridge.model import to_json
+from bridge.platforms import ADVICE, database_loss
 from bridge.receiving.decoding import MAX_BODY
 from bridge.receiving.receiver import create_receiver
 from bridge.wiring import Bridge
@@ -95,6 +96,8 @@ def _log_warnings(bridge: Bridge) -> None:
     webhooks = [bot.webhook.reveal() for bot in settings.bots.values()]
     with speaking("en"):
         warnings = [*settings.warnings, *proxy_problems(os.environ, webhooks)]
+        if loss := database_loss(settings.database_url.reveal(), os.environ):
+            warnings.append(f"{loss}: {_(ADVICE)}")
     warnings += [
         f"{settings.routes}, rule {route.rule}: there is no template {route.template!r} in "
         f"{settings.templates}; the event's own is used"
