@@ -27,7 +27,9 @@ PREFIXES = ("BRIDGE_", "WECOM_", "PGYER_")  # of the names that are the bridge's
 _BOT_PREFIX = "WECOM_BOT_KEY_"
 _LEVELS = {name: name for name in ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")}
 _NO_BOT = N_("paste the key or the webhook URL of a WeCom group robot")
-_NO_TOKEN = N_("choose a long random word, e.g. by: openssl rand -hex 16")
+_NO_TOKEN = N_(
+    "choose a long random word, e.g. by openssl rand -hex 16, and keep it; bridge init does so"
+)
 
 
 def default_templates() -> Path:

@@ -53,5 +53,7 @@ def _serve_ops(bridge: Bridge) -> None:
         return
     logging.getLogger("werkzeug").setLevel(logging.WARNING)  # it would log every request
     with listening:
-        server = make_server(listening.getsockname()[0], 0, app, threaded=True, fd=listening.fileno())
+        server = make_server(
+            listening.getsockname()[0], 0, app, threaded=True, fd=listening.fileno()
+        )
     threading.Thread(target=server.serve_forever, name="ops", daemon=True).start()

@@ -87,7 +87,7 @@ def test_every_setting_is_explained_with_its_default(language: str) -> None:
     text = (STARTERS / f"{language}.env.example").read_text(encoding="utf-8")
     lines = text.splitlines()
     explained = values(text)
-    _, problems = load({name: "x y" for name in explained})
+    _, problems = load(dict.fromkeys(explained, "x y"))
     assert not any("is not a variable" in problem for problem in problems)
     names: set[str] = set()
 
@@ -123,7 +123,9 @@ def test_the_command_says_its_version(tmp_path: Path) -> None:
 
 
 def test_settings_of_the_environment_win(tmp_path: Path) -> None:
-    (tmp_path / ".env").write_text("WECOM_BOT_KEY=x y\nBRIDGE_RATE=x\nBRIDGE_TOKEN=from-the-file-0001")
+    (tmp_path / ".env").write_text(
+        "WECOM_BOT_KEY=x y\nBRIDGE_RATE=x\nBRIDGE_TOKEN=from-the-file-0001"
+    )
     done = bridge(tmp_path, "url", **environment(tmp_path, BRIDGE_RATE="5"))
     assert done.returncode == 0
     assert "from-the-file" not in done.stdout

@@ -27,9 +27,11 @@ def python(version: str) -> str:
     places = [*map(Path, os.environ["PATH"].split(os.pathsep)), Path("/usr/bin")]
     places += sorted(Path.home().glob(f".pyenv/versions/{version}.*/bin"))
     for place in places:
-        command = [str(place / f"python{version}"), "-c", "import venv, ensurepip, sqlite3, ssl"]
-        if Path(command[0]).exists() and not subprocess.run(command, capture_output=True).returncode:
-            return command[0]
+        command = str(place / f"python{version}")
+        # Not one without parts of its library, nor a name of pyenv's that leads nowhere.
+        tried = [command, "-c", "import venv, sqlite3, ssl"]
+        if shutil.which(command) and subprocess.run(tried, capture_output=True).returncode == 0:
+            return command
     pytest.skip(f"there is no Python {version} with venv on this machine")
 
 
