@@ -4,6 +4,7 @@ That is every file of `bridge/` and `templates/` that is in git (code, page temp
 samples, static files, `.sql` files), what a package has by its format, and nothing else.
 """
 
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -43,13 +44,9 @@ def in_sdist(path: Path) -> set[str]:
 def main() -> None:
     """Build and compare; exit 1 with each file that is missing or too much."""
     with tempfile.TemporaryDirectory() as folder:
-        target = folder if "--check" in sys.argv else str(ROOT / "dist")
-        command = [sys.executable, "-m", "hatchling", "build", "-d", target]
-        printed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
-        wheel, sdist = sorted(
-            (Path(target, Path(line).name) for line in printed.stdout.split()),
-            key=lambda path: path.suffix != ".whl",
-        )
+        command = [sys.executable, "-m", "hatchling", "build", "-d", folder]
+        subprocess.run(command, cwd=ROOT, capture_output=True, check=True)
+        [wheel], [sdist] = Path(folder).glob("*.whl"), Path(folder).glob("*.tar.gz")
         shipped = tracked("bridge", "templates")
         pairs = (
             (wheel, in_wheel(wheel), shipped | DESCRIBES),
@@ -61,8 +58,10 @@ def main() -> None:
             for path, has, wants in pairs
             for name in has - wants
         ]
-    if wrong:
-        sys.exit("\n".join(sorted(wrong)))
+        if wrong:
+            sys.exit("\n".join(sorted(wrong)))
+        if "--check" not in sys.argv:
+            shutil.copytree(folder, ROOT / "dist", dirs_exist_ok=True)
     print(f"{wheel.name}, {sdist.name}: {len(shipped)} files of the repository, and nothing else")
 
 

@@ -28,7 +28,7 @@ class Browser:
         self.client = Client(proxy, TestResponse)
 
     def get(self, address: str) -> TestResponse:
-        return self.client.get(address, base_url="https://hooks.example")
+        return self.client.get(address, base_url="https://hooks.example", buffered=True)
 
     def post(self, page: str, address: str, **fields: str) -> TestResponse:
         """Post a form of a page."""
@@ -64,12 +64,13 @@ def test_links_forms_redirects_cookies_and_static_files_keep_the_path(
     for page in PAGES:
         text = browser.get(f"{PATH}/console{page}").text
         addresses |= set(re.findall(r'(?:href|src|action|data-preview)="([^"]*)"', text))
-    addresses = {unescape(each) for each in addresses if not each.startswith(("http", "#", "?"))}
+    addresses = {
+        unescape(each) for each in addresses if not each.startswith(("http", "data:", "#", "?"))
+    }
     assert len(addresses) > 20
-    for address in addresses:
-        assert address.startswith(f"{PATH}/console/"), address
-        assert browser.get(address).status_code in (200, 404, 405), address  # 405: a form's
-    assert browser.get(f"{PATH}/console/static/console.css").status_code == 200
+    assert [each for each in addresses if not each.startswith(f"{PATH}/console/")] == []
+    static = [each for each in addresses if "/static/" in each]
+    assert static and all(browser.get(each).status_code == 200 for each in static)
     assert hook in browser.get(f"{PATH}/console/").text
     console.bridge.close()
 

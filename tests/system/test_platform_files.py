@@ -135,7 +135,10 @@ class Image:
             for folder in re.findall(r"install -d -o bridge -g bridge (\S+)", text):
                 Path(folder).mkdir()
             return
-        subprocess.run(["sh", "-c", text], cwd=self.folder, check=True, capture_output=True)
+        environ = {**os.environ, "PIP_NO_COMPILE": "1"}  # which is but for faster starts
+        subprocess.run(
+            ["sh", "-c", text], cwd=self.folder, env=environ, check=True, capture_output=True
+        )
 
     def start_environ(self, **more: str) -> dict[str, str]:
         return {"PATH": os.environ["PATH"], **self.environ, **more}
@@ -303,12 +306,10 @@ def test_nginx_brings_events_with_tls_at_a_host_and_under_a_path(
 def test_caddy_takes_its_file() -> None:
     program = installed("caddy")
     file = str(ROOT / "deploy/Caddyfile")
-    for command in (["validate"], ["fmt", "--diff"]):
+    environ = {"PATH": os.environ["PATH"], "BRIDGE_PUBLIC_URL": "https://hooks.example.com"}
+    for words in (["validate", "--adapter", "caddyfile", "--config", file], ["fmt", file]):
         done = subprocess.run(
-            [program, *command, "--adapter", "caddyfile", "--config", file]
-            if command == ["validate"] else [program, *command, file],
-            env={"PATH": os.environ["PATH"], "HOME": "/nonexistent",
-                 "BRIDGE_PUBLIC_URL": "https://hooks.example.com"},
-            capture_output=True, text=True, timeout=PATIENCE,
-        )  # fmt: skip
+            [program, *words], env=environ, capture_output=True, text=True, timeout=PATIENCE
+        )
         assert done.returncode == 0, done.stderr
+    assert done.stdout == (ROOT / "deploy/Caddyfile").read_text()
