@@ -48,7 +48,7 @@ def install(version: str, wheel: Path, folder: Path) -> Path:
     """Make a venv with the wheel; return the folder of its commands."""
     subprocess.run([python(version), "-m", "venv", "--without-pip", folder], check=True)
     pip = [sys.executable, "-m", "pip", "--python", str(folder / "bin/python"), "install", "-q"]
-    pip += ["--disable-pip-version-check", "--no-input", str(wheel)]
+    pip += ["--disable-pip-version-check", "--no-input", "--no-compile", str(wheel)]
     if version == OURS:
         # What it needs is installed here: only the bridge is to come from the wheel.
         pip.append("--no-deps")
