@@ -5,6 +5,7 @@ number is mostly a text there. Texts of errors are not known, so nobody should r
 """
 
 import hashlib
+import random
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
@@ -13,6 +14,8 @@ from zoneinfo import ZoneInfo
 API = "/apiv2/app/"
 KEY = "0123456789abcdef" * 2  # of the sandbox's one account
 PAGE = 20  # rows
+# After a restart the builds are gone and counters begin anew: then they are those of other apps.
+_ACCOUNT = random.randbytes(8).hex()
 ZONE = ZoneInfo("Asia/Shanghai")  # of all Pgyer's times
 
 Build = dict[str, Any]
@@ -56,7 +59,7 @@ def new_build(
     Apps are told apart by name and device. `fields` are any of the API's own in place of what
     the sandbox would say; raises ValueError for one that there is not.
     """
-    app_key, is_ios = _hex(app, device), device == "iOS"
+    app_key, is_ios = _hex(_ACCOUNT, app, device), device == "iOS"
     earlier = [int(build["buildBuildVersion"]) for build in builds if build["appKey"] == app_key]
     counter = 1 + max(earlier, default=0)
     key, icon = _hex(app_key, counter, version), _hex(app_key, "icon")

@@ -76,7 +76,7 @@ def create_sandbox_app(sandbox: Sandbox) -> Flask:
             if has_webhook and not hook.startswith(("http://", "https://")):
                 raise ValueError("hook is missing: the address that Pgyer would call")
             build, body = sandbox.upload_build(**form)
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, OverflowError) as error:
             return {"error": str(error)}, 400
         answered = _call(hook, body) if has_webhook else "off"
         return {"status": "uploaded", "buildKey": build["buildKey"], "webhook": answered}

@@ -204,6 +204,7 @@ def test_a_build_can_come_with_its_webhook(
         {"webhook": "on", "hook": "file:///etc/passwd"},
         {"colour": "red"},
         {"age": "old"},
+        {"age": "1e99"},
         {"buildBuildVersion": "x"},
     ],
 )
