@@ -139,7 +139,7 @@ def luminance(colour: list[int]) -> float:
 def test_the_group_looks_as_the_document_says(
     width: int, scheme: str, visit: Callable[..., Page], sandbox: str
 ) -> None:
-    page = visit(f"{sandbox}/", viewport={"width": width, "height": 1600}, color_scheme=scheme)
+    page = visit(f"{sandbox}/", viewport={"width": width, "height": 1260}, color_scheme=scheme)
     expect(page.locator(".bubble")).to_have_count(8)
     page.wait_for_function("[...document.images].every(it => it.complete && it.naturalWidth)")
     if os.environ.get("PICTURES") == "write" and scheme == "light":
@@ -177,7 +177,7 @@ def test_the_group_looks_as_the_document_says(
     assert ratios == pytest.approx([1068 / 455, 1, 2.25, 1], rel=0.02)
     card = "[data-msgtype=template_card] >> nth=1 >> "
     assert box(card + ".title")["y"] < box(card + ".picture")["y"] < box(card + ".row")["y"]
-    assert [box(".card", at)["width"] for at in range(3)] == pytest.approx([320] * 3, abs=1)
+    assert all(300 < box(".card", at)["width"] <= 320 for at in range(3))
     assert rgb(page, ".source.green") == rgb(page, ".bubble .info")
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     assert max(box(".bubble", at)["width"] for at in range(8)) <= width
