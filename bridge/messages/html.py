@@ -118,8 +118,7 @@ def _link(url: str, inner: str) -> Markup:
 
 def _ratio(value: object) -> float:
     """Return the width of a card's picture by its height, within what the document allows."""
-    is_number = isinstance(value, int | float)
-    return min(2.25, max(1.3, value)) if is_number else 1.3
+    return min(2.25, max(1.3, value)) if isinstance(value, int | float) else 1.3
 
 
 def _cut(text: str, size: int) -> str:
