@@ -61,7 +61,7 @@ def create_sandbox_app(sandbox: Sandbox) -> Flask:
         if fault in PGYER_ANSWERS:
             return _in_place(PGYER_ANSWERS[fault])
         response = jsonify(reply)
-        response.date = datetime.fromtimestamp(sandbox.clock(), UTC)
+        response.date = datetime.fromtimestamp(sandbox.clock() + sandbox.ahead, UTC)
         return response
 
     @app.post("/sandbox/builds")

@@ -71,7 +71,7 @@ class Sandbox:
     `latency` is in seconds, `clock` gives epoch seconds. Setting `released` ends every waiting,
     of hanging and of slow calls. `version` changes with every call.
     `builds` are those of Pgyer's account, oldest first, and `asks` the calls of its API, each with
-    its form; the page offers `hook` for their webhooks.
+    its form; the page offers `hook` for their webhooks. Pgyer's clock is so many seconds `ahead`.
     """
 
     keys: Mapping[str, str] = field(default_factory=dict)
@@ -81,6 +81,7 @@ class Sandbox:
     count_refused: bool = False
     latency: float = 0.0
     hook: str = ""
+    ahead: float = 0.0
     clock: Callable[[], float] = time.time
 
     def __post_init__(self) -> None:
@@ -151,7 +152,7 @@ class Sandbox:
         See `pgyer.new_build`; raises TypeError or ValueError for what is none.
         """
         with self._lock:
-            now = self.clock()
+            now = self.clock() + self.ahead
             built = pgyer.new_build(self.builds, now, **build)
             for earlier in self.builds:
                 if earlier["appKey"] == built["appKey"]:

@@ -102,9 +102,12 @@ def test_an_uploaded_build_is_in_all_replies_with_the_fields_and_types_of_pgyer(
     assert [name for name, _form in pgyer.box.asks] == ["listMy", "builds", "view", "view"]
 
 
-def test_a_reply_says_when_it_was_made(pgyer: Pgyer) -> None:
+def test_a_reply_says_when_it_was_made_by_the_clock_of_pgyer(pgyer: Pgyer) -> None:
     date = pgyer.ask("listMy").headers["Date"]
     assert parsedate_to_datetime(date) == datetime.fromtimestamp(1_800_000_000, UTC)
+    pgyer.box.ahead = 60.0
+    date = pgyer.ask("listMy").headers["Date"]
+    assert parsedate_to_datetime(date) == datetime.fromtimestamp(1_800_000_060, UTC)
 
 
 def test_lists_have_pages_of_twenty_and_an_empty_one_after_the_last(pgyer: Pgyer) -> None:
