@@ -22,6 +22,7 @@ _SECRETS = (
     "BRIDGE_ADMIN_PASSWORD",
     "BRIDGE_HEARTBEAT_URL",
     "DATABASE_URL",
+    "PGYER_API_KEY",
 )
 _PREFIXES = ("BRIDGE_", "WECOM_", "PGYER_")
 _BOT_PREFIX = "WECOM_BOT_KEY_"
@@ -77,6 +78,9 @@ class Settings:
     retention: float = _variable("BRIDGE_RETENTION_DAYS", "30", values.number, unit=86400)
     heartbeat_url: Secret | None = _variable("BRIDGE_HEARTBEAT_URL", "", values.heartbeat_url)
     public_url: str = _variable("BRIDGE_PUBLIC_URL", "", values.public_url)
+    pgyer_key: Secret | None = _variable("PGYER_API_KEY", "", values.pgyer_key)
+    pgyer_url: str = _variable("PGYER_API_URL", values.PGYER, values.pgyer_url)
+    pgyer_interval: int = _variable("PGYER_POLL_SECONDS", "300", values.whole, least=10)
     dispatch: bool = _variable("BRIDGE_DISPATCH", "on", values.one_of, on=True, off=False)
     port: int = _variable("PORT", "8000", values.whole, least=0, most=65535)
     workers: int = _variable("WEB_CONCURRENCY", "1", values.whole, least=1)
@@ -94,6 +98,8 @@ class Settings:
         found = {*webhooks, *([self.admin_password.reveal()] if self.admin_password else ())}
         if self.heartbeat_url:
             found.add(self.heartbeat_url.reveal())
+        if self.pgyer_key:
+            found |= _redacted(self.pgyer_key.reveal(), "_api_key=%s")
         for token in self.tokens:
             found |= _redacted(token.reveal(), "/pgyer/%s")
         for url in webhooks:
