@@ -44,7 +44,8 @@ class FakePgyer:
         build = {
             "appKey": app, "buildKey": f"{app}-{len(self.builds):04}", "buildType": "2",
             "buildFileName": f"{app}.apk", "buildFileSize": str(40_000_000 + len(self.builds)),
-            "buildName": f"App {app}", "buildVersion": f"1.{number}", "buildVersionNo": f"9{number}",
+            "buildName": f"App {app}", "buildVersion": f"1.{number}",
+            "buildVersionNo": f"9{number}",
             "buildBuildVersion": str(number), "buildShortcutUrl": f"{app}-page",
             "buildIdentifier": f"com.example.{app}", "buildIcon": ICON, "buildPassword": "open-it",
             "buildUpdateDescription": "修复登录", "buildCreated": time_of(self.clock() - age),
@@ -68,14 +69,16 @@ class FakePgyer:
         found = [b for b in self.builds if form.get("appKey") in (None, b["appKey"])]
         if name != "listMy" and not found:
             return 200, b'{"code":1009,"message":"app not found"}'
-        found = sorted(found, key=lambda b: str(b["buildCreated"]), reverse=True)
+        found = sorted(found, key=lambda b: str(b["buildCreated"]))[::-1]
         if name == "view":
             found = [b for b in found if form.get("buildKey") in (None, b["buildKey"])]
             more = {
                 "buildQRCodeURL": f"https://www.pgyer.com/app/qrcodeHistory/{found[0]['buildKey']}",
                 "buildUpdated": found[0]["buildCreated"], "downloadURL": "https://x/?sign=s3cr3t",
             }  # fmt: skip
-            return 200, json.dumps({"code": 0, "message": "", "data": {**found[0], **more}}).encode()
+            return 200, json.dumps(
+                {"code": 0, "message": "", "data": {**found[0], **more}}
+            ).encode()
         if name == "listMy":
             newest: dict[str, Row] = {}
             for build in found:

@@ -1,6 +1,7 @@
 """`bridge pgyer`: ask Pgyer once, and see which builds have no webhook."""
 
 from collections import Counter
+from collections.abc import Sequence
 from datetime import tzinfo
 from typing import TYPE_CHECKING
 
@@ -24,22 +25,25 @@ def pgyer(as_json: bool) -> None:
     with common.open_bridge() as (bridge, terminal):
         if not bridge.pgyer:
             raise click.UsageError(_("PGYER_API_KEY is not set"))
+        seen: Sequence[Seen] = ()
         try:
-            seen = bridge.pgyer.look(dry=True).seen
+            look = bridge.pgyer.look(dry=True)
+            seen, failure = look.seen, look.failure
         except PgyerError as error:
-            if as_json:
-                terminal.json({"error": error.outcome, "code": error.code})
-            raise click.ClickException(asked_outcome(error.outcome, error.code)) from None
+            failure = error
         zone = bridge.settings.timezone
         if as_json:
-            terminal.json({"builds": [_as_json(each, zone) for each in seen]})
-            return
-        if seen:
-            terminal.table([_row(each, zone) for each in seen])
-        counts = Counter(each.verdict for each in seen)
-        text = _("%(apps)s apps", apps=len({each.build.app for each in seen}))
-        verdicts = (f"{build_verdict(name)}: {count}" for name, count in sorted(counts.items()))
-        terminal.say("; ".join([text, *verdicts]))
+            problem = {"error": failure.outcome, "code": failure.code} if failure else {}
+            terminal.json({**problem, "builds": [_as_json(each, zone) for each in seen]})
+        elif seen or not failure:
+            if seen:
+                terminal.table([_row(each, zone) for each in seen])
+            counts = Counter(each.verdict for each in seen)
+            text = _("%(apps)s apps", apps=len({each.build.app for each in seen}))
+            verdicts = (f"{build_verdict(name)}: {count}" for name, count in sorted(counts.items()))
+            terminal.say("; ".join([text, *verdicts]))
+        if failure:
+            raise click.ClickException(asked_outcome(failure.outcome, failure.code))
 
 
 def _row(seen: "Seen", zone: tzinfo) -> list[str]:

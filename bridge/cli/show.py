@@ -34,7 +34,9 @@ def show(event_id: int, raw: bool, as_json: bool) -> None:
         if as_json:
             terminal.json(
                 {
-                    **attributes(event, ["id", "received_at", "type", "error", "source", "payload"], zone),
+                    **attributes(
+                        event, ["id", "received_at", "type", "error", "source", "payload"], zone
+                    ),
                     **vars(bridge.queries.reception(event_id)),
                     "deliveries": [_as_json(line, zone) for line in deliveries],
                 }

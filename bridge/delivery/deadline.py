@@ -41,7 +41,7 @@ def time_left() -> float:
 
 
 def surroundings(url: str) -> Mapping[str, Any]:
-    """Return the proxies and certificates that the environment asks for, as an adapter takes them."""
+    """Return the proxies and certificates that the environment asks for, for an adapter."""
     found = requests.Session().merge_environment_settings(url, {}, True, None, None)
     return {**found, "proxies": {}} if is_loopback(url) else found
 

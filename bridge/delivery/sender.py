@@ -10,9 +10,9 @@ from typing import Any
 from bridge import metrics
 from bridge.delivery.wecom import Client
 from bridge.errors import StorageError
+from bridge.messages.context import WantedBuild
 from bridge.messages.mentions import needs_list
 from bridge.messages.renderer import Renderer
-from bridge.messages.context import WantedBuild
 from bridge.model import Attempt, Bot, Delivery, Event, Message, Outcome, Verdict
 from bridge.storage.outbox import Outbox
 from bridge.storage.results import Recorded, Result

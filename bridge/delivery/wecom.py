@@ -12,7 +12,6 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import cache
 from importlib.util import find_spec
-from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 import requests

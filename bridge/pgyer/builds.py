@@ -25,8 +25,7 @@ _SHOWN = (
     "buildQRCodeURL", "iconUrl",
 )  # fmt: skip
 _ICONS = (
-    "https://cdn-app-icon2.pgyer.com/{}/{}"
-    "?x-oss-process=image/resize,m_lfit,h_120,w_120/format,jpg"
+    "https://cdn-app-icon2.pgyer.com/{}/{}?x-oss-process=image/resize,m_lfit,h_120,w_120/format,jpg"
 )
 _MAX_TEXT = 20_000  # characters of one value
 

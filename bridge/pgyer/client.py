@@ -78,7 +78,9 @@ class Client:
             request = requests.Request("POST", url, data=data).prepare()
             with self._adapter.send(request, stream=True, timeout=timeout, **around) as response:
                 body = response.raw.read(MAX_REPLY + 1, decode_content=True)
-        except Exception as error:  # whatever an answer makes a library raise; its text has the form
+        except (
+            Exception
+        ) as error:  # whatever an answer makes a library raise; its text has the form
             host, problem = urlsplit(url).hostname, type(error).__name__
             raise PgyerError("away", f"{host} cannot be reached: {problem}") from None
         return Reply(read(response.status_code, body), self._time_of(response.headers.get("Date")))

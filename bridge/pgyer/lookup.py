@@ -6,7 +6,7 @@ A message waits for them once, for a short time, and is sent without them where 
 import threading
 import time
 from collections.abc import Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 
 from bridge.errors import PgyerError
 from bridge.model import Event
@@ -21,13 +21,11 @@ KEPT = 200  # events
 
 
 class Lookup:
-    """Finds the build of an event; safe for many threads. It has no thread until it is used."""
+    """Finds the build of an event; safe for many threads."""
 
     def __init__(self, client: Client, known: PgyerBuilds) -> None:
         self._client, self._known = client, known
         self._lock = threading.Lock()
-        # Not in the sender's thread: the look-up of a host's name has no time-out.
-        self._pool = ThreadPoolExecutor(4, "pgyer-view")
         self._asked: dict[int, Future[Mapping[str, str]]] = {}  # by the events' ids
         self._ask_after = float("-inf")  # monotonic s
 
@@ -43,7 +41,7 @@ class Lookup:
             if not asked:
                 if time.monotonic() < self._ask_after:
                     return {}
-                asked = self._asked[event.id] = self._pool.submit(self._ask, event)
+                asked = self._asked[event.id] = self._begin(event)
                 if len(self._asked) > KEPT:
                     del self._asked[next(iter(self._asked))]
         try:
@@ -52,6 +50,19 @@ class Lookup:
             if not isinstance(error, PgyerError) or error.outcome in ("away", "wrong_key"):
                 self._ask_after = time.monotonic() + PAUSE
             return {}
+
+    def _begin(self, event: Event) -> Future[Mapping[str, str]]:
+        """Ask in a thread of its own: the look-up of a host's name has no time-out."""
+        asked: Future[Mapping[str, str]] = Future()
+
+        def ask() -> None:
+            try:
+                asked.set_result(self._ask(event))
+            except BaseException as error:
+                asked.set_exception(error)
+
+        threading.Thread(target=ask, name="pgyer-view", daemon=True).start()
+        return asked
 
     def _ask(self, event: Event) -> Mapping[str, str]:
         slug, marks = slug_of(event.fields["link"]), set(marks_of(event))

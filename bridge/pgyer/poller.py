@@ -143,37 +143,37 @@ class Poller:
         """Look, and return the state after it."""
         try:
             look = self._watch.look(state.first_at or None)
+            failure = look.failure
+            _report(look.seen)
+            state = replace(state, first_at=state.first_at or look.at)
         except PgyerError as error:
-            failures = state.failures + 1
-            self._log_failure(error, failures)
-            state = replace(
-                state, failures=failures, outcome=error.outcome, problem=str(error)
-            )
+            failure = error
+        if failure:
+            self._log_failure(failure)
+            names = {"outcome": failure.outcome, "problem": str(failure)}
+            state = replace(state, failures=state.failures + 1, **names)
         else:
-            now, first_at = self._clock(), state.first_at or look.at
-            if state.failures or not state.first_at:
+            if state.failures or not state.good_at:
                 log.info("Pgyer is asked for builds every %.0f s", self._interval)
             self._logged = ""
-            _report(look.seen)
             apps, builds = len({each.build.app for each in look.seen}), self._watch.count_builds()
-            state = State(
-                self._key, first_at, state.asked_at, now, outcome="ok", apps=apps, builds=builds
-            )
-        wait = self._interval * min(2**min(state.failures, 4), MAX_BACK_OFF)
+            counts = {"failures": 0, "apps": apps, "builds": builds}
+            now = self._clock()
+            state = replace(state, good_at=now, outcome="ok", problem="", **counts)
+        wait = self._interval * min(2 ** min(state.failures, 4), MAX_BACK_OFF)
         wait = min(wait * (1 + self._jitter() / 10), MAX_BACK_OFF * self._interval)
         return replace(state, next_at=self._clock() + wait)
 
-    def _log_failure(self, error: PgyerError, failures: int) -> None:
-        level = logging.ERROR if error.outcome == "wrong_key" else logging.WARNING
-        todo = ": set PGYER_API_KEY anew" if error.outcome == "wrong_key" else ""
-        self._log_once(level, f"asking Pgyer for builds failed: {error}{todo}")
-
-    def _log_once(self, level: int, text: str) -> None:
+    def _log_failure(self, error: PgyerError) -> None:
         """Log what is new, and what is not once an hour."""
-        now = time.monotonic()
-        if text != self._logged or now - self._logged_at > LOG_EVERY:
-            self._logged, self._logged_at = text, now
-            log.log(level, "%s", text)
+        is_wrong_key, now = error.outcome == "wrong_key", time.monotonic()
+        if str(error) == self._logged and now - self._logged_at < LOG_EVERY:
+            return
+        self._logged, self._logged_at = str(error), now
+        level, todo = logging.WARNING, ""
+        if is_wrong_key:
+            level, todo = logging.ERROR, ": set PGYER_API_KEY anew"
+        log.log(level, "asking Pgyer for builds failed: %s%s", error, todo)
 
 
 def _report(seen: Sequence[Seen]) -> None:

@@ -53,10 +53,14 @@ class Seen:
 
 @dataclass(frozen=True)
 class Look:
-    """Each app's newest build and all new ones, and when Pgyer said so (epoch s, by its clock)."""
+    """Each app's newest build and all new ones, and when Pgyer said so (epoch s, by its clock).
+
+    `failure` says why the builds of some apps are not among them.
+    """
 
     seen: Sequence[Seen]
     at: float
+    failure: PgyerError | None = None
 
 
 class Watch:
@@ -79,14 +83,15 @@ class Watch:
     def look(self, first_at: float | None, dry: bool = False) -> Look:
         """Return what Pgyer shows, and send what is missing.
 
-        `first_at` is the `at` of the first look with the key, None where this is the first. A `dry` look
-        changes nothing, and says of every build whether its webhook is stored. Raises PgyerError,
-        StorageError.
+        `first_at` is the `at` of the first look with the key, None where this is the first. A `dry`
+        look changes nothing, and says of every build whether its webhook is stored. Raises
+        PgyerError, StorageError.
         """
         until = time.monotonic() + MAX_LOOK
         newest, at = self._newest(until)
         apps, keys = self._known.apps(), self._known.known([build.key for build in newest])
         seen: list[Seen] = []
+        failure: PgyerError | None = None
         for build in newest:
             app = apps.get(build.app)
             if not app and first_at is None:
@@ -95,13 +100,17 @@ class Watch:
                 seen.append(Seen(build, Verdict.KNOWN))
             else:
                 before = app or App(0, first_at or 0.0, "")
-                seen += self._decided(self._new_builds(build, before, until), before, at)
+                try:
+                    builds = self._new_builds(build, before, until)
+                    seen += self._decided(builds, before, at)
+                except PgyerError as error:
+                    failure = error
         if dry:
-            found = [replace(each, event=self._webhook(each.build, 0.0)) for each in seen]
-            return Look(found, at)
-        seen = [self._sent(each, until) if each.verdict is Verdict.MISSING else each for each in seen]
-        self._record(newest, seen, apps, at if first_at is None else first_at)
-        return Look(seen, at)
+            seen = [replace(each, event=self._webhook(each.build, 0.0)) for each in seen]
+        else:
+            seen = [self._sent(s, until) if s.verdict is Verdict.MISSING else s for s in seen]
+            self._record(newest, seen, apps, at if first_at is None else first_at)
+        return Look(seen, at, failure)
 
     def count_apps(self) -> int:
         """Return how many apps the first page has; raises PgyerError."""
@@ -185,7 +194,11 @@ class Watch:
         return Seen(build, verdict, accepted.event)
 
     def _record(
-        self, newest: Sequence[Build], seen: Sequence[Seen], apps: Mapping[str, App], first_at: float
+        self,
+        newest: Sequence[Build],
+        seen: Sequence[Seen],
+        apps: Mapping[str, App],
+        first_at: float,
     ) -> None:
         """Record what was decided, and apps that are new or have another page."""
         decided = [each for each in seen if each.verdict not in _UNDECIDED]

@@ -6,12 +6,12 @@ has one in common is of one build. Everything here runs inside a transaction.
 
 import hashlib
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from bridge.model import API, Event, as_text
+from bridge.model import API, Event, Target, as_text
 from bridge.storage.driver import Connection
 from bridge.storage.statements import SQL
 
@@ -103,27 +103,31 @@ class Builds:
                 self._asked[row["mark"]] = Found(row["event_id"], bots)
 
     def event_of_same(
-        self, event: Event, marks: Sequence[str], named: Collection[str] | None
+        self, event: Event, marks: Sequence[str], targets: Sequence[Target], named: bool
     ) -> int | None:
         """Return the event that makes this one superfluous, None for none.
 
-        For a late webhook that is the one that was found by asking, unless the address `named`
-        bots that it did not go to. For what was found by asking, any of the same build.
+        For a late webhook that is the one that was found by asking, unless the address `named` the
+        targets and it did not go to all of them. For what was found by asking, any of the same.
         """
         asked = next((self._asked[mark] for mark in marks if mark in self._asked), None)
         if event.source != API:
-            return asked.event if asked and (named is None or asked.bots >= set(named)) else None
+            is_covered = asked and (not named or asked.bots >= {t.bot for t in targets})
+            return asked.event if asked and is_covered else None
         posted = next((self._posted[mark] for mark in marks if mark in self._posted), None)
         if asked or posted:
             return asked.event if asked else posted
         return webhook_event(self._connection, event, self._since)
 
-    def add(self, event: Event, marks: Sequence[str], number: int, bots: Collection[str]) -> None:
+    def add(
+        self, event: Event, marks: Sequence[str], targets: Sequence[Target], number: int
+    ) -> None:
         """Note that an event is stored by this number."""
         if event.source != API:
             self._posted |= dict.fromkeys(marks, number)
             return
-        self._asked |= dict.fromkeys(marks, Found(number, frozenset(bots)))
+        bots = frozenset(target.bot for target in targets)
+        self._asked |= dict.fromkeys(marks, Found(number, bots))
         self._new += [{"mark": mark, "event_id": number, "now": self._now} for mark in marks]
 
     def save(self) -> None:

@@ -183,10 +183,10 @@ class Outbox:
         ids = new_ids(connection, "events", len(new))
         accepted, rows, deliveries, repeated = [], [], [], []
         for each in new:
-            event, row, bots = each.routed.event, each.row, {t.bot for t in each.routed.targets}
+            event, targets, row = each.routed.event, each.routed.targets, each.row
             duplicate = known.get(row["payload_hash"])
             if duplicate is None and row["marks"]:
-                duplicate = builds.event_of_same(event, row["marks"], bots if each.named else None)
+                duplicate = builds.event_of_same(event, row["marks"], targets, each.named)
             if duplicate is not None:
                 accepted.append(Accepted(duplicate, True))
                 if event.source != API:
@@ -195,10 +195,11 @@ class Outbox:
             number = next(ids)
             accepted.append(Accepted(number, False))
             rows.append({**row, "id": number})
-            deliveries += [(number, target) for target in each.routed.targets]
+            deliveries += [(number, target) for target in targets]
             if self._dedupe:
                 known[row["payload_hash"]] = number
-            builds.add(event, row["marks"], number, bots)
+            if row["marks"]:
+                builds.add(event, row["marks"], targets, number)
         connection.execute_many(SQL["add_event"], rows)
         connection.execute_many(SQL["count_duplicate"], repeated)
         add_deliveries(connection, now, self._max_age, deliveries)

@@ -48,7 +48,7 @@ def test_without_a_key_or_an_answer_it_says_why(
     assert (cli("pgyer").exit_code, "PGYER_API_KEY is not set" in cli("pgyer").stderr) == (2, True)
     fake.key = "another"
     done = cli("pgyer", "--json", **environ)
-    assert json.loads(done.stdout) == {"error": "wrong_key", "code": 1002}
+    assert json.loads(done.stdout) == {"error": "wrong_key", "code": 1002, "builds": []}
     assert done.exit_code == 1
     assert "does not know this API Key (code 1002)" in cli("pgyer", **environ).stderr
     assert KEY not in done.output

@@ -67,6 +67,8 @@ class Process:
         """Look once; return what became of each build that is not known, by its key."""
         look = self.watch.look(self.first_at)
         self.first_at = self.first_at or look.at
+        if look.failure:
+            raise look.failure
         return {s.build.key: s.verdict for s in look.seen if s.verdict is not Verdict.KNOWN}
 
     def sent(self) -> list[str]:

@@ -113,7 +113,11 @@ def test_a_page_of_harmony_and_a_view_in_an_array() -> None:
     build = build_of({**GOOD, "buildType": "7", "buildFileName": "demo.hap"})
     assert build and event_of_build(build, 0.0).fields["device_type"] == "HarmonyOS"
     assert view_of([GOOD], "") == view_of(GOOD, "") != view_of([], "")
-    assert (pages_of({"pageCount": "3"}), pages_of({"pageCount": {}}), pages_of([])) == (3, None, None)
+    assert (pages_of({"pageCount": "3"}), pages_of({"pageCount": {}}), pages_of([])) == (
+        3,
+        None,
+        None,
+    )
 
 
 RENDERER = Renderer(ROOT / "templates", ZoneInfo("UTC"))

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -51,7 +51,7 @@ def process(process: Any, fake: FakePgyer, clock: Clock) -> Any:
 @pytest.fixture
 def send(
     process: Any, group: Group, bots: dict[str, Bot], clock: Clock, tmp_path: Path
-) -> Iterator[Callable[..., str]]:
+) -> Callable[..., str]:
     """Post the webhook of a build, and send its message by a template; return its text."""
     folder = tmp_path / "templates"
     folder.mkdir()
@@ -66,8 +66,7 @@ def send(
             sender.send(attempt, Call())
         return group.texts[-1]
 
-    yield send
-    lookup._pool.shutdown()
+    return send
 
 
 def test_a_template_that_asks_gets_them(send: Callable[..., str], fake: FakePgyer) -> None:
@@ -109,9 +108,7 @@ def test_what_was_found_by_asking_has_them_already(
     assert fake.names() == ["view"]  # for the other one
 
 
-def test_pictures_of_another_build_are_not_shown(
-    send: Callable[..., str], fake: FakePgyer
-) -> None:
+def test_pictures_of_another_build_are_not_shown(send: Callable[..., str], fake: FakePgyer) -> None:
     older = fake.upload(age=10.0)
     fake.upload(age=0.0)
     assert send(older) == "App demo 2"
@@ -152,6 +149,5 @@ def test_a_slow_pgyer_holds_up_one_message_for_two_seconds_at_most(
     assert lookup(other) == {}
     assert time.monotonic() - began < 5.0
     answers.set()
-    lookup._pool.shutdown()
     assert lookup(event)["qrcode"]  # for the next try of the message
     assert fake.names() == ["view"]

@@ -1,6 +1,7 @@
 """When Pgyer is asked: by one process of all, at intervals, later while it is away."""
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -60,7 +61,7 @@ def test_when_pgyer_is_away_it_is_asked_less_often_until_it_answers(
     process.poller._jitter = lambda: 1.0
     fake.fault = lambda name: (200, b"<html>")
     moments = looks(clock, 14_000, process, step=10.0)
-    gaps = [after - before for before, after in zip(moments, moments[1:], strict=False)]
+    gaps = [after - before for before, after in pairwise(moments)]
     assert gaps == [660.0, 1320.0, 2640.0, 3000.0, 3000.0]  # at most ten intervals
     state = process.poller.state()
     assert (state.failures, state.outcome, state.good_at) == (len(moments), "away", 0.0)
@@ -100,9 +101,7 @@ def test_a_wrong_key_is_a_problem_until_it_is_another(
     assert rotated.sent() == ["App demo 1.2 2"]
 
 
-def test_a_key_of_another_account_begins_anew(
-    start: Start, clock: Clock, fake: FakePgyer
-) -> None:
+def test_a_key_of_another_account_begins_anew(start: Start, clock: Clock, fake: FakePgyer) -> None:
     fake.upload()
     start().poller.poll()
     clock.advance(1000.0)

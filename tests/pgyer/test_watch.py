@@ -114,8 +114,9 @@ def test_the_reply_of_an_upload_that_was_posted_belongs_to_its_build(
     process: Any, fake: FakePgyer
 ) -> None:
     build = fake.upload()
-    process.post({**build, "buildCreated": ""}, type="", action="", title="", link="", code=0,
-                 data={"buildKey": build["buildKey"], "buildName": "x", "buildVersion": "1.2"})  # fmt: skip
+    data = {"buildKey": build["buildKey"], "buildName": "x", "buildVersion": "1.2"}
+    build = {**build, "buildCreated": ""}
+    process.post(build, type="", action="", title="", link="", code=0, data=data)
     assert process.look() == {build["buildKey"]: "webhook"}
 
 
