@@ -100,7 +100,7 @@ def build_of(row: Any, app: str = "") -> Build | None:
         app,
         counter,
         _moment(as_text(row.get("buildCreated"))),
-        {name: text for name in _SHOWN if (text := as_text(row.get(name))[:_MAX_TEXT])},
+        {name: text for name in _SHOWN if (text := _plain(row.get(name)))},
         as_text(row.get("buildIsPublishComplete")) in ("", "1"),
         as_text(row.get("buildIsDisplayInHistory")) == "2",
     )
@@ -129,6 +129,11 @@ def details(build: Build) -> dict[str, str]:
     }
     good = {name: url for name, url in pictures.items() if is_web_address(url)}
     return {**good, **build.fields}
+
+
+def _plain(value: Any) -> str:
+    """Return a value as text, '' for one that has others in it, whatever these are."""
+    return "" if isinstance(value, Mapping | list) else as_text(value)[:_MAX_TEXT]
 
 
 def _whole(value: Any) -> int | None:

@@ -71,12 +71,12 @@ class Client:
         raise failure
 
     def _post(self, url: str, seconds: float, form: dict[str, str]) -> Reply:
-        data = {"_api_key": self._key.reveal(), **form}
         around, timeout = self._surroundings(url), (min(5.0, seconds), seconds)
         begin_call(seconds)
         try:
-            request = requests.Request("POST", url, data=data).prepare()
-            with self._adapter.send(request, stream=True, timeout=timeout, **around) as response:
+            # In no variable: a traceback may show these.
+            request = requests.Request("POST", url, data=self._form(form)).prepare()
+            with self._adapter.send(request, timeout=timeout, **around) as response:
                 body = response.raw.read(MAX_REPLY + 1, decode_content=True)
         except (
             Exception
@@ -84,6 +84,9 @@ class Client:
             host, problem = urlsplit(url).hostname, type(error).__name__
             raise PgyerError("away", f"{host} cannot be reached: {problem}") from None
         return Reply(read(response.status_code, body), self._time_of(response.headers.get("Date")))
+
+    def _form(self, fields: dict[str, str]) -> dict[str, str]:
+        return {"_api_key": self._key.reveal(), **fields}
 
     def _time_of(self, date: str | None) -> float:
         try:

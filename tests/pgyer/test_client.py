@@ -119,6 +119,7 @@ def test_a_real_call_by_http_says_pgyers_time(clock: Clock) -> None:
 def test_a_whole_call_has_a_deadline() -> None:
     """Also where a byte comes now and then."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
+        listening.settimeout(30)
         stop = threading.Event()
 
         def drip() -> None:

@@ -60,7 +60,7 @@ def test_when_pgyer_is_away_it_is_asked_less_often_until_it_answers(
     process = start()
     process.poller._jitter = lambda: 1.0
     fake.fault = lambda name: (200, b"<html>")
-    moments = looks(clock, 14_000, process, step=10.0)
+    moments = looks(clock, 11_000, process, step=10.0)
     gaps = [after - before for before, after in pairwise(moments)]
     assert gaps == [660.0, 1320.0, 2640.0, 3000.0, 3000.0]  # at most ten intervals
     state = process.poller.state()
