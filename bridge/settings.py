@@ -205,11 +205,15 @@ def load(environ: Mapping[str, str], needs_keys: bool = True) -> tuple[Settings,
 
 def _find_unknown(read: _Environment) -> None:
     # Compared without the prefix: BRIDGE_PORT means PORT, BRIDGE_BOT_KEY means WECOM_BOT_KEY.
-    by_tail = {name.partition("_")[2]: name for name in read.known if name.startswith(_PREFIXES)}
-    by_tail |= {name: name for name in read.known}
+    ours = sorted(name for name in read.known if name.startswith(_PREFIXES))
     for name in sorted(read.environ.keys() - read.known):
         if not name.startswith(_PREFIXES) or name.startswith(_BOT_PREFIX):
             continue
+        prefix = name.partition("_")[0]
+        # What has the same prefix comes last, and so wins.
+        last = [known for known in ours if known.startswith(prefix)]
+        by_tail = {known.partition("_")[2]: known for known in [*ours, *last]}
+        by_tail |= {known: known for known in read.known}
         if close := by_tail.get(nearest(name.partition("_")[2], by_tail)):
             text = N_("%(name)s is not a variable of the bridge: did you mean %(close)s?")
             read.problem(text, name=name, close=close)

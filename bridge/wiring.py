@@ -76,6 +76,7 @@ class Bridge:
         saved = self.template_versions.texts
         routed = [route.template for route in routes]
         self.renderer = Renderer(settings.templates, settings.timezone, public_url, saved, routed)
+        self.pgyer: Poller | None
         self.pgyer, lookup = self._ask_pgyer()
         self.dispatcher = Dispatcher(
             self.outbox, self.renderer, Client(), bots, settings.retention, self.clock, lookup

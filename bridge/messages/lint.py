@@ -189,8 +189,10 @@ def _variables(
 ) -> Iterator[Finding]:
     undeclared = meta.find_undeclared_variables(tree) - environment.globals.keys()
     # Of `build` only its parts are printed; who prints all of it means the number.
-    parts = {id(node.node) for node in tree.find_all((nodes.Getattr, nodes.Getitem))}
-    parts |= {id(node.test) for node in tree.find_all((nodes.If, nodes.CondExpr))}
+    parts = {id(node.node) for node in tree.find_all(nodes.Getattr)}
+    parts |= {id(node.node) for node in tree.find_all(nodes.Getitem)}
+    parts |= {id(node.test) for node in tree.find_all(nodes.If)}
+    parts |= {id(node.test) for node in tree.find_all(nodes.CondExpr)}
     lines: dict[str, int] = {}
     for node in tree.find_all(nodes.Name):
         is_whole = node.name == "build" and id(node) not in parts

@@ -50,7 +50,7 @@ class Client:
         self._adapter = Adapter(max_retries=0, pool_maxsize=4)
         self._surroundings = cache(surroundings)
 
-    def call(self, name: str, seconds: float = CALL, hosts: int = 2, **form: str) -> Reply:
+    def call(self, name: str, form: dict[str, str], seconds: float = CALL, hosts: int = 2) -> Reply:
         """Call `/apiv2/app/<name>`; each of at most so many `hosts` has so many seconds.
 
         Raises PgyerError. Another host is asked only where one is away, not where it refuses.

@@ -69,7 +69,7 @@ class Lookup:
         app = self._known.app_with(slug, DEADLINE) if slug and marks else ""
         if not app:
             return {}
-        reply = self._client.call("view", seconds=DEADLINE, hosts=1, appKey=app)
+        reply = self._client.call("view", {"appKey": app}, DEADLINE, hosts=1)
         build = view_of(reply.data, app)
         # Without a build's key Pgyer shows the newest, which may be another one by now.
         if not build or marks.isdisjoint(marks_of(event_of_build(build, 0.0))):

@@ -150,16 +150,21 @@ class Poller:
             failure = error
         if failure:
             self._log_failure(failure)
-            names = {"outcome": failure.outcome, "problem": str(failure)}
-            state = replace(state, failures=state.failures + 1, **names)
+            failures, outcome = state.failures + 1, failure.outcome
+            state = replace(state, failures=failures, outcome=outcome, problem=str(failure))
         else:
             if state.failures or not state.good_at:
                 log.info("Pgyer is asked for builds every %.0f s", self._interval)
             self._logged = ""
-            apps, builds = len({each.build.app for each in look.seen}), self._watch.count_builds()
-            counts = {"failures": 0, "apps": apps, "builds": builds}
-            now = self._clock()
-            state = replace(state, good_at=now, outcome="ok", problem="", **counts)
+            state = State(
+                self._key,
+                state.first_at,
+                state.asked_at,
+                good_at=self._clock(),
+                outcome="ok",
+                apps=len({each.build.app for each in look.seen}),
+                builds=self._watch.count_builds(),
+            )
         wait = self._interval * min(2 ** min(state.failures, 4), MAX_BACK_OFF)
         wait = min(wait * (1 + self._jitter() / 10), MAX_BACK_OFF * self._interval)
         return replace(state, next_at=self._clock() + wait)

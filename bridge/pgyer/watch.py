@@ -114,7 +114,7 @@ class Watch:
 
     def count_apps(self) -> int:
         """Return how many apps the first page has; raises PgyerError."""
-        return len({build.app for build in builds_of(self._client.call("listMy").data)})
+        return len({build.app for build in builds_of(self._client.call("listMy", {}).data)})
 
     def count_builds(self) -> int:
         """Return about how many builds something was decided; raises StorageError."""
@@ -232,7 +232,7 @@ class Watch:
     def _call(self, name: str, until: float, **form: str) -> Reply:
         if time.monotonic() > until:
             raise PgyerError("away", "Pgyer answers too slowly")
-        return self._client.call(name, **form)
+        return self._client.call(name, form)
 
 
 def _is_last(number: int, data: Any) -> bool:

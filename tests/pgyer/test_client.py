@@ -69,7 +69,7 @@ def test_the_key_is_in_the_form_alone_and_no_redirect_is_followed() -> None:
     location = {"Location": "https://evil.example.com/"}
     responses.post("https://pgyer.example.com/apiv2/app/listMy", status=302, headers=location)
     with pytest.raises(PgyerError) as raised:
-        Client(Secret(KEY), "https://pgyer.example.com").call("listMy", page="2")
+        Client(Secret(KEY), "https://pgyer.example.com").call("listMy", {"page": "2"})
     assert raised.value.outcome == "away"
     [call] = responses.calls
     assert KEY not in str(call.request.url) + str(call.request.headers)
@@ -84,36 +84,36 @@ def test_another_host_is_asked_only_for_the_default_and_only_where_one_is_away()
     down = responses.post(DEFAULT, body=ConnectionError(f"_api_key={KEY}"))
     good = responses.post(FALLBACK, body=GOOD, headers={"Date": "Fri, 20 Nov 2026 06:05:31 GMT"})
     client = Client(Secret(KEY))
-    reply = client.call("listMy")
+    reply = client.call("listMy", {})
     assert reply.data == {"list": []} and reply.at == 1795154731.0
-    client.call("listMy")
+    client.call("listMy", {})
     assert (down.call_count, good.call_count) == (1, 2)  # the one that answered is asked first
     with pytest.raises(PgyerError, match="cannot be reached: ConnectionError") as raised:
-        Client(Secret(KEY)).call("listMy", hosts=1)
+        Client(Secret(KEY)).call("listMy", {}, hosts=1)
     assert KEY not in str(raised.value) and raised.value.__cause__ is None
 
     responses.replace(responses.POST, DEFAULT, body='{"code":1002}')
     with pytest.raises(PgyerError, match="code 1002"):
-        Client(Secret(KEY)).call("listMy")
+        Client(Secret(KEY)).call("listMy", {})
     assert good.call_count == 2
 
 
 @responses.activate
 def test_a_date_that_is_none_is_replaced_by_the_bridges_own() -> None:
     responses.post(DEFAULT, body=GOOD, headers={"Date": "yesterday"})
-    assert Client(Secret(KEY), clock=lambda: 5.0).call("listMy").at == 5.0
+    assert Client(Secret(KEY), clock=lambda: 5.0).call("listMy", {}).at == 5.0
 
 
 def test_a_real_call_by_http_says_pgyers_time(clock: Clock) -> None:
     fake = FakePgyer(clock)
     fake.upload()
     with serve(fake) as url:
-        reply = Client(Secret(KEY), url).call("listMy", page="1")
+        reply = Client(Secret(KEY), url).call("listMy", {"page": "1"})
         assert reply.at == clock() and reply.data["list"][0]["appKey"] == "demo"
         big = json.dumps({"code": 0, "data": "x" * MAX_REPLY}).encode()
         fake.fault = lambda name: (200, big)
         with pytest.raises(PgyerError, match="more than"):
-            Client(Secret(KEY), url).call("listMy")
+            Client(Secret(KEY), url).call("listMy", {})
 
 
 def test_a_whole_call_has_a_deadline() -> None:
@@ -134,7 +134,7 @@ def test_a_whole_call_has_a_deadline() -> None:
         began = time.monotonic()
         url = f"http://127.0.0.1:{listening.getsockname()[1]}"
         with pytest.raises(PgyerError, match="cannot be reached"):
-            Client(Secret(KEY), url).call("listMy", seconds=0.3)
+            Client(Secret(KEY), url).call("listMy", {}, seconds=0.3)
         assert time.monotonic() - began < 5.0
         stop.set()
         thread.join()
