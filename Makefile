@@ -4,8 +4,8 @@ BIN := .venv/bin
 ARGS ?=
 WORKERS ?= 4
 
-.PHONY: help demo test soak mutants bench golden pictures translations browser databases check format \
-	requirements
+.PHONY: help demo test soak mutants bench golden pictures translations browser databases proxies \
+	check format requirements dist
 
 help:  ## Say what there is
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort
@@ -28,8 +28,9 @@ bench: .venv/dev  ## Measure beside a bare Flask endpoint, and write bench/RESUL
 golden: .venv/dev  ## Write the golden renderings anew, for you to read and commit
 	GOLDEN=write $(BIN)/python -m pytest -q tests/messages/test_renderer.py -k golden
 
-pictures: .venv/dev  ## Take the README's pictures anew with the browser tests
-	PICTURES=write $(BIN)/python -m pytest -q tests/console/test_browser.py
+pictures: .venv/dev  ## Take the documents' pictures anew with the browser tests
+	PICTURES=write $(BIN)/python -m pytest -q tests/console/test_browser.py \
+	  tests/console/test_message_pictures.py
 
 browser:  ## Install what the browser tests need by apt-get, where it is missing and we are root
 	@if [ ! -x /usr/bin/chromium ] || ! fc-list 2>/dev/null | grep -q wqy; then \
@@ -47,16 +48,25 @@ databases:  ## Install PostgreSQL and PgBouncer for their tests, likewise
 	      postgresql pgbouncer; \
 	  else echo "as root: apt-get install postgresql pgbouncer"; fi; fi
 
+proxies:  ## Install nginx and Caddy for the tests of deploy/, likewise
+	@if [ ! -x /usr/sbin/nginx ] || [ ! -x /usr/bin/caddy ]; then \
+	  if [ "$$(id -u)" = 0 ]; then \
+	    apt-get update -qq && \
+	    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
+	      nginx caddy openssl systemd; \
+	  else echo "as root: apt-get install nginx caddy openssl systemd"; fi; fi
+
 translations: .venv/dev  ## Gather the console's texts, to be translated in its .po, and compile it
 	$(BIN)/python .ci/translations.py
 
-check: .venv/dev  ## Lint, format, types, imports, requirements, translations, known weaknesses
+check: .venv/dev  ## Lint, format, types, imports, requirements, translations, package, weaknesses
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python .ci/requirements.py
 	$(BIN)/python .ci/translations.py --check
+	$(BIN)/python .ci/dist.py --check
 	$(BIN)/python .ci/audit.py
 
 format: .venv/dev  ## Format the code
@@ -65,6 +75,9 @@ format: .venv/dev  ## Format the code
 
 requirements: .venv/dev  ## Write requirements.txt anew from what is installed
 	$(BIN)/python .ci/requirements.py --write
+
+dist: .venv/dev  ## Build wheel and sdist into dist/, and look at what they hold
+	$(BIN)/python .ci/dist.py
 
 .venv/run: requirements.txt pyproject.toml
 	$(PYTHON) -m venv .venv

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import requests
 from database import count_events, fill, longest_lock
-from load import event, load
+from load import REFUSED, event, load
 from servers import HERE, NOWHERE, TOKEN, Checkout, Server, WeCom, bare, running
 from table import Reach, Row, report
 
@@ -326,6 +326,8 @@ def main() -> None:
     if not options.rows and is_whole:
         text = report(bench.rows, [checkout.name for checkout in checkouts])
         (HERE / "RESULTS.md").write_text(text, encoding="utf-8")
+    if REFUSED:
+        sys.exit("\n".join(REFUSED))
 
 
 if __name__ == "__main__":

@@ -11,12 +11,15 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import requests
+from load import REFUSED
 
 HERE = Path(__file__).parent
 TOKEN = "a-token-that-is-only-for-the-bench"
@@ -36,9 +39,11 @@ class Server:
     def __init__(
         self, command: list[str], environ: dict[str, str], folder: Path, port: int | None = None
     ) -> None:
+        self.folder = folder
         self.url = f"http://127.0.0.1:{port}"
         self._serves = port is not None
         self._began = time.perf_counter()
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115  # for as long as the server
         self._process = subprocess.Popen(
             command,
             cwd=folder,
@@ -47,7 +52,7 @@ class Server:
                 "PATH": os.environ["PATH"], "HOME": "/tmp", "PYTHONPATH": str(folder), **environ
             },
             stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
+            stderr=self._log,
             start_new_session=True,
         )  # fmt: skip
 
@@ -93,6 +98,11 @@ class Server:
             ticks += int(fields[11]) + int(fields[12])
         return ticks / os.sysconf("SC_CLK_TCK")
 
+    def log(self) -> str:
+        """Return the last lines that it wrote."""
+        self._log.seek(0)
+        return "".join(line.decode() for line in deque(self._log, 30))
+
     def stop(self) -> None:
         """End it in order, and by force what has not ended after 15 s."""
         with contextlib.suppress(ProcessLookupError):
@@ -113,6 +123,8 @@ def running(*servers: Server) -> Iterator[None]:
     finally:
         for server in servers:
             server.stop()
+            if any(line.startswith(server.url) for line in REFUSED):
+                print(f"{server.url} in {server.folder}:\n{server.log()}", file=sys.stderr)
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 import logging
 import os
-import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,11 +11,13 @@ from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 
 from bridge import configure
+from bridge.addresses import path_of, set_path
 from bridge.console.ops import ops
 from bridge.console.throttle import Throttle
 from bridge.delivery.wecom import proxy_problems
 from bridge.errors import SchemaError, StorageError
 from bridge.model import to_json
+from bridge.platforms import ADVICE, database_loss
 from bridge.receiving.decoding import MAX_BODY
 from bridge.receiving.receiver import create_receiver
 from bridge.wiring import Bridge
@@ -24,6 +25,11 @@ from bridge.wording import LANGUAGES, speaking
 from bridge.wording import gettext as _
 
 log = logging.getLogger(__name__)
+
+_NOT_SENDING = (
+    "events are stored here and none is sent: this server has not started the dispatcher. Start "
+    "the bridge by `bridge serve`, or set BRIDGE_DISPATCH=off and run `bridge worker` beside it"
+)
 
 
 def create_app(environ: Mapping[str, str] | None = None) -> Flask:
@@ -34,6 +40,7 @@ def create_app(environ: Mapping[str, str] | None = None) -> Flask:
     """
     bridge = Bridge(*configure(os.environ if environ is None else environ))
     app = create_ops_app(bridge)
+    app.must_send = bridge.settings.dispatch
     app.register_blueprint(
         create_receiver(bridge.settings, bridge.intake, bridge.wrong_requests, bridge.clock)
     )
@@ -63,9 +70,10 @@ def create_app(environ: Mapping[str, str] | None = None) -> Flask:
     return app
 
 
-def create_ops_app(bridge: Bridge) -> Flask:
+def create_ops_app(bridge: Bridge) -> "_App":
     """Return an app of `/healthz`, `/readyz` and `/metrics` alone, which is all a worker serves."""
     app = _App("bridge", static_folder=None)
+    app.live_at = path_of(bridge.settings.public_url)
     app.config.update(MAX_CONTENT_LENGTH=MAX_BODY, PROVIDE_AUTOMATIC_OPTIONS=False)
     app.extensions |= {"bridge": bridge, "throttle": Throttle()}
     app.register_error_handler(HTTPException, _as_json)
@@ -76,7 +84,7 @@ def create_ops_app(bridge: Bridge) -> Flask:
 def _home(bridge: Bridge) -> Response:
     """Answer whoever opens the bare address, and health checks that can ask for nothing else."""
     with speaking(request.accept_languages.best_match(LANGUAGES, "zh")):
-        console = "/console/"
+        console = f"{request.root_path}/console/"
         if not bridge.settings.admin_password:
             console = _("set BRIDGE_ADMIN_PASSWORD to use it")
         lines = [_("The Pgyer-to-WeCom bridge is running."), _("Console: %(where)s", where=console)]
@@ -88,6 +96,8 @@ def _log_warnings(bridge: Bridge) -> None:
     webhooks = [bot.webhook.reveal() for bot in settings.bots.values()]
     with speaking("en"):
         warnings = [*settings.warnings, *proxy_problems(os.environ, webhooks)]
+        if loss := database_loss(settings.database_url.reveal(), os.environ):
+            warnings.append(f"{loss}: {_(ADVICE)}")
     warnings += [
         f"{settings.routes}, rule {route.rule}: there is no template {route.template!r} in "
         f"{settings.templates}; the event's own is used"
@@ -121,10 +131,21 @@ class _Json(DefaultJSONProvider):
 
 
 class _App(Flask):
-    """Takes `//pgyer/…` as `/pgyer/…`: Werkzeug would redirect, and a POST does not follow."""
+    """Takes `//pgyer/…` as `/pgyer/…`: Werkzeug would redirect, and a POST does not follow.
+
+    So it takes `/path/pgyer/…` where it lives at a path.
+    """
 
     json_provider_class = _Json
+    live_at = ""  # the path in BRIDGE_PUBLIC_URL
+    must_send = False  # whether this process is to dispatch, and has not complained that it cannot
 
     def wsgi_app(self, environ: Any, start_response: Any) -> Any:
-        environ["PATH_INFO"] = re.sub("//+", "/", environ.get("PATH_INFO", ""))
+        set_path(environ, self.live_at)
+        # At the first request: no server starts the dispatcher before it has made the app.
+        if self.must_send:
+            self.must_send = False
+            if not self.extensions["bridge"].is_started:
+                # Flask's logger writes it to the server's log where logging is not configured.
+                self.logger.error(_NOT_SENDING)
         return super().wsgi_app(environ, start_response)

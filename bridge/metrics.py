@@ -1,12 +1,14 @@
 """Counters and histograms for Prometheus.
 
 With several workers each writes its values to a file in PROMETHEUS_MULTIPROC_DIR, which
-gunicorn.conf.py sets, and the worker that answers a scrape adds them up.
+gunicorn_conf.py sets, and the worker that answers a scrape adds them up.
 """
 
 import os
+import tomllib
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
@@ -48,8 +50,10 @@ def exposition(current: Collector) -> bytes:
 
 
 def build() -> str:
-    """Return the version of the installed package, `unknown` in a bare checkout."""
+    """Return the bridge's version: that of the package, in a bare checkout that of its project."""
     try:
         return version("pgyer-wecom-bridge")
     except PackageNotFoundError:
-        return "unknown"
+        project = Path(__file__).parent.parent / "pyproject.toml"
+        found: str = tomllib.loads(project.read_text(encoding="utf-8"))["project"]["version"]
+        return found

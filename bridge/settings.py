@@ -24,18 +24,26 @@ _SECRETS = (
     "DATABASE_URL",
     "PGYER_API_KEY",
 )
-_PREFIXES = ("BRIDGE_", "WECOM_", "PGYER_")
+PREFIXES = ("BRIDGE_", "WECOM_", "PGYER_")  # of the names that are the bridge's own
 _BOT_PREFIX = "WECOM_BOT_KEY_"
 _LEVELS = {name: name for name in ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")}
 _NO_BOT = N_("paste the key or the webhook URL of a WeCom group robot")
-_NO_TOKEN = N_("choose a long random word, e.g. by: openssl rand -hex 16")
+_NO_TOKEN = N_(
+    "choose a long random word, e.g. by openssl rand -hex 16, and keep it; bridge init does so"
+)
 
 
 def default_templates() -> Path:
     """Return `templates` in the working folder, else the folder that came with the bridge."""
+    here = Path("templates")
+    return here if here.is_dir() else shipped_templates()
+
+
+def shipped_templates() -> Path:
+    """Return the folder of templates that came with the bridge, as a package or as a checkout."""
     package = Path(__file__).parent
-    places = (Path("templates"), package / "default_templates", package.parent / "templates")
-    return next((place for place in places if place.is_dir()), places[0])
+    inside = package / "default_templates"
+    return inside if inside.is_dir() else package.parent / "templates"
 
 
 def _templates(value: str) -> Path:
@@ -205,9 +213,9 @@ def load(environ: Mapping[str, str], needs_keys: bool = True) -> tuple[Settings,
 
 def _find_unknown(read: _Environment) -> None:
     # Compared without the prefix: BRIDGE_PORT means PORT, BRIDGE_BOT_KEY means WECOM_BOT_KEY.
-    ours = sorted(name for name in read.known if name.startswith(_PREFIXES))
+    ours = sorted(name for name in read.known if name.startswith(PREFIXES))
     for name in sorted(read.environ.keys() - read.known):
-        if not name.startswith(_PREFIXES) or name.startswith(_BOT_PREFIX):
+        if not name.startswith(PREFIXES) or name.startswith(_BOT_PREFIX):
             continue
         prefix = name.partition("_")[0]
         # What has the same prefix comes last, and so wins.

@@ -82,6 +82,7 @@ class Bridge:
             self.outbox, self.renderer, Client(), bots, settings.retention, self.clock, lookup
         )
 
+        self.is_started = False
         self.heartbeat: Heartbeat | None = None
         if settings.heartbeat_url:
             self.heartbeat = Heartbeat(
@@ -114,6 +115,7 @@ class Bridge:
 
     def start(self) -> None:
         """Begin to dispatch, to ask Pgyer and to call the monitor; after a fork, not at import."""
+        self.is_started = True
         self.dispatcher.start()
         if self.pgyer:
             self.pgyer.start()
@@ -139,7 +141,7 @@ class Bridge:
         except StorageError as error:
             found.problems.append(f"database: {error}")
         if self.settings.dispatch and not self.dispatcher.alive:
-            text = "the dispatcher does not run: start the bridge by gunicorn.conf.py"
+            text = "the dispatcher does not run: start the bridge by `bridge serve`"
             found.problems.append(text)
         with speaking("en"):
             found.problems += [f"template {problem}" for problem in self.renderer.problems]

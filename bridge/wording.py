@@ -74,6 +74,8 @@ _OS_ERRORS = (
     N_("Permission denied"),
     N_("Is a directory"),
     N_("File name too long"),
+    N_("File exists"),
+    N_("Not a directory"),
     N_("Address already in use"),
 )
 

@@ -14,12 +14,12 @@ BRIDGE = Path(sys.executable).parent / "bridge"
 
 
 @contextmanager
-def started(*args: str) -> Iterator[subprocess.Popen[str]]:
+def started(*args: str, cwd: Path | None = None, **more: str) -> Iterator[subprocess.Popen[str]]:
     """Run the `bridge` command with SIGINT ignored; whatever is left of it at the end is killed."""
     process = subprocess.Popen(
         ["sh", "-c", 'trap "" INT; exec "$0" "$@"', str(BRIDGE), *args],
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        cwd=cwd, env={**os.environ, "PYTHONUNBUFFERED": "1", **more},
     )  # fmt: skip
     assert process.stdout
     # Whoever reads what never comes ends with the process.

@@ -1,9 +1,10 @@
 """What the browser tests share."""
 
+import os
 from pathlib import Path
 from typing import Any
 
-from support import PATIENCE
+from support import PATIENCE, ROOT
 
 CHROMIUM = "/usr/bin/chromium"
 INSTALL = "apt-get install chromium fonts-wqy-microhei, and pip install -e '.[dev]'"
@@ -12,6 +13,7 @@ ARGUMENTS = [
     "--disable-background-networking", "--disable-component-update", "--disable-sync",
 ]  # fmt: skip
 
+PICTURES = ROOT / "docs"
 Page = Any  # playwright may be missing where these tests are only collected
 
 
@@ -32,3 +34,9 @@ def missing() -> str:
     except ImportError:
         return f"there is no playwright: {INSTALL}"
     return ""
+
+
+def picture(page: Page, name: str, **more: Any) -> None:
+    """Take a picture for the documents, if this run is to take them."""
+    if os.environ.get("PICTURES") == "write":
+        page.screenshot(path=PICTURES / f"{name}.png", **more)

@@ -4,13 +4,27 @@ import re
 import shlex
 import shutil
 from collections.abc import Callable, Iterator
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import click
 import pytest
 from click.testing import Result
+from documents import (
+    CHINESE,
+    DOCUMENTS,
+    README,
+    anchors,
+    blocks,
+    both,
+    leads_to,
+    links,
+    name_of,
+    part,
+    rows,
+    spans,
+    text_of,
+)  # fmt: skip
 from environments import NEEDED
 from support import ROOT, environment
 
@@ -18,8 +32,8 @@ from bridge import create_app
 from bridge.cli import commands
 from bridge.settings import load
 
-DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *ROOT.glob("bench/*.md")])
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+CONTRIBUTING = ROOT / "CONTRIBUTING.md"
+READMES = [README, CHINESE[README]]
 PASSWORD = "a-password-of-ours"
 
 # Files that users make, some of them by mistake.
@@ -27,45 +41,6 @@ EXAMPLES = {"routes.toml", "crashlog.text.j2", "updateversion.markdown.j2", "cra
             "crashlog.markdown.j2.txt"}  # fmt: skip
 FILE = re.compile(r"[\w.*-][\w./*-]*\.(?:css|html|j2|js|json|lua|md|mo|po|py|sql|toml|txt|yml)")
 FOLDER = re.compile(r"\.?[a-z_]+(?:/[\w.-]+)*/")
-
-
-def text_of(document: Path) -> str:
-    return document.read_text(encoding="utf-8")
-
-
-def blocks(text: str) -> list[str]:
-    """Return what stands between fences, without the fences."""
-    return re.findall(r"^```\w*\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
-
-
-def prose(text: str) -> str:
-    return re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
-
-
-def spans(text: str) -> list[str]:
-    """Return the code spans of a text; a table writes `|` in one as `\\|`."""
-    return [span.replace("\\|", "|") for span in re.findall(r"`([^`\n]+)`", prose(text))]
-
-
-def section(title: str) -> str:
-    """Return a section of the README by its heading."""
-    found = re.search(rf"^## {title}\n(.*?)(?=^## |\Z)", README, re.MULTILINE | re.DOTALL)
-    assert found, title
-    return found[1]
-
-
-def rows(text: str) -> list[list[str]]:
-    """Return the cells of all tables, without heads and rules."""
-    lines = [line for line in text.splitlines() if line.startswith("|")]
-    lines = [line for line, after in pairwise([*lines, ""]) if not after.startswith("|--")]
-    cells = [re.split(r"(?<!\\)\|", line)[1:-1] for line in lines if not line.startswith("|--")]
-    return [[cell.strip() for cell in row] for row in cells]
-
-
-def anchors(document: Path) -> set[str]:
-    """Return the anchors of a document's headings, as GitHub makes them."""
-    heads = re.findall(r"^#+ (.+)$", prose(text_of(document)), re.MULTILINE)
-    return {re.sub(r"[^\w\- ]", "", head.lower()).strip().replace(" ", "-") for head in heads}
 
 
 def exists(name: str) -> bool:
@@ -83,7 +58,7 @@ def names(document: Path) -> set[str]:
 # Files and links
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+@pytest.mark.parametrize("document", DOCUMENTS, ids=name_of)
 def test_every_file_that_is_named_exists(document: Path) -> None:
     missing = [name for name in names(document) - EXAMPLES if not exists(name)]
     assert not missing
@@ -95,21 +70,29 @@ def test_every_exception_is_needed() -> None:
     assert not [name for name in EXAMPLES if exists(name)]
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+@pytest.mark.parametrize("document", DOCUMENTS, ids=name_of)
 def test_every_link_leads_somewhere(document: Path) -> None:
-    for target in re.findall(
-        r"\]\(([^)\s]+)\)", re.sub(r"`[^`\n]*`", "", prose(text_of(document)))
-    ):
+    for target in links(text_of(document)):
         if target.startswith(("http://", "https://")):
             continue
-        path, _, anchor = target.partition("#")
-        leads_to = (document.parent / path).resolve() if path else document
-        assert leads_to.is_relative_to(ROOT) and leads_to.exists(), target
-        assert not anchor or anchor in anchors(leads_to), target
+        file, anchor = leads_to(document, target)
+        assert file.is_relative_to(ROOT) and file.exists(), target
+        assert not anchor or anchor in anchors(text_of(file)), target
+
+
+def test_every_page_and_picture_is_linked() -> None:
+    pictures = [*(ROOT / "docs").glob("*.png"), *(ROOT / "docs").glob("*.svg")]
+    linked = {leads_to(page, link)[0] for page in DOCUMENTS for link in links(text_of(page))}
+    assert {*CHINESE, *CHINESE.values(), *pictures} <= linked
+
+
+@pytest.mark.parametrize("document", READMES, ids=name_of)
+def test_the_readme_is_read_in_one_sitting(document: Path) -> None:
+    assert len(text_of(document).splitlines()) <= 300
 
 
 def test_every_package_and_module_has_a_place_in_the_table() -> None:
-    named = {span for row in rows(section("Development")) for span in spans(row[0])}
+    named = {span for row in rows(part(CONTRIBUTING, "Layout")) for span in spans(row[0])}
     bridge = ROOT / "bridge"
     packages = {f"{path.parent.name}/" for path in bridge.glob("*/__init__.py")}
     modules = {path.name for path in bridge.glob("*.py") if not path.name.startswith("__")}
@@ -118,7 +101,7 @@ def test_every_package_and_module_has_a_place_in_the_table() -> None:
 
 def test_every_test_that_is_named_exists() -> None:
     """A test that CONTRIBUTING names is in a file that the same line names."""
-    for line in text_of(ROOT / "CONTRIBUTING.md").splitlines():
+    for line in text_of(CONTRIBUTING).splitlines():
         files = [span for span in spans(line) if re.fullmatch(r"tests/\S+\.py", span)]
         tests = "".join(text_of(ROOT / file) for file in files)
         for name in (span for span in spans(line) if re.fullmatch(r"test_\w+", span)):
@@ -127,9 +110,8 @@ def test_every_test_that_is_named_exists() -> None:
 
 def test_every_name_in_a_recipe_is_in_a_file_of_its_line() -> None:
     """`_POLICY`, `Settings.secrets` and the like: where CONTRIBUTING says they are."""
-    for line in text_of(ROOT / "CONTRIBUTING.md").splitlines():
-        if not re.match(r"\d\. ", line):
-            continue
+    _, _, recipes = text_of(CONTRIBUTING).partition("## A new event type")
+    for line in re.findall(r"^\d\. .*", recipes, re.MULTILINE):
         files = [span for span in spans(line) if (ROOT / span).is_file()]
         sources = "".join(text_of(ROOT / file) for file in files)
         for span in set(spans(line)) - set(files):
@@ -138,8 +120,9 @@ def test_every_name_in_a_recipe_is_in_a_file_of_its_line() -> None:
 
 
 def test_the_path_of_an_event_can_be_read_in_an_hour() -> None:
-    """The README promises it: at 50 lines a minute, blank ones included."""
-    steps = re.findall(r"^\d+\. (.*)", section("Development"), re.MULTILINE)
+    """CONTRIBUTING promises it: at 50 lines a minute, blank ones included."""
+    text = part(CONTRIBUTING, "The path of an event reads in an hour")
+    steps = re.findall(r"^\d+\. (.*)", text, re.MULTILINE)
     files = {span for step in steps for span in spans(step) if FILE.fullmatch(span)}
     assert len(files) >= 10
     assert sum(len(text_of(ROOT / "bridge" / file).splitlines()) for file in files) <= 3000
@@ -174,19 +157,23 @@ def check_use(line: str) -> tuple[str, ...]:
 def uses(text: str) -> list[str]:
     """Return what follows `bridge` or `python -m bridge` in code, up to the end of the line."""
     code = [*spans(text), *(line for block in blocks(text) for line in block.splitlines())]
-    found = (re.search(r"(?:^|[\s/])bridge ([a-z][^|;&]*)", line) for line in code)
+    use = re.compile(r"(?:^|[\s/])bridge ((?!bridge )[a-z]+(?![\w/.])[^|;&\"]*)")
+    found = map(use.search, code)
     return [use[1] for use in found if use]
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+@pytest.mark.parametrize("document", DOCUMENTS, ids=name_of)
 def test_every_command_that_is_named_exists(document: Path) -> None:
     for use in uses(text_of(document)):
         check_use(use)
 
 
-def test_the_table_of_commands_has_them_all_and_only_options_that_they_have() -> None:
+@pytest.mark.parametrize("document", both("command.md"), ids=name_of)
+def test_the_table_of_commands_has_them_all_and_only_options_that_they_have(
+    document: Path,
+) -> None:
     documented = set()
-    for first, meaning in rows(section("Command")):
+    for first, meaning in rows(part(document, "Commands")):
         paths = {check_use(use) for use in spans(first)}
         documented |= paths
         for span in spans(meaning):
@@ -209,10 +196,11 @@ def test_a_command_or_an_option_that_is_not_there_is_found() -> None:
     ]
 
 
+@pytest.mark.parametrize("document", both("command.md"), ids=name_of)
 def test_the_output_of_the_command_is_as_documented(
-    cli: Callable[..., Result], tmp_path: Path
+    document: Path, cli: Callable[..., Result], tmp_path: Path
 ) -> None:
-    [shown] = [block for block in blocks(README) if block.startswith("$ ")]
+    [shown] = [block for block in blocks(text_of(document)) if block.startswith("$ ")]
     use, *lines = shown.splitlines()
     variable, command = use.removeprefix("$ ").split(maxsplit=1)
     language = dict([variable.split("=")])
@@ -224,7 +212,7 @@ def test_the_output_of_the_command_is_as_documented(
     assert done.exit_code == 1
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+@pytest.mark.parametrize("document", DOCUMENTS, ids=name_of)
 def test_every_target_of_make_exists(document: Path) -> None:
     targets = re.findall(r"^([a-z]+):", text_of(ROOT / "Makefile"), re.MULTILINE)
     code = [*spans(text_of(document)), *blocks(text_of(document))]
@@ -247,22 +235,24 @@ class Asked(dict[str, str]):
         return super().get(name, default)
 
 
-def variables() -> dict[str, str]:
+def variables(document: Path = README) -> dict[str, str]:
     """Return the variables of the README's table with the cell of their default."""
-    return {spans(row[0])[0]: row[2] for row in rows(section("Variables"))}
+    return {spans(row[0])[0]: row[2] for row in rows(part(document, "Variables"))}
 
 
-def test_the_table_of_variables_is_what_the_settings_read() -> None:
+@pytest.mark.parametrize("document", READMES, ids=name_of)
+def test_the_table_of_variables_is_what_the_settings_read(document: Path) -> None:
     load(asked := Asked())
-    documented = set(variables()) - {"WECOM_BOT_KEY_<NAME>"}
+    documented = set(variables(document)) - {"WECOM_BOT_KEY_<NAME>"}
     assert documented == {name for name in asked.names if not name.endswith("_FILE")}
 
 
-def test_the_variables_that_may_come_from_a_file_are_listed() -> None:
+@pytest.mark.parametrize("document", both("variables.md"), ids=name_of)
+def test_the_variables_that_may_come_from_a_file_are_listed(document: Path) -> None:
     load(asked := Asked())
-    [listed] = re.findall(r"^- (.*) may come from a file", section("Variables"), re.MULTILINE)
     from_files = {name.removesuffix("_FILE") for name in asked.names if name.endswith("_FILE")}
-    assert set(spans(listed)) == from_files | {"WECOM_BOT_KEY_<NAME>"}
+    listed = {s for s in spans(part(document, "From files")) if re.fullmatch("[A-Z][A-Z_<>]+", s)}
+    assert listed == from_files | {"WECOM_BOT_KEY_<NAME>"}
 
 
 @pytest.mark.parametrize("name", variables())
@@ -273,8 +263,18 @@ def test_every_variable_of_the_table_is_known_and_checked(name: str) -> None:
     assert not any("is not a variable" in problem for problem in problems)
 
 
-def test_every_default_of_the_table_is_the_one_that_is_used() -> None:
-    cells = variables().items()
+@pytest.mark.parametrize("document", DOCUMENTS, ids=name_of)
+def test_every_variable_that_is_named_is_known(document: Path) -> None:
+    """Anywhere: in the text, in a block, in what a command sets; but for those said to be wrong."""
+    text = re.sub(r"^- .*`BRIDGE_PORT`.*$", "", text_of(document), flags=re.MULTILINE)
+    names = set(re.findall(r"\b(?:BRIDGE|WECOM|PGYER)_[A-Z_]*[A-Z](?![A-Z_…<])", text))
+    _, problems = load({**NEEDED, **dict.fromkeys(names - NEEDED.keys(), "x y")})
+    assert not [problem for problem in problems if "is not a variable" in problem]
+
+
+@pytest.mark.parametrize("document", READMES, ids=name_of)
+def test_every_default_of_the_table_is_the_one_that_is_used(document: Path) -> None:
+    cells = variables(document).items()
     defaults = {name: cell.strip("`") for name, cell in cells if re.fullmatch("`[^`]+`", cell)}
     assert len(defaults) >= 10
     assert load({**NEEDED, **defaults}) == load(NEEDED)
@@ -283,9 +283,10 @@ def test_every_default_of_the_table_is_the_one_that_is_used() -> None:
 # Metrics
 
 
-def test_the_table_of_metrics_is_what_prometheus_gets(tmp_path: Path) -> None:
+@pytest.mark.parametrize("document", both("monitoring.md"), ids=name_of)
+def test_the_table_of_metrics_is_what_prometheus_gets(document: Path, tmp_path: Path) -> None:
     app = create_app(environment(tmp_path, BRIDGE_ADMIN_PASSWORD=PASSWORD))
     answer = app.test_client().get("/metrics", auth=("", PASSWORD))
     served = set(re.findall(r"^# TYPE (bridge_\w+)", answer.text, re.MULTILINE))
-    documented = {span for row in rows(section("Metrics")) for span in spans(row[0])}
+    documented = {span for row in rows(part(document, "Metrics")) for span in spans(row[0])}
     assert {name for name in served if not name.endswith("_created")} == documented

@@ -10,9 +10,11 @@ from importlib import import_module
 from typing import Any
 
 import click
+from dotenv import load_dotenv
 
-from bridge import wording
+from bridge import metrics, wording
 from bridge.errors import SettingsError, StorageError
+from bridge.wording import N_
 from bridge.wording import gettext as _
 
 _HELP: dict[click.Command | click.Option, str] = {}  # the English help of each
@@ -50,10 +52,11 @@ def _translate(command: click.Command) -> None:
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(metrics.build(), prog_name="bridge", message="%(prog)s %(version)s")
 def commands() -> None:
     """Send what Pgyer reports to WeCom groups.
 
-    Give it the same variables as the running bridge.
+    Give it the same variables as the running bridge, or a file .env in the working folder.
 
     Exit codes: 0 fine, 1 found something, 2 wrong use.
     """
@@ -62,8 +65,8 @@ def commands() -> None:
 # The commands print what they find; log lines between would repeat it.
 logging.getLogger("bridge").addHandler(logging.NullHandler())
 for _name in (
-    "check", "db", "demo", "events", "pgyer", "preview", "retry", "routes", "sandbox", "send",
-    "show", "templates", "url", "worker",
+    "check", "db", "demo", "events", "init", "pgyer", "preview", "retry", "routes", "sandbox",
+    "send", "serve", "show", "templates", "url", "worker",
 ):  # fmt: skip
     commands.add_command(getattr(import_module(f"bridge.cli.{_name}"), _name))
 
@@ -73,4 +76,11 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # an ASCII terminal must not stop the command
+    try:
+        # A variable that is set already wins.
+        load_dotenv(".env", interpolate=False, encoding="utf-8-sig")
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or N_("not UTF-8 text")
+        click.echo(_("cannot read %(file)s: %(why)s", file=".env", why=_(why)), err=True)
+        sys.exit(2)
     commands()

@@ -12,6 +12,7 @@ from bridge.cli.terminal import Terminal, local_time
 from bridge.delivery.wecom import Client, proxy_problems
 from bridge.errors import PgyerError, SettingsError, StorageError
 from bridge.model import LATE, Event, Target, Verdict
+from bridge.platforms import ADVICE, database_loss
 from bridge.storage.operator import TEST
 from bridge.storage.queries import BotLine
 from bridge.wiring import Bridge
@@ -97,6 +98,8 @@ def _findings(bridge: Bridge, send: bool) -> Iterator[Finding]:
     yield from _templates(bridge)
     yield from _heartbeat(bridge)
     yield from _pgyer(bridge)
+    if loss := database_loss(bridge.settings.database_url.reveal(), os.environ):
+        yield Finding("remark", "database", "emptied", loss, _(ADVICE))
     bots: Sequence[BotLine] = ()
     try:
         yield from _database(bridge)

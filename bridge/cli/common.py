@@ -105,9 +105,13 @@ def bot_names(given: Sequence[str], known: Collection[str]) -> list[str]:
 
 
 def stop_signals() -> threading.Event:
-    """Return an event that SIGTERM and SIGINT set, also where a shell has SIGINT ignored."""
+    """Return an event that SIGTERM and SIGINT set, also where a shell has SIGINT ignored.
+
+    So does SIGHUP, the end of the terminal, unless `nohup` has it ignored.
+    """
     stopping = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    is_nohup = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    for number in (signal.SIGTERM, signal.SIGINT, *(() if is_nohup else (signal.SIGHUP,))):
         signal.signal(number, lambda *_: stopping.set())
     return stopping
 

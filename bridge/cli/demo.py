@@ -18,13 +18,12 @@ import requests
 from bridge.cli.common import stop_signals, wait_for_stop
 from bridge.samples import samples
 from bridge.sandbox import Sandbox, serve
-from bridge.settings import default_templates
+from bridge.settings import PREFIXES, default_templates
 from bridge.wording import N_
 from bridge.wording import gettext as _
 
 PATIENCE = 30.0  # seconds for the start, and again for the samples to arrive
 PASSWORD = "demo-demo"  # of the console, which listens on loopback only
-_ROOT = Path(__file__).parent.parent.parent
 _ROUTES = """\
 [[route]]
 type = ["crashlog", "feedback"]
@@ -78,14 +77,16 @@ def _start(folder: str, port: int, token: str, sandbox_url: str) -> subprocess.P
         "BRIDGE_ADMIN_PASSWORD": PASSWORD,
         "BRIDGE_PUBLIC_URL": f"http://127.0.0.1:{port}",
         "BRIDGE_TEMPLATES": str(default_templates().resolve()),
+        "BRIDGE_ROUTES": f"{folder}/routes.toml",
         "DATABASE_URL": f"sqlite:///{folder}/bridge.db",
     }
-    mine = ("BRIDGE_", "WECOM_", "DATABASE_URL", "PORT", "WEB_CONCURRENCY", "GUNICORN_CMD_ARGS")
+    # Not the settings of a real bridge, which may be in .env here.
+    mine = (*PREFIXES, "DATABASE_URL", "PORT", "WEB_", "LOG_", "GUNICORN_", "PROMETHEUS_")
     environ = {k: v for k, v in os.environ.items() if not k.startswith(mine)} | ours
-    config = str(_ROOT / "gunicorn.conf.py")
-    command = [sys.executable, "-m", "gunicorn", "--config", config, "--bind", f"127.0.0.1:{port}"]
+    command = [sys.executable, "-m", "gunicorn", "--config", "python:bridge.gunicorn_conf"]
+    command += ["--bind", f"127.0.0.1:{port}"]
     # A session of its own: Ctrl-C is for the demo, which then ends the bridge in order.
-    return subprocess.Popen(command, cwd=folder, env=environ, start_new_session=True)
+    return subprocess.Popen(command, env=environ, start_new_session=True)
 
 
 def _serves(url: str, bridge: subprocess.Popen[bytes], stopping: Event) -> bool:

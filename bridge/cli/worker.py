@@ -2,7 +2,6 @@
 
 import logging.config
 import os
-import socket
 import threading
 from dataclasses import replace
 
@@ -10,6 +9,7 @@ import click
 from werkzeug.serving import make_server
 
 from bridge import configure, logs
+from bridge.addresses import listen_anywhere
 from bridge.app import create_ops_app
 from bridge.cli.common import stop_signals, wait_for_stop
 from bridge.errors import SchemaError, StorageError
@@ -47,11 +47,13 @@ def _serve_ops(bridge: Bridge) -> None:
     """Answer health checks and Prometheus; a port that is taken must not keep it from sending."""
     app = create_ops_app(bridge)
     try:
-        listening = socket.create_server(("0.0.0.0", bridge.settings.port))
+        listening = listen_anywhere(bridge.settings.port)
     except OSError as error:
         log.warning("no /metrics of this worker: PORT %s: %s", bridge.settings.port, error.strerror)
         return
     logging.getLogger("werkzeug").setLevel(logging.WARNING)  # it would log every request
     with listening:
-        server = make_server("0.0.0.0", 0, app, threaded=True, fd=listening.fileno())
+        server = make_server(
+            listening.getsockname()[0], 0, app, threaded=True, fd=listening.fileno()
+        )
     threading.Thread(target=server.serve_forever, name="ops", daemon=True).start()

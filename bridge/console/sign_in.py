@@ -40,6 +40,9 @@ class _Sessions(SecureCookieSessionInterface):
     def get_cookie_secure(self, app: Flask) -> bool:
         return request.is_secure
 
+    def get_cookie_path(self, app: Flask) -> str:
+        return f"{request.root_path}/console"
+
     def should_set_cookie(self, app: Flask, session: SessionMixin) -> bool:
         """Prolong a session by the pages that somebody opens, not by what these load.
 
@@ -85,7 +88,6 @@ def _add_sessions(state: BlueprintSetupState) -> None:
     app.session_interface = _Sessions()
     app.config.update(
         SESSION_COOKIE_NAME="bridge_console",
-        SESSION_COOKIE_PATH="/console",
         SESSION_COOKIE_HTTPONLY=True,
         SESSION_COOKIE_SAMESITE="Lax",
         PERMANENT_SESSION_LIFETIME=SIGNED_IN,
@@ -177,4 +179,4 @@ def console_page(address: str) -> str:
     """Return an address if it is one of the console's pages, else the console's first page."""
     # Browsers read a backslash as a slash; a line break cannot be in a header.
     inside = address.startswith("/console/") and address.isprintable() and "\\" not in address
-    return address if inside else url_for("console.overview")
+    return f"{request.root_path}{address}" if inside else url_for("console.overview")

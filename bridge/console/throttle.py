@@ -11,6 +11,7 @@ from collections.abc import Callable
 from flask import current_app, request
 from werkzeug.exceptions import TooManyRequests
 
+from bridge.addresses import plain
 from bridge.wiring import bridge
 
 FAILURES = 5  # of one address in a MINUTE
@@ -62,14 +63,11 @@ def is_password(given: str) -> bool:
 
 
 def _network(address: str) -> str:
-    """Return an address, or the /64 of an IPv6 one: a client has a whole /64.
-
-    An IPv4 address that is written as an IPv6 one (RFC 4291, 2.5.5.2) is taken as IPv4.
-    """
+    """Return an address, or the /64 of an IPv6 one: a client has a whole /64."""
     try:
-        parsed = ipaddress.ip_address(address)
+        parsed = ipaddress.ip_address(plain(address))
     except ValueError:
         return address[:64]
     if isinstance(parsed, ipaddress.IPv4Address):
-        return address
-    return str(parsed.ipv4_mapped or ipaddress.ip_network((parsed, 64), strict=False))
+        return str(parsed)
+    return str(ipaddress.ip_network((parsed, 64), strict=False))

@@ -17,6 +17,8 @@ from typing import Any
 from gunicorn import http
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
+from bridge.addresses import plain
+
 REQUEST = 15.0  # seconds for a request, from the connection or its first byte to its last
 BLOCKED = 10.0  # seconds for which a thread waits for a socket that takes or gives nothing
 MAX_HEAD = 1 << 16  # bytes
@@ -99,6 +101,7 @@ class BufferingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no an
             client, address = listener.accept()
         except OSError:  # it is gone already, or another worker was quicker
             return
+        address = (plain(address[0]), *address[1:]) if isinstance(address, tuple) else address
         self.nr_conns += 1
         for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
             client.setsockopt(socket.SOL_SOCKET, option, struct.pack("ll", int(BLOCKED), 0))

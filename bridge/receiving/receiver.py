@@ -10,6 +10,7 @@ from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import NotFound, RequestEntityTooLarge
 
 from bridge import metrics
+from bridge.addresses import plain
 from bridge.errors import StorageError, TooLargeError
 from bridge.model import to_json
 from bridge.receiving.event_types import KNOWN_TYPES
@@ -86,7 +87,7 @@ def create_receiver(
 
 def _address() -> str:
     """Return the address that the nearest proxy saw, or that of the connection."""
-    return request.access_route[-1] if request.access_route else ""
+    return plain(request.access_route[-1]) if request.access_route else ""
 
 
 def _report(receipt: Receipt, seconds: float) -> None:

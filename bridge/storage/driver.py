@@ -36,6 +36,7 @@ class Connection:
         self.clock_ahead = 0.0  # epoch s by PostgreSQL's clock, less this machine's monotonic s
         self._asked_at = float("-inf")
         self._files: tuple[Path, ...] = ()
+        self._timeout = BUSY_TIMEOUT  # s, of SQLite
         if self.is_postgres:
             from bridge.storage import postgres
 
@@ -51,19 +52,21 @@ class Connection:
         if self.is_postgres:
             self.driver.deadline = time.monotonic() + seconds
         else:
-            timeout = int(1000 * max(0.0, min(seconds, BUSY_TIMEOUT)))
-            self.driver.execute(f"PRAGMA busy_timeout = {timeout}")
+            timeout = max(0.0, min(seconds, BUSY_TIMEOUT))
+            if timeout != self._timeout:  # mostly it is the longest, as it was
+                self.driver.execute(f"PRAGMA busy_timeout = {int(1000 * timeout)}")
+                self._timeout = timeout
 
     def execute(self, sql: str, values: Mapping[str, Any] | None = None) -> list[Row]:
         """Run a statement and return its rows, none where it has no result."""
-        text, lists = _translated(sql, self.is_postgres)
+        text, lists, has_rows = _translated(sql, self.is_postgres)
         cursor = self.driver.execute(text, _bound(values, lists) or ())
-        rows: list[Row] = cursor.fetchall() if _HAS_ROWS.match(sql) else []
+        rows: list[Row] = cursor.fetchall() if has_rows else []
         return rows
 
     def execute_many(self, sql: str, rows: Sequence[Mapping[str, Any]]) -> None:
         """Run a statement for each of these rows of values: with PostgreSQL in one round trip."""
-        text, lists = _translated(sql, self.is_postgres)
+        text, lists, _ = _translated(sql, self.is_postgres)
         if rows:
             self.driver.cursor().executemany(text, [_bound(values, lists) for values in rows])
 
@@ -144,12 +147,14 @@ def _bound(values: Mapping[str, Any] | None, lists: Sequence[str]) -> Mapping[st
 
 
 @cache
-def _translated(sql: str, postgres: bool) -> tuple[str, tuple[str, ...]]:
-    """Return a statement as the driver wants it, and the values that it wants as JSON."""
+def _translated(sql: str, postgres: bool) -> tuple[str, tuple[str, ...], bool]:
+    """Return a statement and its JSON values as the driver wants them, and if it returns rows."""
+    has_rows = bool(_HAS_ROWS.match(sql))
     if postgres:
         text = _LIST.sub(r"= ANY(:\1)", sql.replace("%", "%%"))
-        return _VALUE.sub(r"%(\1)s", text), ()
-    return _LIST.sub(r"IN (SELECT value FROM json_each(:\1))", sql), tuple(_LIST.findall(sql))
+        return _VALUE.sub(r"%(\1)s", text), (), has_rows
+    text = _LIST.sub(r"IN (SELECT value FROM json_each(:\1))", sql)
+    return text, tuple(_LIST.findall(sql)), has_rows
 
 
 def _sqlite(path: str) -> sqlite3.Connection:

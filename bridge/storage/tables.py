@@ -4,6 +4,7 @@ import hashlib
 import itertools
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cache
 from typing import Any
 
 from bridge.model import Delivery, Event, Target, as_text, to_json
@@ -16,6 +17,7 @@ from bridge.wording import cut_mark
 SHOWN = ("action", "title", "device_type", "os_version", "build_version", "link")
 BRIEF = 300  # characters of the notes, for lists and digests; more are marked as cut
 _sorted_json = json.JSONEncoder(sort_keys=True).encode
+_names_json = cache(to_json)  # of a route's names, which are few
 
 
 def event_row(event: Event, named: Sequence[str] = (), rules: str = "") -> dict[str, Any]:
@@ -73,8 +75,8 @@ def add_deliveries(
         {
             **vars(target),
             "event_id": event_id,
-            "mention": to_json(target.mention),
-            "attach": to_json(target.attach),
+            "mention": _names_json(target.mention),
+            "attach": _names_json(target.attach),
             "now": now,
             "expires_at": max(now, target.not_before) + max_age,
         }

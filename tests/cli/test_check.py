@@ -9,8 +9,9 @@ import pytest
 import responses
 from cli_client import Cli, change
 from click.testing import Result
-from support import ROOT
+from support import ROOT, environment
 
+from bridge import create_app
 from bridge.sandbox import Sandbox
 
 Served = tuple[Sandbox, str]
@@ -217,3 +218,23 @@ def test_a_template_that_only_a_route_names_is_no_finding(cli: Cli, tmp_path: Pa
     assert "?? templates" in cli("check", **environ).stdout
     (tmp_path / "routes.toml").write_text('[[route]]\ntemplate = "crashlgo"\n')
     assert "?? templates" not in cli("check", **environ).stdout
+
+
+def test_a_database_that_the_platform_empties_is_a_remark_here_and_a_warning_at_the_start(
+    cli: Cli, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done = cli("check", DYNO="web.1")
+    assert (done.exit_code, findings(done)) == (0, [])
+    [remark] = [line for line in done.stdout.splitlines() if line.startswith("?? ")]
+    assert "Heroku empties its disk" in remark and f"{tmp_path}/bridge.db" in remark
+    assert "PostgreSQL" in remark
+    [remark] = [
+        line
+        for line in cli("check", CBR_ENV_ID="prod-1", LC_ALL="zh_CN.UTF-8").stdout.splitlines()
+        if line.startswith("?? ")
+    ]
+    assert "微信云托管" in remark
+    monkeypatch.setenv("RENDER", "true")
+    create_app(environment(tmp_path, DATABASE_URL="sqlite:///bridge.db"))
+    [warning] = [line for line in caplog.messages if "empties" in line]
+    assert warning.startswith("Render empties its disk at each restart, and bridge.db with it: use")

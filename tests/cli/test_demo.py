@@ -4,6 +4,7 @@ import re
 import signal
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import requests
@@ -19,7 +20,8 @@ from bridge.samples import samples
 @pytest.fixture
 def restore_signals() -> Iterator[None]:
     """Undo what the command does to the signals of this process."""
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+    before = {number: signal.getsignal(number) for number in numbers}
     yield
     for number, handler in before.items():
         signal.signal(number, handler)
@@ -55,18 +57,28 @@ def test_the_demo_fails_if_the_bridge_does_not_start(
     assert "did not start" in done.output
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_the_demo_runs_until_a_signal_ends_it_and_its_bridge_in_order(
-    number: signal.Signals,
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_the_demo_and_its_bridge_in_order_and_nothing_is_left(
+    number: signal.Signals, tmp_path: Path
 ) -> None:
-    with started("demo") as process:
-        urls = re.findall(r"http://[\d.:]+", read_until(process, "Ctrl-C"))
+    folder, temporary = tmp_path / "here", tmp_path / "tmp"
+    folder.mkdir()
+    temporary.mkdir()
+    # The settings of a real bridge, two of them wrong.
+    env = "WECOM_BOT_KEY=ours\nWECOM_BOT_KEY_QA=ours\nBRIDGE_RATE=x\nPORT=x\nWEB_CONCURRENCY=2\n"
+    (folder / ".env").write_text(env + "LOG_LEVEL=ERROR\nDATABASE_URL=sqlite:///ours.db\n")
+    with started("demo", cwd=folder, TMPDIR=str(temporary), BRIDGE_TOKEN="x y") as process:
+        said = read_until(process, "Ctrl-C")
+        assert "dispatching for default, dev\n" in said
+        urls = re.findall(r"http://[\d.:]+", said)
         assert len(set(urls)) == 2  # the sandbox and the bridge
         process.send_signal(number)
         assert process.wait(PATIENCE) == 0
     for url in urls:
         with pytest.raises(requests.ConnectionError):
             requests.get(url, timeout=20)
+    assert [path.name for path in folder.iterdir()] == [".env"]
+    assert list(temporary.iterdir()) == []
 
 
 def test_a_signal_ends_the_demo_also_while_the_bridge_starts() -> None:

@@ -101,6 +101,7 @@ def stored(cli: Cli, end_all: EndAll) -> None:
         ["show", "--nothing"],
         ["nothing"],
         ["db", "upgrade"],
+        ["init"],
     ],
     ids=" ".join,
 )
@@ -183,6 +184,17 @@ def test_the_refusal_to_start_is_in_one_language(routes: str, cli: Cli, tmp_path
     check_languages(zh, en)
     first_words = [[line.split()[1].rstrip(":：") for line in t.splitlines()[1:]] for t in (zh, en)]
     assert first_words[0] == first_words[1]  # the variable, or the file and line
+
+
+def test_the_files_to_begin_with_are_in_one_language(cli: Cli, tmp_path: Path) -> None:
+    written = []
+    for language in (ZH, EN):
+        folder = tmp_path / language
+        assert cli("init", str(folder), LC_ALL=language).exit_code == 0
+        texts = [(folder / name).read_text() for name in (".env", ".env.example", "routes.toml")]
+        written.append("\n".join(texts).replace("群设置 → 群机器人 → 添加", ""))
+    written[1] = written[1].replace("→ 复制 Webhook 地址", "")
+    check_languages(*written)
 
 
 def test_gunicorn_refuses_in_the_language_too(tmp_path: Path) -> None:

@@ -1,7 +1,8 @@
 """Fixtures of the tests of the console."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -47,10 +48,15 @@ def browser() -> Iterator[Any]:
         chromium.close()
 
 
+def _answer_with(png: bytes, route: Any) -> None:
+    route.fulfill(body=png, content_type="image/png")
+
+
 @pytest.fixture
 def visit(browser: Any) -> Iterator[Callable[..., Page]]:
     """Open a page of a new visitor; at the end none may have complained of anything.
 
+    `pictures` are what addresses on the internet answer, by globs, since nothing is asked there.
     `make.expected` is a status that the browser itself may note on its console.
     """
     contexts: list[Any] = []
@@ -60,12 +66,14 @@ def visit(browser: Any) -> Iterator[Callable[..., Page]]:
         if message.type in ("error", "warning"):
             complaints.append(message.text)
 
-    def make(address: str, **more: Any) -> Page:
+    def make(address: str, pictures: Mapping[str, bytes] = {}, **more: Any) -> Page:
         options = {"locale": "zh-CN", "viewport": {"width": 1200, "height": 860}, **more}
         context = browser.new_context(**options)
         context.set_default_timeout(1000 * PATIENCE)
         contexts.append(context)
         page = context.new_page()
+        for address_of_picture, png in pictures.items():
+            page.route(address_of_picture, partial(_answer_with, png))
         page.on("console", complain)
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.goto(address)

@@ -3,11 +3,10 @@
 A click returns before the page that it leads to is there, so nothing is asked of a page by a plain
 assert: `expect` waits until it is so, and `wait_for_url` until the next page has been loaded.
 
-With `PICTURES=write` (`make pictures`) these tests also take the README's pictures.
+With `PICTURES=write` (`make pictures`) these tests also take the documents' pictures.
 """
 
 import json
-import os
 import re
 import shutil
 import sqlite3
@@ -18,14 +17,13 @@ from typing import Any
 
 import pytest
 import requests
-from browser import Page, expect
+from browser import Page, expect, picture
 from console_client import PASSWORD
 from support import ROOT, Deployment, until
 
 from bridge.samples import samples
 from bridge.sandbox import Sandbox, serve
 
-PICTURES = ROOT / "docs"
 MESSAGES = len(samples()) + 1  # the crash brings its whole log as a file
 PAGES = (
     "/", "/events", "/events?state=parked", "/events/1", "/bots", "/routes?event=1", "/templates",
@@ -95,13 +93,6 @@ def signed_in(visit: Callable[..., Page], served: SimpleNamespace) -> Callable[.
         return page
 
     return make
-
-
-def picture(page: Page, name: str, **more: Any) -> None:
-    """Take a picture for the README, if this run is to take them."""
-    if os.environ.get("PICTURES") == "write":
-        PICTURES.mkdir(exist_ok=True)
-        page.screenshot(path=PICTURES / f"{name}.png", **more)
 
 
 def test_the_sandbox_shows_the_groups(visit: Callable[..., Page], served: SimpleNamespace) -> None:

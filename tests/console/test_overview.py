@@ -75,12 +75,10 @@ def test_the_overview_reports_late_and_expired_deliveries(
 
 
 def test_the_address_is_the_public_one_where_that_is_known(tmp_path: Path) -> None:
-    console = serve(
-        tmp_path, BRIDGE_PUBLIC_URL="https://hooks.example/b/", BRIDGE_TOKEN=f"{TOKEN},x"
-    )
+    console = serve(tmp_path, BRIDGE_PUBLIC_URL="https://hooks.example/", BRIDGE_TOKEN=f"{TOKEN},x")
     console.sign_in()
     page = console.page("/")
-    assert f'value="https://hooks.example/b/pgyer/{TOKEN}"' in page
+    assert f'value="https://hooks.example/pgyer/{TOKEN}"' in page
     assert "pgyer/x" not in page
     console.bridge.close()
 

@@ -158,8 +158,11 @@ def test_signing_out_ends_the_session_in_every_copy_of_the_cookie(console: Conso
 def test_an_opened_page_prolongs_the_session_and_what_it_loads_does_not(console: Console) -> None:
     def cookie(path: str, accept: str, **fields: str) -> str | None:
         method = console.client.post if fields else console.client.get
-        answer = method(f"/console{path}", headers={"Accept": accept}, data=fields or None)
+        answer = method(
+            f"/console{path}", headers={"Accept": accept}, data=fields or None, buffered=True
+        )
         assert answer.status_code == 200
+        answer.close()
         return answer.headers.get("Set-Cookie")
 
     assert "Expires=" in (cookie("/events", "text/html,application/xml;q=0.9,*/*;q=0.8") or "")

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support import ROOT
 
-from bridge.messages.markdown import finish, size
+from bridge.messages.markdown import EMPTY, FILLED, finish, size
 from bridge.messages.renderer import Renderer
 from bridge.model import Event, Target
 from bridge.samples import examples
@@ -77,6 +77,20 @@ def test_marks_of_a_quote_stay_and_other_filters_may_follow(
     template: str, shown: str, tmp_path: Path
 ) -> None:
     assert content(tmp_path, template, title="T") == shown
+
+
+@pytest.mark.parametrize(
+    ("rendered", "shown"),
+    [
+        ("平台 · EMPTY", "平台"),
+        ("> EMPTY · FILLEDT", "> T"),
+        ("X EMPTY · FILLEDT", "T"),
+        ("a\nEMPTY · 构建 EMPTY\nb", "a\nb"),
+        ("EMPTYFILLEDT · X", "T · X"),
+    ],
+)
+def test_what_the_filter_marks_is_left_out(rendered: str, shown: str) -> None:
+    assert finish(rendered.replace("EMPTY", EMPTY).replace("FILLED", FILLED)) == shown
 
 
 def test_a_row_of_a_table_goes_too(tmp_path: Path) -> None:

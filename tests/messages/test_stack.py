@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from support import ROOT
 
-from bridge.messages.markdown import size, stack
+from bridge.messages.markdown import shorten, size, stack
 from bridge.messages.renderer import Renderer
 from bridge.model import Event, Target
 
@@ -27,6 +27,10 @@ HEADER = ["Incident Identifier: 6156848E-344E-4D9E-84E0-87AFD0D0AE7B", "Process:
         "Fatal signal 6 (SIGABRT)",
         "TypeError: undefined is not an object",
         "Termination Signal: SIGKILL",
+        "fatal: out of memory",
+        "Crashed by signal 6",
+        "Thread 1: EXC_BREAKPOINT (code=1)",
+        "    TypeError: of an inner line",
     ],
 )
 def test_it_begins_with_the_line_that_names_the_exception(exception: str) -> None:
@@ -50,9 +54,16 @@ def test_a_frame_that_holds_such_a_word_is_not_its_begin(frame: str) -> None:
     assert stack(log) == log
 
 
+@pytest.mark.parametrize("line", ["ErrorReporter 3.1", "DESIGNATED device", "SIGN IN: done"])
+def test_a_line_with_a_longer_word_is_not_its_begin(line: str) -> None:
+    assert stack("\n".join([line, "java.lang.Error: x", *FRAMES])).startswith(
+        "java.lang.Error: x\n"
+    )
+
+
 def test_a_log_on_one_line_is_cut_by_its_length() -> None:
     shown = stack("libsystem_kernel.dylib 0x3094c49c mach_msg_trap 20 " * 200)
-    assert size(shown) <= 13 * 120
+    assert 12 * 120 < size(shown) <= 13 * 120
     assert shown.endswith("…（已截断，共 10200 字）")
 
 
@@ -62,9 +73,15 @@ def test_a_log_that_was_cut_before_keeps_its_true_length() -> None:
     assert stack("short…（已截断，共 987654 字）").count("已截断") == 1
 
 
-@pytest.mark.parametrize("log", ["", "\n", "one line", "one\ntwo"])
+@pytest.mark.parametrize("log", ["", "\n", "one line", "one\ntwo", "Error: in X", "Error: x  "])
 def test_a_short_log_is_whole(log: str) -> None:
-    assert stack(log).strip() == log.strip()
+    assert stack(log) == log.strip("\n")
+
+
+@pytest.mark.parametrize("text", ["a…（已截断，共 12 字）b", "a…（已截断，共  字）"])
+def test_what_only_looks_like_the_mark_of_a_cut_is_text(text: str) -> None:
+    log = text * 9
+    assert shorten(log, 60).endswith(f"…（已截断，共 {len(log)} 字）")
 
 
 @pytest.mark.parametrize("length", [14, 40, 4000])

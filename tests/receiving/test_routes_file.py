@@ -352,3 +352,9 @@ def test_bad_quiet_hours_and_attachments_are_problems(line: str, said: str) -> N
     _, problems = parse(f"[[route]]\n{line}\n", "routes.toml", ["default"])
     assert any(said in problem for problem in problems), problems
     assert all(problem.startswith("routes.toml:1 (rule 1): ") for problem in problems)
+
+
+@pytest.mark.parametrize(("text", "line"), [("[[route]\n", "12"), ("a = '", "…")])
+def test_a_file_that_is_no_toml_is_named_with_the_line(text: str, line: str) -> None:
+    [problem] = problems("\n" * 11 + text)
+    assert problem.startswith(f"routes.toml: line {line} is no valid TOML (Expected ")

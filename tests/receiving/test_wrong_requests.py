@@ -17,7 +17,7 @@ HOOK = f"/pgyer/{TOKEN}"
 
 @pytest.fixture
 def app(environ: dict[str, str]) -> Iterator[Flask]:
-    app = create_app(environ)
+    app = create_app({**environ, "BRIDGE_DISPATCH": "off"})
     yield app
     app.extensions["bridge"].close()
 

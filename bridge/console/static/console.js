@@ -25,7 +25,8 @@ if (playground) {
   const { source, id, payload } = playground.elements;
   const choice = playground.querySelector("select");
   const draft = document.getElementById("draft");
-  const key = `draft ${source.dataset.file}`;
+  // Another bridge may live at another path of the same host.
+  const key = `draft ${location.pathname.split("/console/")[0]}${source.dataset.file}`;
   const current = source.dataset.current ?? source.value; // what is in use, not what was typed
   let timer = 0;
   let asked = 0;
