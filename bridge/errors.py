@@ -5,6 +5,7 @@ BridgeError
 ├── WrongValueError    a value in the settings or the routes; says what to write instead
 ├── UndecodableError   a body without an event in it
 ├── TooLargeError      a body that is over the limit, as sent or decompressed
+├── PgyerError         Pgyer's API did not answer, or refused
 └── StorageError       a write failed and nothing of it was stored; the sender may try again
     └── SchemaError    the schema belongs to a newer bridge than this one
 """
@@ -38,6 +39,17 @@ class UndecodableError(BridgeError):
 
 class TooLargeError(BridgeError):
     """A body is over the limit, as sent or decompressed."""
+
+
+class PgyerError(BridgeError):
+    """Pgyer's API did not answer, or refused; `outcome` is a metric's label, `code` Pgyer's own.
+
+    The text holds nothing of what was sent.
+    """
+
+    def __init__(self, outcome: str, text: str, code: int = 0) -> None:
+        self.outcome, self.code = outcome, code
+        super().__init__(text)
 
 
 class StorageError(BridgeError):

@@ -24,6 +24,10 @@ DELIVERIES = Counter(
 )
 WRONG_REQUESTS = Counter("bridge_wrong_requests", "Requests whose event is lost.", ["kind"])
 HEARTBEATS = Counter("bridge_heartbeats", "Calls of BRIDGE_HEARTBEAT_URL.", ["outcome"])
+PGYER_ASKS = Counter("bridge_pgyer_asks", "Calls of Pgyer's API.", ["outcome"])
+BUILDS_MISSING = Counter(
+    "bridge_pgyer_builds_missing", "Builds whose webhook never came, found by asking."
+)
 ACKNOWLEDGE = Histogram(
     "bridge_acknowledge_seconds", "From a request of Pgyer to its answer.", buckets=_QUICK
 )

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
+from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -16,6 +17,7 @@ FIELDS = [
     "updated", "timestamp", "appsize", "device_type", "appQRCodeURL", "notes",
 ]  # fmt: skip
 
+API = "api"  # the source of an event that was found by asking Pgyer's API
 LATE = 600.0  # seconds after which a pending delivery is reported as a problem
 
 # What sloppy senders write where they mean that there is no value.
@@ -88,6 +90,15 @@ def is_web_address(value: Any) -> bool:
     return good and not re.search(r"\s", value)
 
 
+def is_loopback(url: str) -> bool:
+    """Tell whether an address leads to this machine."""
+    host = urlsplit(url).hostname or ""
+    try:
+        return ip_address(host).is_loopback or ip_address(host).is_unspecified
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
+
+
 @dataclass(frozen=True)
 class Event:
     """One decoded notification from Pgyer, or one of the bridge's own.
@@ -95,6 +106,8 @@ class Event:
     `type` is one of the names that templates and routes use; for what is unknown, the type as it
     came. `payload` is what came, without nulls. `received_at` is in epoch seconds.
     `error` says why a body could not be decoded. `id` is None until the outbox has stored it.
+    `source` is API where the bridge itself asked Pgyer for it. `build` is what Pgyer's API says of
+    its build, for templates; it is not stored.
     """
 
     type: str
@@ -103,6 +116,8 @@ class Event:
     raw: bytes = b""
     error: str = ""
     id: int | None = None
+    source: str = ""
+    build: Mapping[str, Any] = field(default_factory=dict, compare=False)
 
     @cached_property
     def fields(self) -> dict[str, str]:

@@ -13,12 +13,13 @@ from urllib.parse import SplitResult, parse_qs, parse_qsl, quote, unquote, urlsp
 from zoneinfo import ZoneInfo
 
 from bridge.errors import WrongValueError
-from bridge.model import Secret
+from bridge.model import Secret, is_loopback
 from bridge.wording import N_, gettext
 
 T = TypeVar("T")
 
 WECOM = "https://qyapi.weixin.qq.com"
+PGYER = "https://api.pgyer.com"
 _SEND = "/cgi-bin/webhook/send"
 _WEBHOOK = f"{WECOM}{_SEND}?key=…"
 _KEY = re.compile(r"(?=.*[A-Za-z0-9])[A-Za-z0-9_.~-]+")
@@ -136,6 +137,25 @@ def heartbeat_url(value: str) -> Secret | None:
         text = N_("must be the whole http or https address that the monitor gives you")
         raise WrongValueError(text) from None
     return Secret(value)
+
+
+def pgyer_key(value: str) -> Secret | None:
+    """Return the key of Pgyer's API, None for ''."""
+    if not value:
+        return None
+    if not re.fullmatch(r"[A-Za-z0-9_-]{8,128}", value) or _PLACEHOLDER.fullmatch(value):
+        text = N_("must be the API Key alone, as Pgyer's page shows it: 32 letters and digits")
+        raise WrongValueError(text)
+    return Secret(value)
+
+
+def pgyer_url(value: str) -> str:
+    """Return the base of Pgyer's API without /apiv2, which comes with the calls."""
+    parts = _base(value)
+    if "@" in parts.netloc or (parts.scheme != "https" and not is_loopback(value)):
+        text = N_("must be an https address such as %(pgyer)s, since the API Key is sent there")
+        raise WrongValueError(text, pgyer=PGYER)
+    return re.sub(r"(/apiv2(/.*)?)?/*$", "", value)
 
 
 def tokens(value: str) -> tuple[Secret, ...]:

@@ -22,6 +22,7 @@ _SECRETS = (
     "BRIDGE_ADMIN_PASSWORD",
     "BRIDGE_HEARTBEAT_URL",
     "DATABASE_URL",
+    "PGYER_API_KEY",
 )
 PREFIXES = ("BRIDGE_", "WECOM_", "PGYER_")  # of the names that are the bridge's own
 _BOT_PREFIX = "WECOM_BOT_KEY_"
@@ -85,6 +86,9 @@ class Settings:
     retention: float = _variable("BRIDGE_RETENTION_DAYS", "30", values.number, unit=86400)
     heartbeat_url: Secret | None = _variable("BRIDGE_HEARTBEAT_URL", "", values.heartbeat_url)
     public_url: str = _variable("BRIDGE_PUBLIC_URL", "", values.public_url)
+    pgyer_key: Secret | None = _variable("PGYER_API_KEY", "", values.pgyer_key)
+    pgyer_url: str = _variable("PGYER_API_URL", values.PGYER, values.pgyer_url)
+    pgyer_interval: int = _variable("PGYER_POLL_SECONDS", "300", values.whole, least=10)
     dispatch: bool = _variable("BRIDGE_DISPATCH", "on", values.one_of, on=True, off=False)
     port: int = _variable("PORT", "8000", values.whole, least=0, most=65535)
     workers: int = _variable("WEB_CONCURRENCY", "1", values.whole, least=1)
@@ -102,6 +106,8 @@ class Settings:
         found = {*webhooks, *([self.admin_password.reveal()] if self.admin_password else ())}
         if self.heartbeat_url:
             found.add(self.heartbeat_url.reveal())
+        if self.pgyer_key:
+            found |= _redacted(self.pgyer_key.reveal(), "_api_key=%s")
         for token in self.tokens:
             found |= _redacted(token.reveal(), "/pgyer/%s")
         for url in webhooks:
@@ -207,11 +213,15 @@ def load(environ: Mapping[str, str], needs_keys: bool = True) -> tuple[Settings,
 
 def _find_unknown(read: _Environment) -> None:
     # Compared without the prefix: BRIDGE_PORT means PORT, BRIDGE_BOT_KEY means WECOM_BOT_KEY.
-    by_tail = {name.partition("_")[2]: name for name in read.known if name.startswith(PREFIXES)}
-    by_tail |= {name: name for name in read.known}
+    ours = sorted(name for name in read.known if name.startswith(PREFIXES))
     for name in sorted(read.environ.keys() - read.known):
         if not name.startswith(PREFIXES) or name.startswith(_BOT_PREFIX):
             continue
+        prefix = name.partition("_")[0]
+        # What has the same prefix comes last, and so wins.
+        last = [known for known in ours if known.startswith(prefix)]
+        by_tail = {known.partition("_")[2]: known for known in [*ours, *last]}
+        by_tail |= {known: known for known in read.known}
         if close := by_tail.get(nearest(name.partition("_")[2], by_tail)):
             text = N_("%(name)s is not a variable of the bridge: did you mean %(close)s?")
             read.problem(text, name=name, close=close)

@@ -2,6 +2,7 @@
 
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from flask import current_app
 from werkzeug.local import LocalProxy
@@ -11,17 +12,21 @@ from bridge.delivery.heartbeat import Heartbeat
 from bridge.delivery.wecom import Client
 from bridge.errors import StorageError
 from bridge.messages.renderer import Renderer
-from bridge.model import LATE, Route
+from bridge.model import LATE, Event, Route
 from bridge.receiving.intake import Intake
 from bridge.receiving.wrong_requests import WrongRequests
 from bridge.settings import Settings
 from bridge.storage.operator import Operator
-from bridge.storage.outbox import Outbox
+from bridge.storage.outbox import Accepted, Outbox
 from bridge.storage.queries import Queries
 from bridge.storage.shared_values import SharedValues
 from bridge.storage.template_versions import TemplateVersions
 from bridge.storage.wrong_tokens import WrongTokens
 from bridge.wording import speaking
+
+if TYPE_CHECKING:
+    from bridge.pgyer.lookup import Lookup
+    from bridge.pgyer.poller import Poller
 
 _WRONG_TOKEN = (
     "a request with a wrong token is refused. If it was Pgyer's, its event is lost: "
@@ -55,6 +60,7 @@ class Bridge:
             rate=settings.rate,
             max_age=settings.max_age,
             dedupe=settings.dedupe,
+            finds_builds=settings.pgyer_key is not None,
         )
         database = self.outbox.database
         self.clock = database.time
@@ -70,8 +76,10 @@ class Bridge:
         saved = self.template_versions.texts
         routed = [route.template for route in routes]
         self.renderer = Renderer(settings.templates, settings.timezone, public_url, saved, routed)
+        self.pgyer: Poller | None
+        self.pgyer, lookup = self._ask_pgyer()
         self.dispatcher = Dispatcher(
-            self.outbox, self.renderer, Client(), bots, settings.retention, self.clock
+            self.outbox, self.renderer, Client(), bots, settings.retention, self.clock, lookup
         )
 
         self.is_started = False
@@ -81,10 +89,36 @@ class Bridge:
                 settings.heartbeat_url, lambda: self.readiness().problems, self.shared, self.clock
             )
 
+    def _ask_pgyer(self) -> "tuple[Poller, Lookup] | tuple[None, None]":
+        """Return who asks Pgyer for builds, and for a build's pictures; None without a key."""
+        settings, database = self.settings, self.outbox.database
+        if not settings.pgyer_key:
+            return None, None
+        # Here, so that it costs nothing where it is not used.
+        from bridge.pgyer.client import Client
+        from bridge.pgyer.lookup import Lookup
+        from bridge.pgyer.poller import Poller
+        from bridge.pgyer.watch import Watch
+        from bridge.storage.pgyer_builds import PgyerBuilds
+
+        client = Client(settings.pgyer_key, settings.pgyer_url, self.clock)
+        known = PgyerBuilds(database)
+
+        def accept(event: Event) -> Accepted:
+            [(_event, _targets, accepted)] = self.intake.store([event]).stored
+            return accepted
+
+        watch = Watch(client, known, accept, settings.max_age, self.clock)
+        interval = settings.pgyer_interval
+        poller = Poller(watch, self.shared, settings.pgyer_key, interval, self.clock)
+        return poller, Lookup(client, known)
+
     def start(self) -> None:
-        """Begin to dispatch, and to call the monitor; after a fork, never at import."""
+        """Begin to dispatch, to ask Pgyer and to call the monitor; after a fork, not at import."""
         self.is_started = True
         self.dispatcher.start()
+        if self.pgyer:
+            self.pgyer.start()
         if self.heartbeat:
             self.heartbeat.start()
 
@@ -102,6 +136,8 @@ class Bridge:
             found.problems += [
                 f"bot {name} is stopped: {why}" for name, why in health.stopped.items()
             ]
+            if self.pgyer and (problem := self.pgyer.problem()):
+                found.problems.append(problem)
         except StorageError as error:
             found.problems.append(f"database: {error}")
         if self.settings.dispatch and not self.dispatcher.alive:
@@ -115,6 +151,8 @@ class Bridge:
         """Finish what is under way, and close the database."""
         if self.heartbeat:
             self.heartbeat.stop()
+        if self.pgyer:
+            self.pgyer.stop()
         self.dispatcher.stop()
         with suppress(StorageError):
             self.wrong_tokens.write()

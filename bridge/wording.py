@@ -135,6 +135,16 @@ def advice(reason: str, bot: str) -> str:
     return _either(zh, en).format(variable=key_variable(bot), number=number)
 
 
+def asked_outcome(outcome: str, code: int) -> str:
+    """Return how a call of Pgyer's API ended, with Pgyer's own code where there is one."""
+    return _either(*_TABLES["asks"][outcome]) + (f" (code {code})" if code else "")
+
+
+def build_verdict(name: str) -> str:
+    """Return what was decided about a build that Pgyer's API shows."""
+    return _either(*_TABLES["builds"][name])
+
+
 def key_variable(bot: str) -> str:
     """Return the variable that sets a bot's key."""
     return "WECOM_BOT_KEY" if bot == "default" else f"WECOM_BOT_KEY_{bot.upper()}"

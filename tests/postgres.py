@@ -162,7 +162,8 @@ def _counted(users: Path) -> Iterator[dict[str, Any]]:
 
 TABLES = (
     "attempt_deliveries", "attempts", "deliveries", "events", "bots",
-    "template_versions", "ended_sessions", "shared_values",
+    "template_versions", "ended_sessions", "shared_values", "pgyer_apps", "pgyer_builds",
+    "build_marks",
 )  # fmt: skip
 POOLER = "apt-get install pgbouncer"
 

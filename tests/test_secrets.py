@@ -37,6 +37,7 @@ def test_a_secret_may_come_from_a_file(folder: Path, content: bytes) -> None:
         (folder / name).write_bytes(content % f"the-{name}-in-a-file".encode())
     (folder / "database").write_bytes(content % b"sqlite:////data/bridge.db")
     (folder / "monitor").write_bytes(content % b"https://hc.example.com/ping/0f3b")
+    (folder / "pgyer").write_bytes(content % b"0f1e2d3c4b5a69788796a5b4c3d2e1f0")
     settings, found = load(
         {
             "WECOM_BOT_KEY_FILE": str(folder / "key"),
@@ -45,6 +46,7 @@ def test_a_secret_may_come_from_a_file(folder: Path, content: bytes) -> None:
             "BRIDGE_ADMIN_PASSWORD_FILE": "password",
             "BRIDGE_HEARTBEAT_URL_FILE": "monitor",
             "DATABASE_URL_FILE": "database",
+            "PGYER_API_KEY_FILE": "pgyer",
         }
     )
     assert found == []
@@ -56,7 +58,9 @@ def test_a_secret_may_come_from_a_file(folder: Path, content: bytes) -> None:
     assert settings.admin_password == Secret("the-password-in-a-file")
     assert settings.database_url == Secret("sqlite:////data/bridge.db")
     assert settings.heartbeat_url == Secret("https://hc.example.com/ping/0f3b")
+    assert settings.pgyer_key == Secret("0f1e2d3c4b5a69788796a5b4c3d2e1f0")
     assert "https://hc.example.com/ping/0f3b" in settings.secrets
+    assert "0f1e2d3c4b5a69788796a5b4c3d2e1f0" in settings.secrets
 
 
 SECRET_NAMES = [
@@ -66,6 +70,7 @@ SECRET_NAMES = [
     "BRIDGE_ADMIN_PASSWORD",
     "BRIDGE_HEARTBEAT_URL",
     "DATABASE_URL",
+    "PGYER_API_KEY",
 ]
 
 
@@ -115,6 +120,9 @@ HIDDEN = "s3cr3t-word"
         {"BRIDGE_TOKENN": HIDDEN},
         {"BRIDGE_PASSWORD": HIDDEN},
         {"BRIDGE_ADMIN_PASSWORD": HIDDEN, "BRIDGE_ADMIN_PASSWORD_FILE": "x"},
+        {"PGYER_API_KEY": f"{HIDDEN} x"},
+        {"PGYER_API_KEI": HIDDEN},
+        {"PGYER_API_URL": f"https://p.cn/?_api_key={HIDDEN}"},
         {"DATABASE_URL": f"mysql://user:{HIDDEN}@host/name"},
         {"DATABASE_URL": f"sqlite://{HIDDEN}"},
         {"DATABASE_URL": f"postgres://user:{HIDDEN}@host:port/name"},

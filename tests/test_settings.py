@@ -23,6 +23,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     yield tmp_path
 
 
+PGYER_KEY = Secret("0f1e2d3c4b5a69788796a5b4c3d2e1f0")
+
 # --- defaults and values ---
 
 
@@ -40,6 +42,9 @@ def test_it_needs_a_key_and_a_token_and_has_a_default_for_the_rest() -> None:
     assert settings.max_age == 24 * 3600
     assert settings.retention == 30 * 86400
     assert settings.public_url == ""
+    assert settings.pgyer_key is None
+    assert settings.pgyer_url == "https://api.pgyer.com"
+    assert settings.pgyer_interval == 300
     assert settings.port == 8000
     assert settings.workers == 1
     assert settings.log_level == "INFO"
@@ -66,6 +71,12 @@ def test_settings_cannot_be_changed() -> None:
         ("BRIDGE_RETENTION_DAYS", "7", "retention", 7 * 86400),
         ("BRIDGE_PUBLIC_URL", "https://bridge.example.com", "public_url", None),
         ("BRIDGE_PUBLIC_URL", "http://10.0.0.1:8000", "public_url", None),
+        ("PGYER_API_KEY", "0f1e2d3c4b5a69788796a5b4c3d2e1f0", "pgyer_key", PGYER_KEY),
+        ("PGYER_API_URL", "https://p.example.com/", "pgyer_url", "https://p.example.com"),
+        ("PGYER_API_URL", "https://p.cn/x/apiv2/app/", "pgyer_url", "https://p.cn/x"),
+        ("PGYER_API_URL", "http://127.0.0.1:9001", "pgyer_url", None),
+        ("PGYER_API_URL", "http://localhost:9001/apiv2", "pgyer_url", "http://localhost:9001"),
+        ("PGYER_POLL_SECONDS", "10", "pgyer_interval", 10),
         ("PORT", "5000", "port", 5000),
         ("PORT", "65535", "port", 65535),
         ("WEB_CONCURRENCY", "4", "workers", 4),
@@ -142,6 +153,13 @@ def test_variables_of_others_are_none_of_its_business() -> None:
         ("BRIDGE_PUBLIC_URL", "http://[::1", "https://example.com"),
         ("WECOM_API_URL", "qyapi.weixin.qq.com", "https://example.com"),
         ("WECOM_API_URL", "file:///etc/passwd", "https://example.com"),
+        ("PGYER_API_URL", "http://api.pgyer.com", "https address such as https://api.pgyer.com"),
+        ("PGYER_API_URL", "https://me:pw@api.pgyer.com", "https address"),
+        ("PGYER_API_URL", "https://api.pgyer.com/?_api_key=x", "without ? and #"),
+        ("PGYER_API_KEY", "two words", "API Key alone"),
+        ("PGYER_API_KEY", "your_api_key_here", "API Key alone"),
+        ("PGYER_API_KEY", "short", "API Key alone"),
+        ("PGYER_POLL_SECONDS", "9", "whole number from 10"),
         ("BRIDGE_TEMPLATES", "no-such-folder", "no-such-folder"),
         ("BRIDGE_ROUTES", "no-such-file.toml", "no-such-file.toml"),
         ("BRIDGE_ROUTES", ".", "no file"),

@@ -65,8 +65,8 @@ def commands() -> None:
 # The commands print what they find; log lines between would repeat it.
 logging.getLogger("bridge").addHandler(logging.NullHandler())
 for _name in (
-    "check", "db", "demo", "events", "init", "preview", "retry", "routes", "sandbox", "send",
-    "serve", "show", "templates", "url", "worker",
+    "check", "db", "demo", "events", "init", "pgyer", "preview", "retry", "routes", "sandbox",
+    "send", "serve", "show", "templates", "url", "worker",
 ):  # fmt: skip
     commands.add_command(getattr(import_module(f"bridge.cli.{_name}"), _name))
 

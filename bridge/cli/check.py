@@ -10,13 +10,13 @@ import click
 from bridge.cli.common import database_name, json_option, open_bridge
 from bridge.cli.terminal import Terminal, local_time
 from bridge.delivery.wecom import Client, proxy_problems
-from bridge.errors import SettingsError, StorageError
+from bridge.errors import PgyerError, SettingsError, StorageError
 from bridge.model import LATE, Event, Target, Verdict
 from bridge.platforms import ADVICE, database_loss
 from bridge.storage.operator import TEST
 from bridge.storage.queries import BotLine
 from bridge.wiring import Bridge
-from bridge.wording import N_, advice, meaning, said
+from bridge.wording import N_, advice, asked_outcome, meaning, said
 from bridge.wording import gettext as _
 
 DAY = 86400.0  # seconds
@@ -26,6 +26,7 @@ _ABOUT = {
     "routes": N_("routes"),
     "templates": N_("templates"),
     "heartbeat": N_("heartbeat"),
+    "pgyer": N_("Pgyer"),
     "database": N_("database"),
     "bot": N_("bot"),
 }
@@ -96,6 +97,7 @@ def _findings(bridge: Bridge, send: bool) -> Iterator[Finding]:
     yield from _routes(bridge)
     yield from _templates(bridge)
     yield from _heartbeat(bridge)
+    yield from _pgyer(bridge)
     if loss := database_loss(bridge.settings.database_url.reveal(), os.environ):
         yield Finding("remark", "database", "emptied", loss, _(ADVICE))
     bots: Sequence[BotLine] = ()
@@ -164,6 +166,23 @@ def _heartbeat(bridge: Bridge) -> Iterator[Finding]:
         yield Finding("problem", "heartbeat", "failed", text, todo)
     else:
         yield Finding("ok", "heartbeat", "ok", _("the monitor was called"))
+
+
+def _pgyer(bridge: Bridge) -> Iterator[Finding]:
+    """Try the key of Pgyer's API, where there is one."""
+    if not bridge.pgyer:
+        return
+    try:
+        apps = bridge.pgyer.count_apps()
+    except PgyerError as error:
+        text = asked_outcome(error.outcome, error.code)
+        todo = _("see PGYER_API_URL and the network")
+        if error.outcome == "wrong_key":
+            todo = _("copy the API Key anew: Pgyer → API → API Key, into PGYER_API_KEY")
+        yield Finding("problem", "pgyer", error.outcome, text, todo)
+    else:
+        text = _("the key is good: %(count)s apps on the first page", count=apps)
+        yield Finding("ok", "pgyer", "ok", text)
 
 
 def _database(bridge: Bridge) -> Iterator[Finding]:

@@ -54,7 +54,7 @@ def _row(line: EventLine, zone: tzinfo) -> list[str]:
 
 def _as_json(line: EventLine, zone: tzinfo) -> dict[str, object]:
     return {
-        **attributes(line, ["id", "received_at", "type", "error"], zone),
+        **attributes(line, ["id", "received_at", "type", "error", "source"], zone),
         **line.fields,
         "brief": line.brief,
         "deliveries": [

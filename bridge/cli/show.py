@@ -9,7 +9,7 @@ import click
 
 from bridge.cli import common
 from bridge.cli.terminal import Terminal, attributes, iso, local_time, one_line, visible
-from bridge.model import Event, as_text
+from bridge.model import API, Event, as_text
 from bridge.storage.queries import AttemptLine, DeliveryLine
 from bridge.wording import gettext as _
 from bridge.wording import meaning
@@ -34,7 +34,9 @@ def show(event_id: int, raw: bool, as_json: bool) -> None:
         if as_json:
             terminal.json(
                 {
-                    **attributes(event, ["id", "received_at", "type", "error", "payload"], zone),
+                    **attributes(
+                        event, ["id", "received_at", "type", "error", "source", "payload"], zone
+                    ),
                     **vars(bridge.queries.reception(event_id)),
                     "deliveries": [_as_json(line, zone) for line in deliveries],
                 }
@@ -57,6 +59,8 @@ def _show(
     received = local_time(event.received_at, zone)
     head = _("Event %(id)s", id=event.id)
     terminal.say(f"{head}  {one_line(event.type) or '-'}  {received}")
+    if event.source == API:
+        terminal.say("  " + _("Caught up: its webhook did not come"))
     if event.error:
         why = _("cannot be decoded: %(why)s", why=_(event.error))
         terminal.say(f"  {why} (bridge show {event.id} --raw)")

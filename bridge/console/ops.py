@@ -61,6 +61,11 @@ class _Current(Collector):
             yield GaugeMetricFamily("bridge_database_up", text, 0)
             return
         yield GaugeMetricFamily("bridge_database_up", text, 1)
+        text, good_at = "Time since Pgyer was asked with success.", None
+        if bridge.pgyer:
+            good_at = bridge.pgyer.state().good_at or None
+        ago = None if good_at is None else max(0.0, now - good_at)
+        yield GaugeMetricFamily("bridge_pgyer_last_good_ask_seconds", text, ago)
         age = max(0.0, now - health.oldest) if health.oldest else 0.0
         text = "Age of the oldest that waits."
         yield GaugeMetricFamily("bridge_oldest_pending_seconds", text, age)

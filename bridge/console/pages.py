@@ -23,6 +23,7 @@ PAGE = 50  # events
 SHOWN_TEXT = 20_000  # characters of a raw body
 SHOWN_FIELDS = 100
 SHOWN_SILENT = 5  # apps
+CAUGHT_UP = 7 * DAY  # seconds in which builds that were found by asking are shown
 
 
 @console.get("/")
@@ -46,6 +47,8 @@ def overview() -> ResponseReturnValue:
         edited=sorted(bridge.template_versions.texts()),
         hours=queries.per_hour(now),
         steps=_first_steps(now),
+        pgyer=bridge.pgyer and bridge.pgyer.state(),
+        caught_up=queries.missing_builds(now - CAUGHT_UP) if bridge.pgyer else (),
         hook=hook,
         hooks={name: f"{hook}/{quote(name)}" for name in settings.bots},
     )

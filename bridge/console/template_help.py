@@ -105,6 +105,8 @@ def _event_filters(msgtype: str) -> list[tuple[str, str]]:
         ("{{ notes|truncate(100) }}", N_("the first 100 characters")),
         ("{{ notes|stack(6) }}", N_("the first 6 lines of a stack")),
         ("{{ link|qrcode }}", N_("the address of the app's QR picture")),
+        ("{{ build.icon }}", N_("the app's icon, where PGYER_API_KEY is set")),
+        ("{{ build.qrcode }}", N_("the build's own QR picture, likewise")),
     ]
     if msgtype in TEXT_LIMITS:
         found.append(("{{ '下载安装'|link(link) }}", N_("a link")))

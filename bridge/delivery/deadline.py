@@ -8,6 +8,7 @@ name, and a TLS record within the TLS to a proxy, may take longer.
 import socket
 import threading
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from functools import cache
 from http.client import HTTPResponse
@@ -15,8 +16,11 @@ from io import BufferedReader, RawIOBase
 from math import inf
 from typing import Any
 
+import requests
 from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection
+
+from bridge.model import is_loopback
 
 
 class _Call(threading.local):
@@ -34,6 +38,12 @@ def begin_call(seconds: float) -> None:
 def time_left() -> float:
     """Return how many seconds this thread's call may still take; 0 or less when it is late."""
     return _call.deadline - time.monotonic()
+
+
+def surroundings(url: str) -> Mapping[str, Any]:
+    """Return the proxies and certificates that the environment asks for, for an adapter."""
+    found = requests.Session().merge_environment_settings(url, {}, True, None, None)
+    return {**found, "proxies": {}} if is_loopback(url) else found
 
 
 def _bound(connected: socket.socket) -> None:

@@ -5,12 +5,13 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 from bridge.delivery.sender import Call, Sender, SenderLimit
 from bridge.delivery.wecom import Client
 from bridge.errors import StorageError
 from bridge.messages.renderer import Renderer
-from bridge.model import Attempt, Bot
+from bridge.model import Attempt, Bot, Event
 from bridge.storage.outbox import Outbox
 from bridge.storage.retention import prune
 
@@ -27,7 +28,10 @@ SHOWN_BOTS = 20  # in one line of the log
 
 
 class Dispatcher:
-    """One per process. `clock` gives epoch seconds, `retention` is in seconds."""
+    """One per process. `clock` gives epoch seconds, `retention` is in seconds.
+
+    `look_up` is as in `Sender`.
+    """
 
     def __init__(
         self,
@@ -37,6 +41,7 @@ class Dispatcher:
         bots: Mapping[str, Bot],
         retention: float,
         clock: Callable[[], float] = time.time,
+        look_up: Callable[[Event], Mapping[str, Any]] | None = None,
     ) -> None:
         self._outbox = outbox
         self._bots = bots
@@ -47,7 +52,7 @@ class Dispatcher:
         self._stopping = threading.Event()
         most = min(len(bots) or 1, MAX_SENDERS)
         self._limit = SenderLimit(outbox, most)
-        self._sender = Sender(outbox, renderer, client, bots, clock, self._stopping.wait)
+        self._sender = Sender(outbox, renderer, client, bots, clock, self._stopping.wait, look_up)
         self._pool = ThreadPoolExecutor(most, "sender")
         self._threads: list[threading.Thread] = []  # a fork would spoil them, started or not
         self._tidied_at = self._pruned_at = float("-inf")  # monotonic s, epoch s

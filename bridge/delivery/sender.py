@@ -4,14 +4,16 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 from bridge import metrics
 from bridge.delivery.wecom import Client
 from bridge.errors import StorageError
+from bridge.messages.context import WantedBuild
 from bridge.messages.mentions import needs_list
 from bridge.messages.renderer import Renderer
-from bridge.model import Attempt, Bot, Delivery, Message, Outcome, Verdict
+from bridge.model import Attempt, Bot, Delivery, Event, Message, Outcome, Verdict
 from bridge.storage.outbox import Outbox
 from bridge.storage.results import Recorded, Result
 
@@ -66,7 +68,8 @@ class SenderLimit:
 class Sender:
     """Makes attempts; one for a process, used by its sender threads.
 
-    `clock` gives epoch seconds; `pause` is as `time.sleep`, but a stop may end it.
+    `clock` gives epoch seconds; `pause` is as `time.sleep`, but a stop may end it. `look_up` finds
+    what Pgyer says of an event's build within 2 s, where a template asks for it; it never raises.
     """
 
     outbox: Outbox
@@ -75,6 +78,7 @@ class Sender:
     bots: Mapping[str, Bot]
     clock: Callable[[], float]
     pause: Callable[[float], object]
+    look_up: Callable[[Event], Mapping[str, Any]] | None = None
 
     def __post_init__(self) -> None:
         self._rendering = threading.Lock()  # as many as render at once would be no faster
@@ -85,8 +89,7 @@ class Sender:
         unfinished: Collection[int] = ()
         carried = ""
         try:
-            with self._rendering:
-                message, deliveries, unfinished = self._message(attempt.deliveries)
+            message, deliveries, unfinished = self._message(attempt.deliveries, call)
             carried = _carried(message, attempt.deliveries)
             call.waits_since = time.monotonic()
             outcome = self.client.send(self.bots[attempt.bot], message)
@@ -101,20 +104,39 @@ class Sender:
                 self._count(result)
 
     def _message(
-        self, deliveries: Sequence[Delivery]
+        self, deliveries: Sequence[Delivery], call: Call
     ) -> tuple[Message, Sequence[Delivery], Collection[int]]:
         """Return the next message, the deliveries that it carries, and those with more to send."""
         if len(deliveries) > 1:
-            message, carried = self.renderer.digest(deliveries)
+            with self._rendering:
+                message, carried = self.renderer.digest(deliveries)
             return message, carried, _mention_follow_ups(carried)
         [delivery] = deliveries
-        messages = self.renderer.messages(delivery.event, delivery.target)
+        messages = self._messages(delivery, call)
         # A template that was changed meanwhile may have fewer messages.
         number = min(delivery.messages_sent, len(messages) - 1)
         message, has_more = messages[number], number + 1 < len(messages)
         if message.msgtype == "file" and delivery.media_id:
             message = Message("file", {"media_id": delivery.media_id})
         return message, deliveries, [delivery.id] if has_more else ()
+
+    def _messages(self, delivery: Delivery, call: Call) -> list[Message]:
+        """Return a delivery's messages, with what Pgyer says of the build if a template asks."""
+        event, wanted = delivery.event, WantedBuild()
+        if self.look_up:
+            event = replace(event, build=wanted)
+        with self._rendering:
+            messages = self.renderer.messages(event, delivery.target)
+        if not self.look_up or not wanted.is_wanted:
+            return messages
+        # Outside the lock: other messages are not to wait for this one.
+        call.waits_since = time.monotonic()
+        found = self.look_up(delivery.event)
+        call.waits_since = float("inf")
+        if not found:
+            return messages
+        with self._rendering:
+            return self.renderer.messages(replace(event, build=found), delivery.target)
 
     def _record(self, result: Result) -> Recorded | None:
         """Record a result, if need be after a pause; None where that failed every time."""

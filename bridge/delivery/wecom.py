@@ -12,8 +12,6 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import cache
 from importlib.util import find_spec
-from ipaddress import ip_address
-from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 import requests
@@ -21,8 +19,8 @@ import urllib3
 from requests import exceptions
 from requests.utils import should_bypass_proxies
 
-from bridge.delivery.deadline import Adapter, begin_call, time_left
-from bridge.model import Bot, Message, Outcome, Verdict, to_json
+from bridge.delivery.deadline import Adapter, begin_call, surroundings, time_left
+from bridge.model import Bot, Message, Outcome, Verdict, is_loopback, to_json
 from bridge.wording import N_, gettext
 
 CONNECT_TIMEOUT = 3.0  # seconds
@@ -68,7 +66,7 @@ class Client:
         # inside it would neither be counted against the rate nor survive a restart.
         self._adapter = Adapter(max_retries=0, pool_maxsize=64)
         self._timeout = timeout
-        self._surroundings = cache(self._look_around)
+        self._surroundings = cache(surroundings)
 
     def send(self, bot: Bot, message: Message) -> Outcome:
         """Make one call and return how it ended; never raises for what the far side does.
@@ -99,11 +97,6 @@ class Client:
             outcome = transport_failure(error)
         # At the deadline the library may say no more than that the connection broke.
         return _LATE if time_left() <= 0 and outcome.reason != "connect_timeout" else outcome
-
-    def _look_around(self, url: str) -> Mapping[str, Any]:
-        """Return the proxies and certificates that the environment asks for."""
-        found = requests.Session().merge_environment_settings(url, {}, True, None, None)
-        return {**found, "proxies": {}} if _is_loopback(url) else found
 
 
 def upload_url(webhook: str) -> str:
@@ -205,7 +198,7 @@ def proxy_problems(environ: Mapping[str, str], urls: list[str]) -> list[str]:
     problems = {}
     no_proxy = environ.get("no_proxy", environ.get("NO_PROXY", ""))
     for url in urls:
-        if _is_loopback(url) or should_bypass_proxies(url, no_proxy):
+        if is_loopback(url) or should_bypass_proxies(url, no_proxy):
             continue
         names = [f"{urlsplit(url).scheme}_proxy", "all_proxy"]
         pairs = [(name if name in environ else name.upper()) for name in names]
@@ -225,11 +218,3 @@ def proxy_problems(environ: Mapping[str, str], urls: list[str]) -> list[str]:
             )
         problems[variable] = gettext(text, variable=variable)
     return list(problems.values())
-
-
-def _is_loopback(url: str) -> bool:
-    host = urlsplit(url).hostname or ""
-    try:
-        return ip_address(host).is_loopback or ip_address(host).is_unspecified
-    except ValueError:
-        return host == "localhost" or host.endswith(".localhost")

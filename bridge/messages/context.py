@@ -28,6 +28,24 @@ def notes_of(event: Event) -> str:
     return text if "\\" in broken else broken
 
 
+class WantedBuild(dict[str, Any]):
+    """What is not known of a build yet; it notes whether a template asks for any of it."""
+
+    is_wanted = False
+
+    def __missing__(self, key: str) -> Any:
+        self.is_wanted = True
+        raise KeyError(key)
+
+    def get(self, key: str, default: Any = None) -> Any:
+        self.is_wanted = True
+        return default
+
+    def __len__(self) -> int:  # of `if build`
+        self.is_wanted = True
+        return 0
+
+
 class Context:
     """The variables of a template for one event, with long values cut to given sizes."""
 
@@ -46,6 +64,9 @@ class Context:
         if "notes" in others:
             others["notes"] = self._fields["notes"]
         self._payload = self._bounded(others)
+        build = event.payload.get("build")
+        build = build if isinstance(build, Mapping) else event.build
+        self._build = build if isinstance(build, WantedBuild) else self._bounded(build)
 
     def variables(self, value_size: int, entries: int, key_size: int) -> dict[str, Any]:
         """Return the variables, with every text in at most `value_size` bytes.
@@ -68,7 +89,10 @@ class Context:
         payload = {**keys, **self._cut_tree(self._payload, value_size, entries)}
         if self._texts_left <= 0:
             payload["…"] = _OMITTED
-        return {**fields, "payload": payload, "event": event}
+        build = self._build
+        if not isinstance(build, WantedBuild):
+            build = {name: self._cut_tree(v, value_size, entries) for name, v in build.items()}
+        return {**fields, "payload": payload, "event": event, "build": build}
 
     def _bounded(self, value: Any) -> Any:
         """Return a payload's texts without empty ones, as many as a message could ever show."""

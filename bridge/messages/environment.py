@@ -40,7 +40,7 @@ from bridge.messages.markdown import (
     size,
     stack,
 )
-from bridge.model import FIELDS, as_text, is_web_address, to_json
+from bridge.model import API, FIELDS, as_text, is_web_address, to_json
 from bridge.msgtypes import MSGTYPES, TEXT_LIMITS
 
 _SHANGHAI = ZoneInfo("Asia/Shanghai")  # of Pgyer's `created` and `updated`, which name no zone
@@ -277,8 +277,11 @@ def _stack(value: Any, most: int = 12) -> str:
 
 def _others(payload: Any) -> Iterator[tuple[str, str]]:
     """Yield the name and the text of what came in a payload beside Pgyer's own fields."""
-    others = payload.items() if isinstance(payload, Mapping) else ()
-    return flat({name: value for name, value in others if name not in FIELDS})
+    others = dict(payload) if isinstance(payload, Mapping) else {}
+    own = (
+        ("source", "build") if others.get("source") == API else ()
+    )  # no sender's, but the bridge's
+    return flat({name: value for name, value in others.items() if name not in (*FIELDS, *own)})
 
 
 def _untouched(value: Any, *_: Any, **__: Any) -> str:

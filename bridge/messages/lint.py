@@ -18,7 +18,7 @@ from bridge.model import FIELDS, Event, Message, to_json
 from bridge.msgtypes import MSGTYPES
 from bridge.wording import nearest
 
-_KNOWN = {*FIELDS, "payload", "event", "mention"}
+_KNOWN = {*FIELDS, "payload", "event", "mention", "build"}
 _KNOWN_DIGEST = {"total", "groups", "hidden", "console", "mention"}
 # What else people call a variable.
 _MEANT = {
@@ -150,7 +150,7 @@ def _lint_text(source: str, msgtype: str, known: set[str]) -> list[Finding]:
     found = [
         *_filters(environment, tree, msgtype),
         *_variables(environment, tree, known),
-        *_typed_code(skeleton, known),
+        *_typed_code(skeleton, known - {"build"}),
         *_html(skeleton, msgtype),
         *(_quoted(skeleton) if is_json else _not_shown(skeleton, msgtype)),
         *_mentions(skeleton, msgtype),
@@ -187,10 +187,16 @@ def _not_shown(skeleton: str, msgtype: str) -> Iterator[Finding]:
 def _variables(
     environment: Environment, tree: nodes.Template, known: set[str]
 ) -> Iterator[Finding]:
-    unknown = meta.find_undeclared_variables(tree) - known - environment.globals.keys()
+    undeclared = meta.find_undeclared_variables(tree) - environment.globals.keys()
+    # Of `build` only its parts are printed; who prints all of it means the number.
+    parts = {id(node.node) for node in tree.find_all(nodes.Getattr)}
+    parts |= {id(node.node) for node in tree.find_all(nodes.Getitem)}
+    parts |= {id(node.test) for node in tree.find_all(nodes.If)}
+    parts |= {id(node.test) for node in tree.find_all(nodes.CondExpr)}
     lines: dict[str, int] = {}
     for node in tree.find_all(nodes.Name):
-        if node.name in unknown:
+        is_whole = node.name == "build" and id(node) not in parts
+        if node.name in undeclared and (node.name not in known or is_whole):
             lines.setdefault(node.name, node.lineno)
     for name in sorted(lines, key=lambda name: (lines[name], name))[:_MAX_FINDINGS]:
         values = {"name": name, "close": _meant(name, known)}

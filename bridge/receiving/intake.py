@@ -62,8 +62,10 @@ class Intake:
         be lost. Raises TooLargeError, StorageError.
         """
         events = read(body, now, content_type, content_encoding)
-        if not events:
-            return Receipt()
+        return self.store(events, bots) if events else Receipt()
+
+    def store(self, events: Sequence[Event], bots: Sequence[str] = ()) -> Receipt:
+        """Store events for the routes' bots or the ones named; raises StorageError."""
         routed = [routing.route(event, self._routes, self._zone, bots) for event in events]
         accepted = self._outbox.accept(routed, bots)
         pairs = zip(routed, accepted, strict=True)

@@ -9,11 +9,12 @@ import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from bridge import metrics
-from bridge.model import Attempt, Bot, Delivery, Outcome, Routed, Target, to_json
+from bridge.model import API, Attempt, Bot, Delivery, Outcome, Routed, to_json
 from bridge.storage import claims, results
+from bridge.storage.build_marks import Builds, marks_of
 from bridge.storage.database import Database
 from bridge.storage.driver import Connection
 from bridge.storage.notices import Notices
@@ -34,11 +35,20 @@ class Accepted:
     duplicate: bool
 
 
+class _New(NamedTuple):
+    """An event to store, its row, and whether the address named its bots."""
+
+    routed: Routed
+    row: dict[str, Any]
+    named: bool
+
+
 class Outbox:
     """Accepts events, gives out attempts and records their results; safe for many threads.
 
     `clock` gives epoch seconds; without one the database's own clock is used, since leases are
-    between machines.
+    between machines. Where it `finds_builds`, Pgyer is also asked for builds: each is one event,
+    whether its webhook comes before that, later, or never.
     """
 
     def __init__(
@@ -51,7 +61,9 @@ class Outbox:
         dedupe: float,
         clock: Callable[[], float] | None = None,
         jitter: Callable[[], float] = random.random,
+        finds_builds: bool = False,
     ) -> None:
+        self._finds_builds = finds_builds
         self._known = known
         self._rate = rate
         self._max_age = max_age
@@ -69,7 +81,11 @@ class Outbox:
         within the duplicate window, for the same bots `named` in the URL, is counted at the first.
         """
         self.accepted_at = time.monotonic()
-        new = [(event_row(r.event, named, to_json(r.rules)), r.targets) for r in events]
+        new = []
+        for routed in events:
+            row = event_row(routed.event, named, to_json(routed.rules))
+            row["marks"] = marks_of(routed.event) if self._finds_builds else ()
+            new.append(_New(routed, row, bool(named)))
         accepted = self.database.writer.write_batch(self._accept, new)
         self.database.wakeup.set()
         return list(accepted)
@@ -158,19 +174,23 @@ class Outbox:
                 lines.append(f"bot {name} has a new key: its pending deliveries are sent now")
         return lines
 
-    def _accept(
-        self, connection: Connection, new: Sequence[tuple[dict[str, Any], Sequence[Target]]]
-    ) -> list[Accepted]:
-        """Store the events of many callers, as rows with targets, at once."""
+    def _accept(self, connection: Connection, new: Sequence[_New]) -> list[Accepted]:
+        """Store the events of many callers at once."""
         now = self._clock()
-        known = self._find_duplicates(connection, {row["payload_hash"] for row, _ in new}, now)
+        self._lock(connection, new)
+        known = self._find_duplicates(connection, {each.row["payload_hash"] for each in new}, now)
+        builds = Builds(connection, [each.row for each in new], now, self._max_age)
         ids = new_ids(connection, "events", len(new))
         accepted, rows, deliveries, repeated = [], [], [], []
-        for row, targets in new:
+        for each in new:
+            event, targets, row = each.routed.event, each.routed.targets, each.row
             duplicate = known.get(row["payload_hash"])
+            if duplicate is None and row["marks"]:
+                duplicate = builds.event_of_same(event, row["marks"], targets, each.named)
             if duplicate is not None:
                 accepted.append(Accepted(duplicate, True))
-                repeated.append({"id": duplicate})
+                if event.source != API:
+                    repeated.append({"id": duplicate})
                 continue
             number = next(ids)
             accepted.append(Accepted(number, False))
@@ -178,10 +198,25 @@ class Outbox:
             deliveries += [(number, target) for target in targets]
             if self._dedupe:
                 known[row["payload_hash"]] = number
+            if row["marks"]:
+                builds.add(event, row["marks"], targets, number)
         connection.execute_many(SQL["add_event"], rows)
         connection.execute_many(SQL["count_duplicate"], repeated)
         add_deliveries(connection, now, self._max_age, deliveries)
+        builds.save()
         return accepted
+
+    def _lock(self, connection: Connection, new: Sequence[_New]) -> None:
+        """Let no other process store duplicates of these events until the transaction ends."""
+        if not connection.is_postgres:
+            return  # the transaction has SQLite's only write lock
+        # READ COMMITTED does not see what another process is storing just now. In order, so that
+        # two transactions cannot wait for each other.
+        hashes = {mark for each in new for mark in each.row["marks"]}
+        if self._dedupe:
+            hashes |= {each.row["payload_hash"] for each in new}
+        locks = [{"lock": lock} for lock in sorted(int(text[:15], 16) for text in hashes)]
+        connection.execute_many("SELECT pg_advisory_xact_lock(:lock)", locks)
 
     def _find_duplicates(
         self, connection: Connection, hashes: Collection[str], now: float
@@ -189,13 +224,6 @@ class Outbox:
         """Return the events of the duplicate window, by their payload's hash."""
         if not self._dedupe:
             return {}
-        if connection.is_postgres:
-            # READ COMMITTED does not see what another process is storing just now. In order, so
-            # that two transactions cannot wait for each other.
-            locks = sorted(int(payload_hash[:15], 16) for payload_hash in hashes)
-            connection.execute_many(
-                "SELECT pg_advisory_xact_lock(:lock)", [{"lock": lock} for lock in locks]
-            )
         values = {"hashes": list(hashes), "since": now - self._dedupe}
         rows = connection.execute(SQL["recent_events"], values)
         return {row["payload_hash"]: row["id"] for row in rows}

@@ -99,6 +99,7 @@ class EventLine:
     received_at: float
     type: str
     error: str
+    source: str
     fields: Mapping[str, str]  # those of tables.SHOWN
     brief: str
     deliveries: Sequence[DeliveryLine]
@@ -187,7 +188,8 @@ class Queries:
             return None
         [row] = rows
         payload = json.loads(row["payload"])
-        return Event(row["type"], payload, row["received_at"], row["raw"], row["error"], row["id"])
+        values = (row[name] for name in ("received_at", "raw", "error", "id", "source"))
+        return Event(row["type"], payload, *values)
 
     def reception(self, event_id: int) -> Reception:
         """Return how an event came in."""
@@ -202,6 +204,12 @@ class Queries:
         values = {"attempt": attempt_id, "limit": SHOWN_TOGETHER}
         with self._database.read() as connection:
             rows = connection.execute(SQL["events_of_attempt"], values)
+        return [_event_line(row) for row in rows]
+
+    def missing_builds(self, since: float) -> list[EventLine]:
+        """Return the events of builds whose webhook did not come, found since a moment."""
+        with self._database.read() as connection:
+            rows = connection.execute(SQL["missing_builds"], {"since": since})
         return [_event_line(row) for row in rows]
 
     def deliveries(self, event_id: int) -> list[DeliveryLine]:

@@ -30,6 +30,22 @@ class SharedValues:
         with self._database.read() as connection:
             return bool(connection.execute(SQL["turn_is_taken"], values))
 
+    def end_turn(self, name: str, now: float) -> None:
+        """Give back a turn that was taken at `now`."""
+        values = {"name": name, "now": now}
+        self._database.write(lambda connection: connection.execute(SQL["end_turn"], values))
+
+    def text(self, name: str) -> str:
+        """Return the text of a name, '' where there is none."""
+        query = "SELECT value FROM shared_values WHERE name = :name"
+        with self._database.read() as connection:
+            return next((row["value"] for row in connection.execute(query, {"name": name})), "")
+
+    def set_text(self, name: str, text: str, now: float) -> None:
+        """Set the text of a name."""
+        values = {"name": name, "value": text, "at": now}
+        self._database.write(lambda connection: connection.execute(SQL["set_shared_value"], values))
+
     def end_session(self, session: str, now: float, lifetime: float) -> None:
         """Remember that a session has ended, for as long as it could still be used (s)."""
         values = {"id": _hashed(session), "now": now, "before": now - lifetime}

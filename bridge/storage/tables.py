@@ -42,6 +42,7 @@ def event_row(event: Event, named: Sequence[str] = (), rules: str = "") -> dict[
         "error": event.error,
         "payload_hash": payload_hash,
         "rules": rules,
+        "source": event.source,
     }
 
 

@@ -12,6 +12,7 @@ from far_side import check_storable
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bridge.delivery.deadline import surroundings
 from bridge.delivery.wecom import Client, classify, core_message, proxy_problems, upload_url
 from bridge.model import Bot, Message, Secret, Verdict
 
@@ -299,7 +300,7 @@ def test_no_proxy_is_used_for_a_loopback_address(
     for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
         monkeypatch.setenv(name, SOCKS)
     assert proxy_problems({"HTTP_PROXY": SOCKS}, [url]) == []
-    assert Client()._look_around(url)["proxies"] == {}
+    assert surroundings(url)["proxies"] == {}
 
 
 def test_a_call_through_a_proxy_that_cannot_be_used_is_retried(

@@ -164,6 +164,13 @@ def test_what_was_meant_is_guessed() -> None:
             assert (f"应为 {close}" in one.text or f"{{% {close} %}}" in one.text) is bool(close)
 
 
+def test_of_build_only_the_parts_are_printed() -> None:
+    sound = "{{ build.icon }}{{ build['qrcode'] }}{% if build %}+{% endif %}{% set b = build.x %}"
+    assert codes(sound) == []
+    [finding] = found(LINK + "{{ build }}")
+    assert (finding.code, finding.values["close"]) == ("unknown_variable", "build_version")
+
+
 def test_a_digest_has_other_variables_and_a_helper_has_all() -> None:
     loop = "{{ total }}{% for g in groups %}{{ g }}{% endfor %}{{ console }}{{ mention }}"
     assert codes(loop, name="digest") == ["0 unknown_variable"]  # the link of codes()

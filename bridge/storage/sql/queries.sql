@@ -10,10 +10,56 @@ SELECT payload_hash, id FROM events WHERE payload_hash IN :hashes AND received_a
 -- Add an event by an id that was taken for it.
 INSERT INTO events (
     id, received_at, type, action, title, device_type, os_version, build_version, link, brief,
-    payload, raw, error, payload_hash, rules)
+    payload, raw, error, payload_hash, rules, source)
 VALUES (
     :id, :received_at, :type, :action, :title, :device_type, :os_version, :build_version, :link,
-    :brief, :payload, :raw, :error, :payload_hash, :rules);
+    :brief, :payload, :raw, :error, :payload_hash, :rules, :source);
+
+-- name: events_of_marks
+-- Events that were found by asking, by their marks, with the bots that they went to.
+SELECT mark, build_marks.event_id, bot FROM build_marks
+LEFT JOIN deliveries ON deliveries.event_id = build_marks.event_id
+WHERE mark IN :marks AND sent_at > :since;
+
+-- name: webhook_events
+-- Events that came by a webhook and may be of a build, newest first.
+SELECT id, payload FROM events
+WHERE id > :bottom AND received_at > :since AND type = 'updateVersion' AND source = ''
+    AND (os_version = :os_version OR build_version IN :numbers OR payload LIKE :created)
+ORDER BY id DESC;
+
+-- name: add_build_mark
+-- Remember a mark of an event that was found by asking.
+INSERT INTO build_marks (mark, event_id, sent_at) VALUES (:mark, :event_id, :now)
+ON CONFLICT (mark, event_id) DO NOTHING;
+
+-- name: forget_build_marks
+-- Delete the marks of builds whose webhook is not expected any more.
+DELETE FROM build_marks WHERE sent_at < :before;
+
+-- name: add_pgyer_app
+-- Add an app that Pgyer's API shows, or what is new about it; its counter only goes up.
+INSERT INTO pgyer_apps (app_key, slug, counter, first_at)
+VALUES (:app_key, :slug, :counter, :first_at)
+ON CONFLICT (app_key) DO UPDATE SET slug = :slug,
+    counter = CASE WHEN :counter > pgyer_apps.counter THEN :counter ELSE pgyer_apps.counter END;
+
+-- name: add_pgyer_build
+-- Add what was decided about a build; the first decision stays.
+INSERT INTO pgyer_builds (build_key, app_key, counter, verdict, event_id, seen_at)
+VALUES (:build_key, :app_key, :counter, :verdict, :event_id, :now)
+ON CONFLICT (build_key) DO NOTHING;
+
+-- name: forget_pgyer_builds
+-- Delete builds that were decided long ago; its counter keeps an older one from being new again.
+DELETE FROM pgyer_builds WHERE seen_at < :before
+    AND counter < (SELECT counter FROM pgyer_apps WHERE pgyer_apps.app_key = pgyer_builds.app_key);
+
+-- name: missing_builds
+-- Events of builds that were found by asking since a moment, newest first.
+SELECT id, received_at, type, error, brief, action, title, device_type, os_version, build_version,
+    link, source
+FROM events WHERE received_at > :since AND source = 'api' ORDER BY id DESC;
 
 -- name: count_duplicate
 -- Count a duplicate at the event that it repeats.
@@ -208,7 +254,7 @@ WHERE delivery_id IN (SELECT id FROM deliveries WHERE event_id IN :events);
 -- Events of a span of ids for a list, newest first. What is '' or 0 is not asked for; each OR also
 -- keeps SQLite from another index than that of the ids.
 SELECT id, received_at, type, error, brief, action, title, device_type, os_version, build_version,
-    link
+    link, source
 FROM events
 WHERE id < :top AND id >= :bottom
     AND (:type = '' OR type = :type)
@@ -232,7 +278,7 @@ WHERE delivery_id IN :deliveries ORDER BY attempts.id;
 -- name: events_of_attempt
 -- The first events that an attempt carried.
 SELECT id, received_at, type, error, brief, action, title, device_type, os_version, build_version,
-    link
+    link, source
 FROM events WHERE id IN (
     SELECT event_id FROM deliveries JOIN attempt_deliveries ON delivery_id = deliveries.id
     WHERE attempt_id = :attempt)
@@ -278,7 +324,7 @@ FROM deliveries WHERE state = 'pending';
 -- name: latest_event
 -- The newest event that came in, of those after one; the bridge's own have no raw body.
 SELECT id, received_at, type, error, brief, action, title, device_type, os_version, build_version,
-    link
+    link, source
 FROM events WHERE id > :bottom AND length(raw) > 0 ORDER BY id DESC LIMIT 1;
 
 -- name: silent_apps
@@ -347,6 +393,15 @@ INSERT INTO shared_values (name, value, at) VALUES (:name, '', :now)
 ON CONFLICT (name) DO UPDATE SET at = :now
 WHERE shared_values.at <= :latest OR shared_values.at > :now + 1
 RETURNING name;
+
+-- name: end_turn
+-- Let another process take a turn at once, unless one has done so already.
+UPDATE shared_values SET at = 0 WHERE name = :name AND at = :now;
+
+-- name: set_shared_value
+-- Set a value that all processes share.
+INSERT INTO shared_values (name, value, at) VALUES (:name, :value, :at)
+ON CONFLICT (name) DO UPDATE SET value = :value, at = :at;
 
 -- name: end_session
 -- Note that a session of the console has ended.

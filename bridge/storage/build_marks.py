@@ -1,0 +1,137 @@
+"""Which events are of one build: those of its webhook, and those that the API was asked for.
+
+A webhook names neither build nor app, so that an event is recognised by several marks. Whatever
+has one in common is of one build. Everything here runs inside a transaction.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+from bridge.model import API, Event, Target, as_text
+from bridge.storage.driver import Connection
+from bridge.storage.statements import SQL
+
+KEPT = 7 * 86400.0  # seconds for which a late webhook is expected: a number may come again later
+EARLY = 86400.0  # seconds by which a webhook may seem older than its build: clocks differ
+SCAN = 10_000  # of the latest events that may be a build's webhook
+
+
+@dataclass(frozen=True)
+class Found:
+    """An event that was found by asking, and the bots that it went to."""
+
+    event: int
+    bots: frozenset[str]
+
+
+def slug_of(link: str) -> str:
+    """Return the last part of a page's address; '' where there is none."""
+    try:
+        return urlsplit(link).path.rstrip("/").rpartition("/")[2]
+    except ValueError:
+        return ""
+
+
+def marks_of(event: Event) -> list[str]:
+    """Return the marks of an event of a new version, as hex; none for any other event.
+
+    These are Pgyer's own counter, or the app's own number, which Pgyer can be told to show
+    instead, each with the app's page; the moment and size of the upload; and the build's key.
+    """
+    if event.type != "updateVersion":
+        return []
+    fields, is_asked = event.fields, event.source == API
+    build = event.payload.get("build" if is_asked else "data")
+    build = build if isinstance(build, Mapping) else {}
+    slug, number = slug_of(fields["link"]), fields["build_version"]
+    own = as_text(build.get("buildVersionNo")) if is_asked else number
+    counter = str(int(number)) if number.isdecimal() and len(number) < 19 else ""
+    candidates = [
+        ("counter", slug, counter),
+        ("number", slug, fields["os_version"], own),
+        ("upload", fields["created"], fields["appsize"]),
+        ("key", as_text(build.get("buildKey"))),
+    ]
+    texts = ["\n".join(parts) for parts in candidates if all(parts)]
+    return [hashlib.sha256(text.encode()).hexdigest()[:32] for text in texts]
+
+
+def webhook_event(connection: Connection, event: Event, since: float) -> int | None:
+    """Return the stored event of a build's webhook that came after a moment (epoch s).
+
+    `event` is the one that was made of the build.
+    """
+    [newest] = connection.execute("SELECT max(id) AS id FROM events")
+    fields, marks = event.fields, set(marks_of(event))
+    numbers = [fields["build_version"], as_text(event.payload["build"].get("buildVersionNo"))]
+    values = {
+        "bottom": (newest["id"] or 0) - SCAN,
+        "since": since,
+        "os_version": fields["os_version"],
+        "numbers": numbers,
+        "created": f'%"{fields["created"]}"%' if fields["created"] else "",
+    }
+    for row in connection.execute(SQL["webhook_events"], values):
+        stored = Event("updateVersion", json.loads(row["payload"]), 0.0)
+        if not marks.isdisjoint(marks_of(stored)):
+            return int(row["id"])
+    return None
+
+
+class Builds:
+    """Which events are of builds that are stored already, for one transaction.
+
+    `rows` are the events to store, with their `marks`; a build is sent until it is `max_age` s old.
+    """
+
+    def __init__(
+        self, connection: Connection, rows: Sequence[Mapping[str, Any]], now: float, max_age: float
+    ) -> None:
+        self._connection, self._now, self._since = connection, now, now - max_age - EARLY
+        self._asked: dict[str, Found] = {}  # by mark, events that were found by asking
+        self._posted: dict[str, int] = {}  # the same for the webhooks of this transaction
+        self._new: list[dict[str, Any]] = []
+        if marks := list({mark for row in rows for mark in row["marks"]}):
+            values = {"marks": marks, "since": now - KEPT}
+            for row in connection.execute(SQL["events_of_marks"], values):
+                found = self._asked.get(row["mark"], Found(row["event_id"], frozenset()))
+                bots = found.bots | {row["bot"]}
+                self._asked[row["mark"]] = Found(row["event_id"], bots)
+
+    def event_of_same(
+        self, event: Event, marks: Sequence[str], targets: Sequence[Target], named: bool
+    ) -> int | None:
+        """Return the event that makes this one superfluous, None for none.
+
+        For a late webhook that is the one that was found by asking, unless the address `named` the
+        targets and it did not go to all of them. For what was found by asking, any of the same.
+        """
+        asked = next((self._asked[mark] for mark in marks if mark in self._asked), None)
+        if event.source != API:
+            is_covered = asked and (not named or asked.bots >= {t.bot for t in targets})
+            return asked.event if asked and is_covered else None
+        posted = next((self._posted[mark] for mark in marks if mark in self._posted), None)
+        if asked or posted:
+            return asked.event if asked else posted
+        return webhook_event(self._connection, event, self._since)
+
+    def add(
+        self, event: Event, marks: Sequence[str], targets: Sequence[Target], number: int
+    ) -> None:
+        """Note that an event is stored by this number."""
+        if event.source != API:
+            self._posted |= dict.fromkeys(marks, number)
+            return
+        bots = frozenset(target.bot for target in targets)
+        self._asked |= dict.fromkeys(marks, Found(number, bots))
+        self._new += [{"mark": mark, "event_id": number, "now": self._now} for mark in marks]
+
+    def save(self) -> None:
+        """Remember the marks of what was found by asking, and forget old ones."""
+        if self._new:
+            self._connection.execute_many(SQL["add_build_mark"], self._new)
+            self._connection.execute(SQL["forget_build_marks"], {"before": self._now - KEPT})

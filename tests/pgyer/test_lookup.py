@@ -1,0 +1,152 @@
+"""Icon and QR code in the message of a webhook, where a template asks for them."""
+
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+from pgyer_api import FakePgyer, Row
+from support import Clock
+
+from bridge.delivery.sender import Call, Sender
+from bridge.delivery.wecom import Client
+from bridge.messages.renderer import Renderer
+from bridge.model import Bot, Message, Outcome, Verdict
+from bridge.pgyer import lookup as lookups
+from bridge.pgyer.lookup import Lookup
+
+ASKS = "{{ title }} {{ build_version }}\n{{ build.icon|optional }}\n{{ build.qrcode|optional }}"
+
+
+class Group(Client):
+    """Keeps what it is given to send."""
+
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+
+    def send(self, bot: Bot, message: Message) -> Outcome:
+        self.texts.append(message.body["content"])
+        return Outcome(Verdict.SENT, "ok", "ok", 0)
+
+
+@pytest.fixture
+def group() -> Group:
+    return Group()
+
+
+@pytest.fixture
+def process(process: Any, fake: FakePgyer, clock: Clock) -> Any:
+    """A process that has looked once, so that it knows the app."""
+    fake.upload(age=0.0)
+    process.look()
+    clock.advance(1000.0)
+    fake.names()
+    return process
+
+
+@pytest.fixture
+def send(
+    process: Any, group: Group, bots: dict[str, Bot], clock: Clock, tmp_path: Path
+) -> Callable[..., str]:
+    """Post the webhook of a build, and send its message by a template; return its text."""
+    folder = tmp_path / "templates"
+    folder.mkdir()
+    lookup = Lookup(process.client, process.known)
+
+    def send(build: Row, template: str = ASKS, bot: str = "default", **more: Any) -> str:
+        (folder / "updateVersion.markdown.j2").write_text(template)
+        renderer = Renderer(folder, ZoneInfo("UTC"))
+        sender = Sender(process.outbox, renderer, group, bots, clock, time.sleep, lookup)
+        process.post(build, (bot,), **more)
+        for attempt in process.outbox.claim(10):
+            sender.send(attempt, Call())
+        return group.texts[-1]
+
+    return send
+
+
+def test_a_template_that_asks_gets_them(send: Callable[..., str], fake: FakePgyer) -> None:
+    build = fake.upload(age=0.0)
+    text = send(build)
+    assert text.startswith("App demo 2\nhttps://cdn-app-icon2.pgyer.com/3/2/6/a/f/")
+    assert text.endswith("\nhttps://www.pgyer.com/app/qrcodeHistory/demo-0001")
+    assert fake.names() == ["view"]
+    send(build, bot="dev")  # another event, and therefore asked for once more
+    assert fake.names() == ["view"]
+
+
+@pytest.mark.parametrize(
+    ("template", "asks"),
+    [
+        ("{{ title }}", False),
+        ("{{ title }}{{ payload.build }}", False),
+        ("{{ title }}{% if build %}+{% endif %}", True),
+        ("{{ title }}{{ build['qrcode'] }}", True),
+        ("{{ title }}{{ build.get('icon') }}", True),
+        ("{% if title == 'x' %}{{ build.icon }}{% endif %}{{ title }}", False),
+    ],
+)
+def test_only_what_asks_is_looked_up(
+    send: Callable[..., str], fake: FakePgyer, template: str, asks: bool
+) -> None:
+    assert send(fake.upload(age=0.0), template).startswith("App demo")
+    assert fake.names() == (["view"] if asks else [])
+
+
+def test_what_was_found_by_asking_has_them_already(
+    process: Any, send: Callable[..., str], fake: FakePgyer
+) -> None:
+    fake.upload()
+    process.look()
+    fake.names()
+    assert "qrcodeHistory/demo-0001" in send(fake.upload(age=0.0))  # sends what is due before it
+    assert fake.names() == []
+
+
+def test_pictures_of_another_build_are_not_shown(send: Callable[..., str], fake: FakePgyer) -> None:
+    older = fake.upload(age=10.0)
+    fake.upload(age=0.0)
+    assert send(older) == "App demo 2"
+
+
+def test_an_app_that_is_not_known_is_not_asked_for(
+    send: Callable[..., str], fake: FakePgyer
+) -> None:
+    assert send(fake.upload("other", age=0.0)) == "App other 1"
+    assert fake.names() == []
+
+
+def test_a_pgyer_that_fails_costs_no_message_and_is_left_alone(
+    send: Callable[..., str], fake: FakePgyer
+) -> None:
+    fake.fault = lambda name: (502, b"")
+    assert send(fake.upload(age=0.0)) == "App demo 2"
+    fake.fault = lambda name: None
+    assert send(fake.upload(age=0.0)) == "App demo 3"
+    assert fake.names() == ["view"]
+
+
+def test_a_slow_pgyer_holds_up_one_message_for_two_seconds_at_most(
+    process: Any, fake: FakePgyer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Several bots of one event wait together, and nobody waits after that."""
+    assert lookups.DEADLINE == 2.0
+    monkeypatch.setattr(lookups, "DEADLINE", 0.2)
+    answers = threading.Event()
+    fake.fault = lambda name: answers.wait(30) and None
+    build = fake.upload(age=0.0)
+    event = process.queries.event(process.post(build).event)
+    lookup = Lookup(process.client, process.known)
+    began = time.monotonic()
+    with ThreadPoolExecutor(3) as pool:
+        assert list(pool.map(lookup, [event] * 3)) == [{}] * 3
+    other = process.queries.event(process.post(build, notes="x").event)
+    assert lookup(other) == {}
+    assert time.monotonic() - began < 5.0
+    answers.set()
+    assert lookup(event)["qrcode"]  # for the next try of the message
+    assert fake.names() == ["view"]
