@@ -19,7 +19,7 @@ test: .venv/dev  ## Run all tests; ARGS="-k word" for some
 soak: .venv/dev  ## Run the trust suite in its long form (hours), and print its figures
 	SOAK=1 $(BIN)/python -m pytest -n 2 --dist loadfile --durations=0 tests/trust $(ARGS)
 
-mutants: .venv/dev  ## Change the code that decides, one place at a time: do tests notice? (10 minutes)
+mutants: .venv/dev  ## Change the code that decides, one place at a time: do tests notice? (5 minutes)
 	$(BIN)/python .ci/mutants.py $(ARGS)
 
 bench: .venv/dev  ## Measure beside a bare Flask endpoint, and write bench/RESULTS.md

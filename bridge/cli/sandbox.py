@@ -1,11 +1,11 @@
-"""`bridge sandbox`: a stand-in for WeCom, to try the bridge without a group."""
+"""`bridge sandbox`: a stand-in for WeCom and Pgyer, to try the bridge without an account."""
 
 from typing import Any
 
 import click
 
 from bridge.cli.common import stop_signals, wait_for_stop
-from bridge.sandbox import Sandbox, serve
+from bridge.sandbox import PGYER_KEY, Sandbox, serve
 from bridge.wording import gettext as _
 
 _PORT = click.IntRange(0, 65535)
@@ -37,5 +37,6 @@ def sandbox(host: str, port: int, keys: tuple[str, ...], rate: int, **options: A
         click.echo(_("Open the groups: %(url)s", url=f"{url}/"))
         click.echo(_("Point the bridge at it:"))
         click.echo(f"  export WECOM_API_URL={url} WECOM_BOT_KEY={keys[0] if keys else 'demo'}")
+        click.echo(f"  export PGYER_API_URL={url} PGYER_API_KEY={PGYER_KEY}")
         click.echo(_("Ctrl-C ends it"))
         wait_for_stop(stopping)

@@ -1,8 +1,7 @@
 """A WeCom message as safe HTML, as its group would see it, by `message.html` beside this file.
 
-All text is escaped, and only http and https URLs become links or pictures. Classes for the page's
-style sheet: info, comment, warning, mention, quote, card, title, desc, source, emphasis, rows,
-buttons, file. The dialects are those of WeCom document 91770.
+All text is escaped, and only http and https URLs become links or pictures. The style sheet for it
+is `console/static/message.css`. The dialects are those of WeCom document 91770.
 """
 
 import re
@@ -41,9 +40,14 @@ def to_html(message: Message) -> str:
 
 def pick(box: object, *path: str) -> str:
     """Return the text under `path` in nested mappings, '' where there is none."""
+    value = _value(box, *path)
+    return value if isinstance(value, str) else ""
+
+
+def _value(box: object, *path: str) -> object:
     for key in path:
         box = box.get(key) if isinstance(box, Mapping) else None
-    return box if isinstance(box, str) else ""
+    return box
 
 
 def items(box: object, key: str) -> list[Any]:
@@ -112,6 +116,11 @@ def _link(url: str, inner: str) -> Markup:
     return opening + inner + Markup("</a>")
 
 
+def _ratio(value: object) -> float:
+    """Return the width of a card's picture by its height, within what the document allows."""
+    return min(2.25, max(1.3, value)) if isinstance(value, int | float) else 1.3
+
+
 def _cut(text: str, size: int) -> str:
     return text.encode(errors="replace")[:size].decode(errors="ignore")
 
@@ -135,12 +144,14 @@ _pages = Environment(autoescape=True, loader=PackageLoader("bridge", "messages")
 _pages.filters["mention"] = _mention
 _pages.globals |= {
     "pick": pick,
+    "value": _value,
     "items": items,
     "markdown": _markdown,
     "markdown_v2": _markdown_v2,
     "text_line": partial(_row, dialect=_TEXT),
     "is_web": _is_web,
     "link": _link,
+    "ratio": _ratio,
     "cut": _cut,
     "to_json": to_json,
 }

@@ -43,4 +43,9 @@ ERRMSGS = {
 RESET = ("reset", "hang", "lost")  # the connection ends without a reply
 PAUSE = 1.0  # seconds between two bytes that drip, and between two `100 Continue`
 
-NAMES = {*ANSWERS, *ERRMSGS, *RESET, "drip_head", "drip_body", "continue"}
+SLOW = ("drip_head", "drip_body", "continue")  # the reply never ends
+
+NAMES = {*ANSWERS, *ERRMSGS, *RESET, *SLOW}
+# What Pgyer's API answers instead, or is answered for it; `array` is a list without its envelope.
+PGYER_ANSWERS = {**ANSWERS, "302": _html(302, Location="/apiv2/moved")}
+PGYER_NAMES = {*PGYER_ANSWERS, *RESET, *SLOW, "array"}

@@ -1,19 +1,20 @@
-"""The sandbox over HTTP: WeCom's two paths, a page like the group, and `/sandbox/` to steer it."""
+"""The sandbox over HTTP: WeCom's two paths, Pgyer's API, a page, and `/sandbox/` to steer it."""
 
 import json
 import socket
 import struct
 from collections.abc import Iterable
 from contextlib import suppress
-from datetime import datetime
+from datetime import UTC, datetime
 from io import BytesIO
 from itertools import chain, repeat
+from pathlib import Path
 from threading import Thread
 from typing import Any
 from weakref import WeakSet
-from zoneinfo import ZoneInfo
 
-from flask import Flask, Response, jsonify, render_template, request
+import requests
+from flask import Flask, Response, abort, jsonify, render_template, request
 from flask.typing import ResponseReturnValue
 from markupsafe import Markup
 from werkzeug.serving import LISTEN_QUEUE, ThreadedWSGIServer, WSGIRequestHandler
@@ -21,22 +22,24 @@ from werkzeug.test import run_wsgi_app
 
 from bridge.messages.html import to_html
 from bridge.model import Message
-from bridge.sandbox.faults import ANSWERS, ERRMSGS, PAUSE, RESET
+from bridge.sandbox import pgyer
+from bridge.sandbox.faults import ANSWERS, ERRMSGS, PAUSE, PGYER_ANSWERS, RESET, Answer
 from bridge.sandbox.rules import MINUTE, SEND, UPLOAD, tail
 from bridge.sandbox.state import Call, Robot, Sandbox
 
 HANDLER = "sandbox.handler"  # where a request's environment holds the handler of its connection
+STYLE = Path(__file__).parent.parent / "console/static/message.css"  # messages look alike in both
 SHOWN = 100  # messages of one robot on the page
-ZONE = ZoneInfo("Asia/Shanghai")
 
 
 def create_sandbox_app(sandbox: Sandbox) -> Flask:
-    """Return the app that answers as WeCom does, with its page at `/` and `/sandbox/` to steer."""
+    """Return the app that answers as WeCom and Pgyer do, with its page at `/`."""
     app = Flask(__name__, template_folder=".", static_folder=None)
+    style = STYLE.read_text(encoding="utf-8")
 
     @app.template_filter()
     def local_time(at: float) -> str:
-        return datetime.fromtimestamp(at, ZONE).strftime("%m-%d %H:%M:%S")
+        return datetime.fromtimestamp(at, pgyer.ZONE).strftime("%m-%d %H:%M:%S")
 
     @app.post(SEND)
     def send() -> Response:
@@ -48,6 +51,35 @@ def create_sandbox_app(sandbox: Sandbox) -> Flask:
         call, media_id = sandbox.upload(request.args.get("key", ""), part)
         created_at = str(int(call.at))
         return _answer(sandbox, call, type="file", media_id=media_id, created_at=created_at)
+
+    @app.post(f"{pgyer.API}<name>")
+    def ask(name: str) -> ResponseReturnValue:
+        fault, reply = sandbox.ask(name, request.form)
+        if reply is None:
+            abort(404)
+        _wait(sandbox, fault)
+        if fault in PGYER_ANSWERS:
+            return _in_place(PGYER_ANSWERS[fault])
+        response = jsonify(reply)
+        response.date = datetime.fromtimestamp(sandbox.clock() + sandbox.ahead, UTC)
+        return response
+
+    @app.post("/sandbox/builds")
+    def upload_build() -> ResponseReturnValue:
+        # A page of another site must not let the sandbox post somewhere.
+        if request.headers.get("Origin", request.host_url[:-1]) != request.host_url[:-1]:
+            abort(403)
+        form = request.form.to_dict()
+        hook = form.pop("hook", "")
+        has_webhook = form.pop("webhook", "off") == "on"
+        try:
+            if has_webhook and not hook.startswith(("http://", "https://")):
+                raise ValueError("hook is missing: the address that Pgyer would call")
+            build, body = sandbox.upload_build(**form)
+        except (TypeError, ValueError, OverflowError) as error:
+            return {"error": str(error)}, 400
+        answered = _call(hook, body) if has_webhook else "off"
+        return {"status": "uploaded", "buildKey": build["buildKey"], "webhook": answered}
 
     @app.get("/sandbox/messages")
     def messages() -> ResponseReturnValue:
@@ -74,7 +106,8 @@ def create_sandbox_app(sandbox: Sandbox) -> Flask:
     def page() -> ResponseReturnValue:
         version, robots = str(sandbox.version), [*sandbox.robots.values()]
         groups = [(robot, sandbox.messages(robot.key)[-SHOWN:]) for robot in robots]
-        response = Response(render_template("page.html", groups=groups, show=_show))
+        shown = {"groups": groups, "show": _show, "style": style, "hook": sandbox.hook}
+        response = Response(render_template("page.html", pgyer_key=pgyer.KEY, **shown))
         response.set_etag(version)
         return response.make_conditional(request)
 
@@ -88,12 +121,31 @@ def _show(robot: Robot, call: Call) -> Markup:
     return Markup(to_html(Message(call.msgtype, body)))
 
 
+def _call(hook: str, body: dict[str, Any]) -> int | str:
+    """Post a webhook as Pgyer does; return the status of the answer, or why there is none."""
+    with requests.Session() as http:
+        http.trust_env = False  # no proxy: the hook is on this machine
+        http.headers["User-Agent"] = "PgyerWebhookClient"
+        try:
+            return http.post(hook, json=body, timeout=10).status_code
+        except requests.RequestException as error:
+            return type(error).__name__
+
+
+def _wait(sandbox: Sandbox, fault: str) -> None:
+    request.environ[HANDLER].fault = fault
+    sandbox.released.wait(MINUTE if fault == "hang" else sandbox.latency)
+
+
+def _in_place(answer: Answer) -> Response:
+    status, headers, body = answer
+    return Response(body, status, headers)
+
+
 def _answer(sandbox: Sandbox, call: Call, **more: str) -> Response:
-    request.environ[HANDLER].fault = call.fault
-    sandbox.released.wait(MINUTE if call.fault == "hang" else sandbox.latency)
+    _wait(sandbox, call.fault)
     if call.errcode is None:
-        status, headers, body = ANSWERS.get(call.fault, ANSWERS["502"])
-        return Response(body, status, headers)
+        return _in_place(ANSWERS.get(call.fault, ANSWERS["502"]))
     if call.errcode:
         return jsonify(errcode=call.errcode, errmsg=call.errmsg + tail(call.errcode, call.at))
     return jsonify(errcode=0, errmsg=ERRMSGS.get(call.fault, "ok"), **more)

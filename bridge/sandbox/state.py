@@ -13,7 +13,7 @@ from typing import Any, Literal
 from werkzeug.datastructures import FileStorage
 
 from bridge.messages.html import pick
-from bridge.sandbox import faults, rules
+from bridge.sandbox import faults, pgyer, rules
 from bridge.sandbox.rules import MINUTE, SEND, UPLOAD, Reply
 
 KEPT = 100_000  # calls
@@ -63,13 +63,15 @@ class Robot:
 
 @dataclass(eq=False)
 class Sandbox:
-    """The state of a stand-in for WeCom, for any number of threads.
+    """The state of a stand-in for WeCom and for Pgyer's API, for any number of threads.
 
     `keys` gives each known key its display name; without it, any key that does not begin with
     `unknown` becomes a robot. `rate` is in messages per 60 s, None for no limit; the `window`
     slides or begins with the clock's minute, and refused calls fill it too if `count_refused`.
     `latency` is in seconds, `clock` gives epoch seconds. Setting `released` ends every waiting,
     of hanging and of slow calls. `version` changes with every call.
+    `builds` are those of Pgyer's account, oldest first, and `asks` the calls of its API, each with
+    its form; the page offers `hook` for their webhooks. Pgyer's clock is so many seconds `ahead`.
     """
 
     keys: Mapping[str, str] = field(default_factory=dict)
@@ -78,12 +80,17 @@ class Sandbox:
     window: Literal["sliding", "minute"] = "sliding"
     count_refused: bool = False
     latency: float = 0.0
+    hook: str = ""
+    ahead: float = 0.0
     clock: Callable[[], float] = time.time
 
     def __post_init__(self) -> None:
         self.robots = {key: Robot(key, name) for key, name in self.keys.items()}
         self.calls: deque[Call] = deque(maxlen=KEPT)
+        self.builds: list[pgyer.Build] = []
+        self.asks: deque[tuple[str, Mapping[str, str]]] = deque(maxlen=KEPT)
         self.released = threading.Event()
+        self._pgyer = Robot(pgyer.KEY, "Pgyer")
         self.version = random.getrandbits(63)
         self._lock = threading.Lock()
 
@@ -91,10 +98,12 @@ class Sandbox:
         """Let the robot's next calls, or all of them from now on, meet a fault.
 
         It is busy, one of `faults.NAMES`, of which numbers are HTTP statuses, or any other number
-        but 0 as errcode. Raises ValueError for anything else, and for a key that is not known.
+        but 0 as errcode. `pgyer.KEY` means Pgyer's API: one of `faults.PGYER_NAMES`, or a code.
+        Raises ValueError for anything else, and for a key that is not known.
         """
         word = "-1" if fault == "busy" else str(fault)
-        if word not in faults.NAMES and not re.fullmatch(r"-?[1-9][0-9]{0,8}", word):
+        names = faults.PGYER_NAMES if key == pgyer.KEY else faults.NAMES
+        if word not in names and not re.fullmatch(r"-?[1-9][0-9]{0,8}", word):
             raise ValueError(f"unknown fault: {word}")
         with self._lock:
             robot = self._robot(key)
@@ -108,7 +117,7 @@ class Sandbox:
     def clear_faults(self) -> None:
         """Forget every fault that has not been met yet."""
         with self._lock:
-            for robot in self.robots.values():
+            for robot in (*self.robots.values(), self._pgyer):
                 robot.faults.clear()
                 robot.always = ""
 
@@ -137,7 +146,39 @@ class Sandbox:
                 self.robots[key].media[media_id] = (filename, call.at + rules.MEDIA_LIFE)
         return call, media_id
 
+    def upload_build(self, **build: Any) -> tuple[pgyer.Build, dict[str, Any]]:
+        """Let an app have a new build; return it, and what Pgyer's webhook posts of it.
+
+        See `pgyer.new_build`; raises TypeError or ValueError for what is none.
+        """
+        with self._lock:
+            now = self.clock() + self.ahead
+            built = pgyer.new_build(self.builds, now, **build)
+            for earlier in self.builds:
+                if earlier["appKey"] == built["appKey"]:
+                    earlier["buildIsLastest"] = "2"
+            self.builds.append(built)
+        return built, pgyer.webhook(built, now)
+
+    def ask(self, name: str, form: Mapping[str, str]) -> tuple[str, dict[str, Any] | None]:
+        """Take a call of Pgyer's API; return its fault or '', and the reply to it."""
+        with self._lock:
+            self.asks.append((name, form))
+            fault = self._next_fault(self._pgyer)
+            reply = pgyer.answer(name, form, self.builds)
+        if fault == "array" and reply and "list" in (reply.get("data") or ()):
+            reply = reply | {"data": reply["data"]["list"]}
+        if re.fullmatch(r"-?\d+", fault) and fault not in faults.PGYER_NAMES:
+            reply = {"code": int(fault), "message": "fault"}
+        return fault, reply
+
+    @staticmethod
+    def _next_fault(robot: Robot) -> str:
+        return robot.faults.popleft() if robot.faults else robot.always
+
     def _robot(self, key: str) -> Robot | None:
+        if key == pgyer.KEY:
+            return self._pgyer
         if not self.keys and key and not key.startswith("unknown"):
             self.robots.setdefault(key, Robot(key, key))
         return self.robots.get(key)
@@ -147,7 +188,7 @@ class Sandbox:
     ) -> Call:
         now = self.clock()
         robot = self._robot(key) or Robot(key, key)
-        fault = robot.faults.popleft() if robot.faults else robot.always
+        fault = self._next_fault(robot)
         reply: tuple[int | None, str]
         if key not in self.robots:
             reply = rules.UNKNOWN_KEY[path]

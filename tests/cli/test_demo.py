@@ -81,6 +81,13 @@ def test_a_signal_ends_the_demo_and_its_bridge_in_order_and_nothing_is_left(
     assert list(temporary.iterdir()) == []
 
 
+def test_the_demo_shows_a_build_whose_webhook_never_came() -> None:
+    with started("demo") as process:
+        assert process.stdout
+        line = next(line for line in process.stdout if line[0] in "✓✗" and "3.9.0" in line)
+        assert line.startswith("✓ 点餐 3.9.0 ")
+
+
 def test_a_signal_ends_the_demo_also_while_the_bridge_starts() -> None:
     with started("demo") as process:
         read_until(process, "Starting")

@@ -26,7 +26,7 @@ def test_every_page_has_the_headers(console: Console, path: str) -> None:
 
 
 def test_the_style_sheet_may_be_kept_and_needs_no_sign_in(visitor: Console) -> None:
-    for name in ("console.css", "console.js"):
+    for name in ("console.css", "message.css", "console.js"):
         with visitor.get(f"/static/{name}") as answer:
             assert answer.status_code == 200
             assert "no-store" not in answer.headers["Cache-Control"]

@@ -1,5 +1,6 @@
 """A preview shows what the group would see, and nothing in a message can break out of it."""
 
+import re
 from html.parser import HTMLParser
 from typing import Any
 
@@ -154,7 +155,8 @@ def test_no_content_can_inject_markup_or_a_script_url(show: Any, attack: str) ->
 @pytest.mark.parametrize("value", [None, 7, "x", [], [None], {"title": 7}, [[1]], "\ud800"])
 def test_a_malformed_body_still_shows(msgtype: str, value: Any) -> None:
     names = ["content", "mentioned_list", "articles", "main_title", "horizontal_content_list"]
-    names += ["jump_list", "base64", "filename"]
+    names += ["jump_list", "base64", "filename", "source", "card_image", "image_text_area"]
+    names += ["quote_area", "vertical_content_list"]
     to_html(Message(msgtype, dict.fromkeys(names, value))).encode()
 
 
@@ -231,23 +233,47 @@ def test_a_news_picture_is_shown_from_http_only() -> None:
     assert shown.urls == ["https://a.b/p.png"]
 
 
-def test_a_template_card_shows_all_its_fields() -> None:
-    shown = Reading(
-        card(
-            card_type="news_notice",
-            source={"desc": "蒲公英"},
-            main_title={"title": "应用", "desc": "更新"},
-            card_image={"url": "https://a.b/i.png"},
-            emphasis_content={"title": "1.8", "desc": "版本"},
-            quote_area={"title": "说明", "quote_text": "更快"},
-            sub_title_text="三处修复",
-            horizontal_content_list=[{"keyname": "平台", "value": "iOS", "url": "https://a.b/r"}],
-            jump_list=[{"type": 1, "title": "打开", "url": "https://a.b/j"}, {"title": "<b>"}],
-            card_action={"type": 1, "url": "https://a.b/c"},
-        )
-    )
-    assert shown.text == "蒲公英应用更新1.8版本说明更快三处修复平台 iOS打开<b>"
-    assert shown.urls == [f"https://a.b/{at}" for at in ("i.png", "c", "r", "j")]
+def test_several_articles_are_one_card_whose_first_has_the_large_picture() -> None:
+    one = {"title": "t", "url": "https://a.b", "picurl": "https://a.b/p.png"}
+    html = to_html(Message("news", {"articles": [one, one, {}]}))
+    assert html.count('class="card"') == 1
+    assert re.findall(r'class="(article[^"]*)"', html) == ["article", *["article beside"] * 2]
+    assert re.findall(r'viewBox="0 0 ([\d.]{1,4})', html) == ["2.34", "1"]
+
+
+def test_a_template_card_shows_all_its_fields_in_the_order_of_the_document() -> None:
+    html = card(
+        card_type="news_notice",
+        source={"icon_url": "https://a.b/s.png", "desc": "蒲公英", "desc_color": 2},
+        main_title={"title": "应用", "desc": "更新"},
+        card_image={"url": "https://a.b/i.png", "aspect_ratio": 2.25},
+        image_text_area={
+            "type": 1, "url": "https://a.b/t", "title": "左图", "desc": "右文",
+            "image_url": "https://a.b/t.png",
+        },
+        emphasis_content={"title": "1.8", "desc": "版本"},
+        quote_area={"type": 1, "url": "https://a.b/q", "title": "说明", "quote_text": "更快"},
+        sub_title_text="三处修复",
+        vertical_content_list=[{"title": "竖排", "desc": "文字"}],
+        horizontal_content_list=[{"keyname": "平台", "value": "iOS", "url": "https://a.b/r"}],
+        jump_list=[{"type": 1, "title": "打开", "url": "https://a.b/j"}, {"title": "<b>"}],
+        card_action={"type": 1, "url": "https://a.b/c"},
+    )  # fmt: skip
+    shown = Reading(html)
+    assert shown.text == "蒲公英应用更新1.8版本左图右文说明更快三处修复竖排文字平台 iOS打开<b>"
+    urls = ("s.png", "c", "i.png", "t.png", "t", "q", "r", "j")
+    assert shown.urls == [f"https://a.b/{at}" for at in urls]
+    assert 'class="source red"' in html
+
+
+@pytest.mark.parametrize(
+    ("given", "shown"),
+    [(2.25, "2.25"), (1.5, "1.5"), (9, "2.25"), (0, "1.3"), (None, "1.3"), ("2", "1.3"),
+     (float("nan"), "1.3"), (float("inf"), "2.25")],
+)  # fmt: skip
+def test_a_card_s_picture_has_a_ratio_that_the_document_allows(given: Any, shown: str) -> None:
+    html = card(card_image={"url": "https://a.b/i.png", "aspect_ratio": given})
+    assert f'viewBox="0 0 {shown} 1"' in html
 
 
 def test_a_card_without_title_is_opened_by_its_sub_title() -> None:
