@@ -92,7 +92,7 @@ class Client:
         try:
             return parsedate_to_datetime(date or "").timestamp()
         except Exception:  # the parser raises errors of many kinds
-            return self._clock()
+            return float(int(self._clock()))  # as exact as Pgyer's own times
 
 
 def read(status: int, body: bytes) -> Any:

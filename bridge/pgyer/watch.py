@@ -34,7 +34,7 @@ class Verdict(StrEnum):
     UNPUBLISHED = "unpublished"  # Pgyer is not done with it
     GRACE = "grace"  # its webhook may still come
     HIDDEN = "hidden"  # its owner does not show it
-    TOO_OLD = "too_old"  # a delivery of it would have expired
+    TOO_OLD = "too_old"  # the newest of an app that came with a history, and no news
     WEBHOOK = "webhook"  # its event is stored
     MISSING = "missing"  # its webhook did not come
 
@@ -66,7 +66,8 @@ class Look:
 class Watch:
     """Looks at the apps of a key; `accept` stores the event of a build.
 
-    A build older than `max_age` seconds is not sent. `clock` gives epoch seconds.
+    Where an app is new, its newest build is sent unless it is older than `max_age` seconds.
+    `clock` gives epoch seconds.
     """
 
     def __init__(
@@ -99,17 +100,16 @@ class Watch:
             elif app and (build.key in keys or build.counter <= app.counter):
                 seen.append(Seen(build, Verdict.KNOWN))
             else:
-                before = app or App(0, first_at or 0.0, "")
                 try:
-                    builds = self._new_builds(build, before, until)
-                    seen += self._decided(builds, before, at)
+                    builds = self._new_builds(build, app.counter if app else -1, until)
+                    seen += self._decided(builds, None if app else first_at, at)
                 except PgyerError as error:
                     failure = error
         if dry:
             seen = [replace(each, event=self._webhook(each.build, 0.0)) for each in seen]
         else:
             seen = [self._sent(s, until) if s.verdict is Verdict.MISSING else s for s in seen]
-            self._record(newest, seen, apps, at if first_at is None else first_at)
+            self._record(newest, seen, apps)
         return Look(seen, at, failure)
 
     def count_apps(self) -> int:
@@ -134,8 +134,8 @@ class Watch:
                 break
         return list(found.values()), at
 
-    def _new_builds(self, newest: Build, app: App, until: float) -> list[Build]:
-        """Return an app's builds above its highest counter, in their order.
+    def _new_builds(self, newest: Build, highest: int, until: float) -> list[Build]:
+        """Return an app's builds above its highest counter so far, in their order.
 
         Where Pgyer does not list them, that is the newest alone.
         """
@@ -150,33 +150,41 @@ class Watch:
                 break
             is_last = page.keys() <= found.keys() or _is_last(number, reply.data)
             found |= page
-            if is_last or any(build.counter <= app.counter for build in page.values()):
+            if is_last or any(build.counter <= highest for build in page.values()):
                 break
         # Only the newest has the address of the app's page.
         page_of_app = {"buildShortcutUrl": newest.fields.get("buildShortcutUrl", "")}
         full = {key: _merged(build, page_of_app) for key, build in found.items()}
         full[newest.key] = _merged(full.get(newest.key, newest), newest.fields)
         keys = self._known.known(list(full))
-        new = (b for b in full.values() if b.counter > app.counter and b.key not in keys)
+        new = (b for b in full.values() if b.counter > highest and b.key not in keys)
         return sorted(new, key=lambda build: build.counter)
 
-    def _decided(self, builds: Sequence[Build], app: App, at: float) -> Iterator[Seen]:
-        """Yield what becomes of an app's new builds, at a moment by Pgyer's clock (epoch s)."""
+    def _decided(
+        self, builds: Sequence[Build], first_at: float | None, at: float
+    ) -> Iterator[Seen]:
+        """Yield what becomes of an app's new builds, at a moment by Pgyer's clock (epoch s).
+
+        Of an app that is new itself, what is older than the first look (`first_at`) is its history,
+        which it brought from another account, and at most the newest of it is sent.
+        """
         for build in builds:
-            age = GRACE if build.created is None else at - build.created
+            created = at - GRACE if build.created is None else build.created
+            age, is_history = at - created, first_at is not None and created < first_at
             if not build.is_published:
                 yield Seen(build, Verdict.UNPUBLISHED)
             elif build.is_hidden:
                 yield Seen(build, Verdict.HIDDEN)
-            elif build.created is not None and build.created < app.first_at:
+            elif is_history and build is not builds[-1]:
                 yield Seen(build, Verdict.BASELINE)
             elif age < GRACE:
                 yield Seen(build, Verdict.GRACE)
                 return  # what is newer comes after it
-            elif event := self._webhook(build, at - self._max_age - EARLY):
+            elif event := self._webhook(build, created - EARLY):
                 yield Seen(build, Verdict.WEBHOOK, event)
             else:
-                yield Seen(build, Verdict.TOO_OLD if age > self._max_age else Verdict.MISSING)
+                is_too_old = is_history and age > self._max_age
+                yield Seen(build, Verdict.TOO_OLD if is_too_old else Verdict.MISSING)
 
     def _webhook(self, build: Build, since: float) -> int:
         return self._known.webhook_event(event_of_build(build, 0.0), since) or 0
@@ -194,11 +202,7 @@ class Watch:
         return Seen(build, verdict, accepted.event)
 
     def _record(
-        self,
-        newest: Sequence[Build],
-        seen: Sequence[Seen],
-        apps: Mapping[str, App],
-        first_at: float,
+        self, newest: Sequence[Build], seen: Sequence[Seen], apps: Mapping[str, App]
     ) -> None:
         """Record what was decided, and apps that are new or have another page."""
         decided = [each for each in seen if each.verdict not in _UNDECIDED]
@@ -211,7 +215,6 @@ class Watch:
                 "app_key": build.app,
                 "slug": build.slug,
                 "counter": counters.get(build.app, 0),
-                "first_at": first_at,
             }
             for build in newest
             if build.app in counters or (build.app in apps and apps[build.app].slug != build.slug)

@@ -15,13 +15,9 @@ KEPT = 90 * 86400.0  # seconds
 
 @dataclass(frozen=True)
 class App:
-    """An app: the highest of its build counters, and the last part of its page's address.
-
-    What was made before `first_at` (epoch s) was there when its account was first looked at.
-    """
+    """An app: the highest of its build counters, and the last part of its page's address."""
 
     counter: int
-    first_at: float
     slug: str
 
 
@@ -35,7 +31,7 @@ class PgyerBuilds:
         """Return every app by its key."""
         with self._database.read() as connection:
             rows = connection.execute("SELECT * FROM pgyer_apps")
-        return {row["app_key"]: App(row["counter"], row["first_at"], row["slug"]) for row in rows}
+        return {row["app_key"]: App(row["counter"], row["slug"]) for row in rows}
 
     def known(self, keys: Collection[str]) -> set[str]:
         """Return those of these builds, by their keys, about which something was decided."""
@@ -52,7 +48,7 @@ class PgyerBuilds:
 
     def app_with(self, slug: str, wait: float) -> str:
         """Return the key of the app with this page, '' for none, within `wait` s."""
-        query = "SELECT app_key FROM pgyer_apps WHERE slug = :slug ORDER BY first_at DESC LIMIT 1"
+        query = "SELECT app_key FROM pgyer_apps WHERE slug = :slug ORDER BY counter DESC LIMIT 1"
         with self._database.read(wait) as connection:
             rows = connection.execute(query, {"slug": slug})
         return next((row["app_key"] for row in rows), "")

@@ -131,25 +131,37 @@ def test_several_builds_between_two_looks_are_all_sent_in_their_order(
     assert process.sent() == ["App demo 1.2 2", "App demo 1.4 4", "App demo 1.5 5"]
 
 
-def test_an_app_that_is_new_is_sent_and_one_with_a_history_is_not_sent_again(
+def test_an_app_that_is_new_is_sent_and_of_one_with_a_history_at_most_the_newest(
     process: Any, fake: FakePgyer
 ) -> None:
+    fake.upload("other", age=300.0)
     fake.upload("other")
-    fake.upload("moved", age=90_000.0, counter=125)
-    fake.upload("moved", age=300.0, counter=126)
-    assert set(process.look()) == {"other-0001", "moved-0002", "moved-0003"}
-    assert sorted(process.sent()) == ["App moved 1.126 126", "App other 1.1 1"]
+    fake.upload("moved", age=4000.0, counter=125)
+    fake.upload("moved", age=3000.0, counter=126)
+    fake.upload("ancient", age=10**7)
+    assert process.look() == {
+        "other-0001": "missing", "other-0002": "missing", "moved-0003": "baseline",
+        "moved-0004": "missing", "ancient-0005": "too_old",
+    }  # fmt: skip
+    assert sorted(process.sent()) == ["App moved 1.126 126", "App other 1.1 1", "App other 1.2 2"]
+    fake.upload("ancient")
+    assert process.look() == {"ancient-0006": "missing"}
 
 
-def test_what_was_taken_back_hidden_or_is_too_old_is_silent(
+def test_what_came_while_the_bridge_was_down_for_days_is_sent_unless_its_webhook_came(
     process: Any, fake: FakePgyer, clock: Clock
 ) -> None:
+    process.post(fake.upload(age=0.0))
+    fake.upload(age=0.0)
+    clock.advance(5 * 86_400.0)
+    assert process.look() == {"demo-0001": "webhook", "demo-0002": "missing"}
+
+
+def test_what_was_taken_back_or_hidden_is_silent(process: Any, fake: FakePgyer) -> None:
     fake.upload(buildIsDisplayInHistory=2)
     assert process.look() == {"demo-0001": "hidden"}
-    clock.advance(1000.0)
-    fake.upload(age=0.0)
-    clock.advance(90_000.0)
-    assert process.look() == {"demo-0002": "too_old"}
+    process.post(fake.upload())
+    assert process.look() == {"demo-0002": "webhook"}
     del fake.builds[2]  # the newest was deleted
     assert process.look() == {}
     fake.upload(counter=2, buildKey="never-seen")  # an older number, by a key that was never seen

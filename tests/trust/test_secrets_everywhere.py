@@ -28,9 +28,11 @@ SECRETS = {
     "WECOM_BOT_KEY_DEV": "key-of-dev",
     "BRIDGE_ADMIN_PASSWORD": "an-admin-password/with+signs&<口>",
     "BRIDGE_TOKEN": "a-token_with~signs.of-ours",
+    "PGYER_API_KEY": "0f1e2d3c4b5a69788796a5b4c3d2e1f0",  # which the sandbox does not know
     "database password": "p@ss-of/the database",
 }
-COMMANDS = (["check"], ["events"], ["show", "1"], ["routes"], ["retry", "--state", "parked"], ["x"])
+COMMANDS = (["check"], ["events"], ["show", "1"], ["routes"], ["retry", "--state", "parked"], ["x"],
+            ["pgyer"])  # fmt: skip
 PAGES = ("", "events", "events/1", "templates", "templates/default.markdown.j2", "nowhere")
 
 
@@ -54,7 +56,7 @@ def test_no_outlet_shows_a_secret(
     box, api = sandbox
     secrets = dict(SECRETS)
     environ = {name: value for name, value in secrets.items() if name.isupper()}
-    environ |= {"LOG_LEVEL": "DEBUG", "BRIDGE_RATE": "1000000"}
+    environ |= {"LOG_LEVEL": "DEBUG", "BRIDGE_RATE": "1000000", "PGYER_API_URL": api}
     environ["GUNICORN_CMD_ARGS"] = "--access-logfile - --log-level debug"
     outlets: dict[str, str] = {}
     if kind == "postgresql":
@@ -74,7 +76,7 @@ def test_no_outlet_shows_a_secret(
     outlets |= {"a reply": "\n".join(replies), "the log": bridge.log.read_text()}
     if kind == "postgresql":
         with psycopg.connect(plain) as connection:
-            for table in ("events", "deliveries", "attempts", "bots"):
+            for table in ("events", "deliveries", "attempts", "bots", "shared_values"):
                 rows = connection.execute(f"SELECT * FROM {table}").fetchall()
                 outlets[table] = repr(rows)
     outlets |= {f.name: f.read_bytes().decode("latin-1") for f in tmp_path.glob("*.db*")}

@@ -5,8 +5,7 @@ ALTER TABLE events ADD COLUMN source TEXT NOT NULL DEFAULT '';
 CREATE TABLE pgyer_apps (
     app_key TEXT NOT NULL PRIMARY KEY,
     slug TEXT NOT NULL,
-    counter BIGINT NOT NULL,
-    first_at DOUBLE PRECISION NOT NULL
+    counter BIGINT NOT NULL
 );
 CREATE INDEX pgyer_apps_slug ON pgyer_apps (slug);
 

@@ -39,8 +39,7 @@ DELETE FROM build_marks WHERE sent_at < :before;
 
 -- name: add_pgyer_app
 -- Add an app that Pgyer's API shows, or what is new about it; its counter only goes up.
-INSERT INTO pgyer_apps (app_key, slug, counter, first_at)
-VALUES (:app_key, :slug, :counter, :first_at)
+INSERT INTO pgyer_apps (app_key, slug, counter) VALUES (:app_key, :slug, :counter)
 ON CONFLICT (app_key) DO UPDATE SET slug = :slug,
     counter = CASE WHEN :counter > pgyer_apps.counter THEN :counter ELSE pgyer_apps.counter END;
 
