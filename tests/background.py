@@ -11,13 +11,18 @@ from pathlib import Path
 from support import PATIENCE
 
 BRIDGE = Path(sys.executable).parent / "bridge"
+# Not by a shell, which cannot undo that `nohup` has SIGHUP ignored.
+_BEGIN = (
+    "import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_IGN); "
+    "signal.signal(signal.SIGHUP, signal.SIG_DFL); os.execv(sys.argv[1], sys.argv[1:])"
+)
 
 
 @contextmanager
 def started(*args: str, cwd: Path | None = None, **more: str) -> Iterator[subprocess.Popen[str]]:
     """Run the `bridge` command with SIGINT ignored; whatever is left of it at the end is killed."""
     process = subprocess.Popen(
-        ["sh", "-c", 'trap "" INT; exec "$0" "$@"', str(BRIDGE), *args],
+        [sys.executable, "-c", _BEGIN, str(BRIDGE), *args],
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         cwd=cwd, env={**os.environ, "PYTHONUNBUFFERED": "1", **more},
     )  # fmt: skip
