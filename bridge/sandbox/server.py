@@ -75,6 +75,8 @@ def create_sandbox_app(sandbox: Sandbox) -> Flask:
         try:
             if has_webhook and not hook.startswith(("http://", "https://")):
                 raise ValueError("hook is missing: the address that Pgyer would call")
+            if not form.get("app") or not form.get("version"):
+                raise ValueError("app and version are needed: -d app=… -d version=…")
             build, body = sandbox.upload_build(**form)
         except (TypeError, ValueError, OverflowError) as error:
             return {"error": str(error)}, 400
