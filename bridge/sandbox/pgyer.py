@@ -88,7 +88,9 @@ def new_build(
     }
     if unknown := ", ".join(fields.keys() - build.keys()):
         raise ValueError(f"unknown field: {unknown}")
-    int(fields.get("buildBuildVersion", 0))  # the next build counts on from it
+    counted = fields.get("buildBuildVersion", "0")
+    if not counted.isdecimal():  # the next build counts on from it
+        raise ValueError(f"buildBuildVersion must be a whole number, not {counted!r}")
     return build | fields
 
 
