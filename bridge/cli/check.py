@@ -126,6 +126,8 @@ def _routes(bridge: Bridge) -> Iterator[Finding]:
         yield Finding("ok", "routes", "no_file", _("no file: all goes to default"))
         return
     text = _("%(file)s: %(count)s rules", file=file, count=len(bridge.routes))
+    if not bridge.routes:
+        text = _("%(file)s: no rules, all goes to default", file=file)
     yield Finding("ok", "routes", "ok", text)
     takes_all = 0
     for route in bridge.routes:
