@@ -239,6 +239,7 @@ def _sent(bridge: Bridge, stopped: Collection[str]) -> Iterator[Finding]:
         elif name in stopped:
             text = _("the test message has arrived, but the bridge still has the bot stopped")
             command = f"bridge retry --bot {name}"
-            yield Finding("problem", about, "still_stopped", text + detail, command=command)
+            todo = _("restart the bridge if its key is new, otherwise:")
+            yield Finding("problem", about, "still_stopped", text + detail, todo, command)
         else:
             yield Finding("ok", about, "ok", _("the test message has arrived") + detail)
