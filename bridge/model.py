@@ -99,6 +99,14 @@ def is_loopback(url: str) -> bool:
         return host == "localhost" or host.endswith(".localhost")
 
 
+def is_private(url: str) -> bool:
+    """Tell whether an address leads nowhere from the internet: by its look, without a look-up."""
+    try:
+        return ip_address(urlsplit(url).hostname or "").is_private
+    except ValueError:
+        return is_loopback(url)
+
+
 @dataclass(frozen=True)
 class Event:
     """One decoded notification from Pgyer, or one of the bridge's own.

@@ -61,6 +61,7 @@ class Bridge:
             max_age=settings.max_age,
             dedupe=settings.dedupe,
             finds_builds=settings.pgyer_key is not None,
+            sends=settings.dispatch,
         )
         database = self.outbox.database
         self.clock = database.time

@@ -126,6 +126,8 @@ def _routes(bridge: Bridge) -> Iterator[Finding]:
         yield Finding("ok", "routes", "no_file", _("no file: all goes to default"))
         return
     text = _("%(file)s: %(count)s rules", file=file, count=len(bridge.routes))
+    if not bridge.routes:
+        text = _("%(file)s: no rules, all goes to default", file=file)
     yield Finding("ok", "routes", "ok", text)
     takes_all = 0
     for route in bridge.routes:
@@ -237,6 +239,7 @@ def _sent(bridge: Bridge, stopped: Collection[str]) -> Iterator[Finding]:
         elif name in stopped:
             text = _("the test message has arrived, but the bridge still has the bot stopped")
             command = f"bridge retry --bot {name}"
-            yield Finding("problem", about, "still_stopped", text + detail, command=command)
+            todo = _("restart the bridge if its key is new, otherwise:")
+            yield Finding("problem", about, "still_stopped", text + detail, todo, command)
         else:
             yield Finding("ok", about, "ok", _("the test message has arrived") + detail)

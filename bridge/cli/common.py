@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -56,7 +57,8 @@ def open_bridge(needs_keys: bool = True) -> Iterator[tuple[Bridge, Terminal]]:
 
     Raises SettingsError, StorageError. The database is opened when it is first used.
     """
-    bridge = Bridge(*configure(os.environ, needs_keys))
+    settings, routes = configure(os.environ, needs_keys)
+    bridge = Bridge(replace(settings, dispatch=False), routes)
     terminal = Terminal(bridge.settings.secrets)
     try:
         yield bridge, terminal

@@ -11,7 +11,7 @@ from flask.typing import ResponseReturnValue
 from bridge.console import history
 from bridge.console.blueprint import console
 from bridge.console.bot_pages import bot_lines, in_order
-from bridge.model import FIELDS, LATE, Event, Message, Target, as_text
+from bridge.model import FIELDS, LATE, Event, Message, Target, as_text, is_private
 from bridge.msgtypes import MSGTYPES
 from bridge.receiving import explain
 from bridge.storage.queries import DeliveryLine, FirstSteps, Wanted
@@ -50,6 +50,7 @@ def overview() -> ResponseReturnValue:
         pgyer=bridge.pgyer and bridge.pgyer.state(),
         caught_up=queries.missing_builds(now - CAUGHT_UP) if bridge.pgyer else (),
         hook=hook,
+        is_private=is_private(hook),
         hooks={name: f"{hook}/{quote(name)}" for name in settings.bots},
     )
 

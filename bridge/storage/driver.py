@@ -158,6 +158,9 @@ def _translated(sql: str, postgres: bool) -> tuple[str, tuple[str, ...], bool]:
 
 
 def _sqlite(path: str) -> sqlite3.Connection:
+    folder = Path(path).parent.absolute()
+    if not folder.is_dir():  # SQLite would not say which
+        raise sqlite3.OperationalError(f"unable to open database file: there is no folder {folder}")
     # Transactions begin where `begin` says, and each connection is one thread's at a time.
     connection = sqlite3.connect(
         path,

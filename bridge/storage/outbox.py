@@ -48,7 +48,8 @@ class Outbox:
 
     `clock` gives epoch seconds; without one the database's own clock is used, since leases are
     between machines. Where it `finds_builds`, Pgyer is also asked for builds: each is one event,
-    whether its webhook comes before that, later, or never.
+    whether its webhook comes before that, later, or never. One that does not `send` leaves a new
+    key to one that does: until that has started, another may still be calling with the old key.
     """
 
     def __init__(
@@ -62,8 +63,10 @@ class Outbox:
         clock: Callable[[], float] | None = None,
         jitter: Callable[[], float] = random.random,
         finds_builds: bool = False,
+        sends: bool = True,
     ) -> None:
         self._finds_builds = finds_builds
+        self._sends = sends
         self._known = known
         self._rate = rate
         self._max_age = max_age
@@ -169,7 +172,7 @@ class Outbox:
             if name not in fingerprints:
                 values = {"name": name, "fingerprint": bot.fingerprint}
                 connection.execute(SQL["enter_bot"], values)
-            elif fingerprints[name] != bot.fingerprint:
+            elif self._sends and fingerprints[name] != bot.fingerprint:
                 resume_bot(connection, name, fingerprint=bot.fingerprint)
                 lines.append(f"bot {name} has a new key: its pending deliveries are sent now")
         return lines

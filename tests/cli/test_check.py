@@ -10,9 +10,11 @@ import responses
 from cli_client import Cli, change
 from click.testing import Result
 from support import ROOT, environment
+from system_helpers import rows
 
-from bridge import create_app
+from bridge import configure, create_app
 from bridge.sandbox import Sandbox
+from bridge.wiring import Bridge
 
 Served = tuple[Sandbox, str]
 
@@ -50,6 +52,8 @@ def test_what_is_allowed_and_yet_likely_a_mistake_is_found(cli: Cli) -> None:
 
 
 def test_rules_that_cannot_work_are_found(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "routes.toml").write_text("# as `bridge init` writes it\n")
+    assert "ok routes: routes.toml: no rules, all goes to default" in cli("check").stdout
     (tmp_path / "routes.toml").write_text(
         '[[route]]\ntype = "crashlog"\ntemplate = "crashlog-shrot"\n[[route]]\n'
         '[[route]]\ntype = "feedback"\nbots = "dev"\n'
@@ -136,7 +140,22 @@ def test_a_stopped_bot_is_found_with_what_to_do(cli: Cli, tmp_path: Path, sandbo
     assert "bot dev" in found and "the webhook's key is wrong" in found
     assert found.endswith(" bridge retry --bot dev")
     [found] = findings(cli("check", "--send", **environ))
-    assert "the test message has arrived" in found and "bridge retry --bot dev" in found
+    assert "the test message has arrived" in found
+    assert "restart the bridge if its key is new" in found and "bridge retry --bot dev" in found
+
+
+def test_a_new_key_is_left_to_the_restarted_bridge(cli: Cli, tmp_path: Path) -> None:
+    """The running one would still try the old key, and be stopped again for an hour."""
+    cli("check")
+    change(tmp_path, "update bots set stopped = 'invalid_webhook', rest_until = 9e9")
+    for command in ("check", "events"):
+        cli(command, WECOM_BOT_KEY_DEV="a-new-key")
+    state = "select name from bots where stopped != '' order by name"
+    assert rows(tmp_path, state) == [("default",), ("dev",)]
+    bridge = Bridge(*configure(environment(tmp_path, WECOM_BOT_KEY_DEV="a-new-key")))
+    bridge.outbox.database.open()
+    bridge.close()
+    assert rows(tmp_path, state) == [("default",)]
 
 
 def test_how_the_last_call_of_a_bot_went_is_shown(cli: Cli, tmp_path: Path) -> None:

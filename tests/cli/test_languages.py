@@ -24,6 +24,7 @@ NAMES = re.compile(
 )
 PGYER = re.compile(
     "应用 → 设置 → Webhook 设置 → 创建 Webhook|其他指定URL|选择订阅内容|状态|开启|保存"
+    "|账户设置 → API 信息"
 )
 
 

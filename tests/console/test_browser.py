@@ -129,6 +129,8 @@ def test_filtering_opening_and_sending_again_reaches_the_group(
     page.click("nav >> text=事件")
     page.wait_for_url(f"{served.console}/events")
     expect(page.locator(".events li").nth(len(samples()) - 1)).to_be_visible()
+    # Not as the list of bots, which is a card, has it.
+    expect(page.locator(".event .bots").first).to_have_css("border-top-width", "0px")
     page.select_option("[name=type]", "crashlog")
     page.click("text=筛选")
     page.wait_for_url("**type=crashlog**")

@@ -21,6 +21,7 @@ def test_the_overview_says_that_all_is_well(console: Console) -> None:
     assert "1 of 18 calls" in page
     assert f'value="http://localhost/pgyer/{TOKEN}"' in page
     assert f'value="http://localhost/pgyer/{TOKEN}/dev"' in page
+    assert "Pgyer cannot reach this address" in page
     for label in (
         "应用 → 设置 → Webhook 设置 → 创建 Webhook",
         "其他指定URL",
