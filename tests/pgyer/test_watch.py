@@ -131,6 +131,17 @@ def test_several_builds_between_two_looks_are_all_sent_in_their_order(
     assert process.sent() == ["App demo 1.2 2", "App demo 1.4 4", "App demo 1.5 5"]
 
 
+@pytest.mark.parametrize("looks", [1, 2])
+def test_builds_with_the_same_version_and_number_of_the_app_are_each_sent(
+    process: Any, fake: FakePgyer, looks: int
+) -> None:
+    for _ in range(looks):
+        for _ in range(2 // looks):
+            fake.upload(buildVersion="2.3.0", buildVersionNo="230")
+        assert set(process.look().values()) == {"missing"}
+    assert process.sent() == ["App demo 2.3.0 2", "App demo 2.3.0 3"]
+
+
 def test_an_app_that_is_new_is_sent_and_of_one_with_a_history_at_most_the_newest(
     process: Any, fake: FakePgyer
 ) -> None:
