@@ -41,6 +41,8 @@ def marks_of(event: Event) -> list[str]:
 
     These are Pgyer's own counter, or the app's own number, which Pgyer can be told to show
     instead, each with the app's page; the moment and size of the upload; and the build's key.
+    The app's own number may be Pgyer's counter of another build: where an event says when it was
+    uploaded or how large it is, one of these has to be the same.
     """
     if event.type != "updateVersion":
         return []
@@ -50,12 +52,17 @@ def marks_of(event: Event) -> list[str]:
     slug, number = slug_of(fields["link"]), fields["build_version"]
     own = as_text(build.get("buildVersionNo")) if is_asked else number
     counter = str(int(number)) if number.isdecimal() and len(number) < 19 else ""
-    candidates = [
+    created, appsize = fields["created"], fields["appsize"]
+    number_of = ("number", slug, fields["os_version"], own)
+    candidates: list[tuple[str, ...]] = [
         ("counter", slug, counter),
-        ("number", slug, fields["os_version"], own),
-        ("upload", fields["created"], fields["appsize"]),
+        (*number_of, created),
+        (*number_of, appsize),
+        ("upload", created, appsize),
         ("key", as_text(build.get("buildKey"))),
     ]
+    if is_asked or not (created or appsize):
+        candidates.append(number_of)
     return [_mark(*parts) for parts in candidates if all(parts)]
 
 

@@ -73,6 +73,8 @@ MATCHES: list[tuple[str, dict[str, str]]] = [
     ("counter as a number", {"created": "", "build_version": "02"}),
     ("moment and size of the upload", {"link": "https://pgyer.com/channel", "build_version": "7"}),
     ("page and the app's own number", {"created": "", "appsize": "", "build_version": "92"}),
+    ("the same and the moment", {"appsize": "26 MB", "build_version": "92"}),
+    ("the same and the size", {"created": "yesterday", "build_version": "92"}),
     ("another host", {"link": "http://xcxwo.com/demo-page/", "created": ""}),
 ]
 
@@ -108,6 +110,17 @@ def test_another_webhook_does_not(process: Any, fake: FakePgyer, more: dict[str,
     build = fake.upload()
     process.post(build, **more)
     assert process.look() == {build["buildKey"]: "missing"}
+
+
+def test_the_counter_of_one_build_is_not_taken_for_the_number_of_another(
+    process: Any, fake: FakePgyer
+) -> None:
+    """The app's own number is counted up as well, and is a few ahead of Pgyer's counter."""
+    lost = fake.upload(buildVersion="2.3.0", buildVersionNo="3", age=300.0)
+    process.post(fake.upload(buildVersion="2.3.0", buildVersionNo="4"))
+    assert process.look()[lost["buildKey"]] == "missing"
+    assert not process.post(fake.upload(buildVersion="2.3.0", buildVersionNo="5")).duplicate
+    assert process.sent() == ["App demo 2.3.0 2"]
 
 
 def test_the_reply_of_an_upload_that_was_posted_belongs_to_its_build(
