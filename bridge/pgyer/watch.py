@@ -127,7 +127,13 @@ class Watch:
         for number in range(1, MAX_PAGES + 1):
             reply = self._call("listMy", until, page=str(number))
             at, count = reply.at, len(found)
-            for build in builds_of(reply.data):
+            try:
+                builds = builds_of(reply.data)
+            except PgyerError:
+                if number == 1:
+                    raise
+                break  # behind the last page there may be anything; so may an app without a build
+            for build in builds:
                 other = found.setdefault(build.app, build)
                 found[build.app] = max(build, other, key=lambda each: each.counter)
             if len(found) == count or _is_last(number, reply.data):

@@ -283,6 +283,16 @@ def test_a_reply_that_says_nothing_is_no_account_without_apps(
     assert raised.value.outcome == "unreadable"
 
 
+@pytest.mark.parametrize("data", [None, {"list": None}, {"list": [{"appKey": "no-build-yet"}]}])
+def test_a_later_page_that_says_nothing_is_the_end(
+    process: Any, fake: FakePgyer, data: Any
+) -> None:
+    """The number of pages is not always said, and an app may have no build."""
+    fake.listed = lambda page: {"list": page["list"]} if page["list"] else data
+    build = fake.upload()
+    assert process.look() == {build["buildKey"]: "missing"}
+
+
 def test_endless_pages_end(process: Any, fake: FakePgyer) -> None:
     fake.listed = lambda data: {"list": [fake.builds[0]], "pageCount": 10**9}
     assert process.look() == {}
