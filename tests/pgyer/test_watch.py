@@ -172,6 +172,30 @@ def test_an_app_that_is_new_is_sent_and_of_one_with_a_history_at_most_the_newest
     assert process.look() == {"ancient-0006": "missing"}
 
 
+def test_what_was_above_the_latest_at_the_first_look_is_history(
+    start: Start, fake: FakePgyer, clock: Clock
+) -> None:
+    process = start()
+    for days in range(9, 1, -1):
+        fake.upload(age=days * 86_400.0)
+    late = fake.upload(age=60.0)  # Pgyer was not done with it
+    above, fake.builds[5:] = fake.builds[5:], []  # an older one was made the latest
+    assert process.look() == {"demo-0004": "baseline"}
+    fake.builds += above
+    clock.advance(1000.0)
+    assert process.look() == {
+        "demo-0005": "baseline", "demo-0006": "baseline", "demo-0007": "baseline",
+        late["buildKey"]: "missing",
+    }  # fmt: skip
+    process, app = start(), "moved"
+    older, newer = fake.upload(app, age=9 * 86_400.0), fake.upload(app, age=8 * 86_400.0)
+    fake.builds.remove(newer)
+    assert process.look()[older["buildKey"]] == "baseline"
+    fake.builds.append(newer)
+    assert process.look() == {newer["buildKey"]: "too_old"}
+    assert process.sent() == ["App demo 1.9 9"]
+
+
 def test_what_came_while_the_bridge_was_down_for_days_is_sent_unless_its_webhook_came(
     process: Any, fake: FakePgyer, clock: Clock
 ) -> None:
