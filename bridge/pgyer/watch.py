@@ -103,7 +103,9 @@ class Watch:
             else:
                 try:
                     builds = self._new_builds(build, app.counter if app else -1, until)
-                    since = first_at - UNSEEN if app and first_at else first_at
+                    since = first_at
+                    if first_at is not None:  # the clock may have been ahead then
+                        since = min(first_at, at) - (UNSEEN if app else 0.0)
                     seen += self._decided(builds, since, at)
                 except PgyerError as error:
                     failure = error

@@ -196,6 +196,15 @@ def test_what_was_above_the_latest_at_the_first_look_is_history(
     assert process.sent() == ["App demo 1.9 9"]
 
 
+def test_a_clock_that_was_years_ahead_at_the_first_look_makes_no_build_history(
+    process: Any, fake: FakePgyer
+) -> None:
+    process.first_at += 10**9
+    fake.upload()
+    fake.upload("other")
+    assert set(process.look().values()) == {"missing"}
+
+
 def test_what_came_while_the_bridge_was_down_for_days_is_sent_unless_its_webhook_came(
     process: Any, fake: FakePgyer, clock: Clock
 ) -> None:
