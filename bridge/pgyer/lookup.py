@@ -38,9 +38,9 @@ class Lookup:
             return {}
         with self._lock:
             asked = self._asked.get(event.id)
+            if not (asked and asked.done()) and time.monotonic() < self._ask_after:
+                return {}
             if not asked:
-                if time.monotonic() < self._ask_after:
-                    return {}
                 asked = self._asked[event.id] = self._begin(event)
                 if len(self._asked) > KEPT:
                     del self._asked[next(iter(self._asked))]

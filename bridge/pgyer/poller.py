@@ -145,7 +145,8 @@ class Poller:
             look = self._watch.look(state.first_at or None)
             failure = look.failure
             _report(look.seen)
-            state = replace(state, first_at=state.first_at or look.at)
+            if not failure:  # else what a new key has not seen yet might be taken for history
+                state = replace(state, first_at=state.first_at or look.at)
         except PgyerError as error:
             failure = error
         if failure:

@@ -21,6 +21,7 @@ from bridge.storage.outbox import Accepted
 from bridge.storage.pgyer_builds import App, PgyerBuilds
 
 GRACE = 180.0  # seconds in which a build's webhook may still come
+UNSEEN = 86400.0  # seconds for which the first look may not have been shown a build yet
 MAX_PAGES = 50  # of apps, 20 on each
 MAX_BUILD_PAGES = 5  # of one app
 MAX_LOOK = 80.0  # seconds after which no further call begins; less than the poller's lease
@@ -102,7 +103,10 @@ class Watch:
             else:
                 try:
                     builds = self._new_builds(build, app.counter if app else -1, until)
-                    seen += self._decided(builds, None if app else first_at, at)
+                    since = first_at
+                    if first_at is not None:  # the clock may have been ahead then
+                        since = min(first_at, at) - (UNSEEN if app else 0.0)
+                    seen += self._decided(builds, since, at)
                 except PgyerError as error:
                     failure = error
         if dry:
@@ -127,7 +131,13 @@ class Watch:
         for number in range(1, MAX_PAGES + 1):
             reply = self._call("listMy", until, page=str(number))
             at, count = reply.at, len(found)
-            for build in builds_of(reply.data):
+            try:
+                builds = builds_of(reply.data)
+            except PgyerError:
+                if number == 1:
+                    raise
+                break  # behind the last page there may be anything; so may an app without a build
+            for build in builds:
                 other = found.setdefault(build.app, build)
                 found[build.app] = max(build, other, key=lambda each: each.counter)
             if len(found) == count or _is_last(number, reply.data):
@@ -160,17 +170,16 @@ class Watch:
         new = (b for b in full.values() if b.counter > highest and b.key not in keys)
         return sorted(new, key=lambda build: build.counter)
 
-    def _decided(
-        self, builds: Sequence[Build], first_at: float | None, at: float
-    ) -> Iterator[Seen]:
+    def _decided(self, builds: Sequence[Build], since: float | None, at: float) -> Iterator[Seen]:
         """Yield what becomes of an app's new builds, at a moment by Pgyer's clock (epoch s).
 
-        Of an app that is new itself, what is older than the first look (`first_at`) is its history,
-        which it brought from another account, and at most the newest of it is sent.
+        What is older than `since` is history, and at most the newest of it is sent: an app that is
+        new may come from another account, and at the first look an older build may have been
+        shown as a known app's latest.
         """
         for build in builds:
             created = at - GRACE if build.created is None else build.created
-            age, is_history = at - created, first_at is not None and created < first_at
+            age, is_history = at - created, since is not None and created < since
             if not build.is_published:
                 yield Seen(build, Verdict.UNPUBLISHED)
             elif build.is_hidden:

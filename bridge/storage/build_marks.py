@@ -41,6 +41,8 @@ def marks_of(event: Event) -> list[str]:
 
     These are Pgyer's own counter, or the app's own number, which Pgyer can be told to show
     instead, each with the app's page; the moment and size of the upload; and the build's key.
+    The app's own number may be Pgyer's counter of another build: where an event says when it was
+    uploaded or how large it is, one of these has to be the same.
     """
     if event.type != "updateVersion":
         return []
@@ -50,14 +52,26 @@ def marks_of(event: Event) -> list[str]:
     slug, number = slug_of(fields["link"]), fields["build_version"]
     own = as_text(build.get("buildVersionNo")) if is_asked else number
     counter = str(int(number)) if number.isdecimal() and len(number) < 19 else ""
-    candidates = [
+    created, appsize = fields["created"], fields["appsize"]
+    number_of = ("number", slug, fields["os_version"], own)
+    candidates: list[tuple[str, ...]] = [
         ("counter", slug, counter),
-        ("number", slug, fields["os_version"], own),
-        ("upload", fields["created"], fields["appsize"]),
+        (*number_of, created),
+        (*number_of, appsize),
+        ("upload", created, appsize),
         ("key", as_text(build.get("buildKey"))),
     ]
-    texts = ["\n".join(parts) for parts in candidates if all(parts)]
-    return [hashlib.sha256(text.encode()).hexdigest()[:32] for text in texts]
+    if is_asked or not (created or appsize):
+        candidates.append(number_of)
+    return [_mark(*parts) for parts in candidates if all(parts)]
+
+
+def _mark(*parts: str) -> str:
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
+
+
+def _key_mark(event: Event) -> str:
+    return _mark("key", event.payload["build"]["buildKey"])
 
 
 def webhook_event(connection: Connection, event: Event, since: float) -> int | None:
@@ -108,16 +122,17 @@ class Builds:
         """Return the event that makes this one superfluous, None for none.
 
         For a late webhook that is the one that was found by asking, unless the address `named` the
-        targets and it did not go to all of them. For what was found by asking, any of the same.
+        targets and it did not go to all of them. For what was found by asking, its webhook's, or
+        one by the same key: two builds may have the app's own number in common.
         """
-        asked = next((self._asked[mark] for mark in marks if mark in self._asked), None)
         if event.source != API:
+            asked = next((self._asked[mark] for mark in marks if mark in self._asked), None)
             is_covered = asked and (not named or asked.bots >= {t.bot for t in targets})
             return asked.event if asked and is_covered else None
+        if asked := self._asked.get(_key_mark(event)):
+            return asked.event
         posted = next((self._posted[mark] for mark in marks if mark in self._posted), None)
-        if asked or posted:
-            return asked.event if asked else posted
-        return webhook_event(self._connection, event, self._since)
+        return posted or webhook_event(self._connection, event, self._since)
 
     def add(
         self, event: Event, marks: Sequence[str], targets: Sequence[Target], number: int

@@ -101,6 +101,23 @@ def test_a_wrong_key_is_a_problem_until_it_is_another(
     assert rotated.sent() == ["App demo 1.2 2"]
 
 
+def test_what_came_before_a_new_key_is_sent_although_its_first_look_failed(
+    start: Start, clock: Clock, fake: FakePgyer
+) -> None:
+    fake.upload()
+    start().poller.poll()
+    fake.upload(age=0.0)
+    clock.advance(5 * 86_400.0)
+    fake.key = OTHER_KEY
+    fake.fault = lambda name: (502, b"") if name == "builds" else None
+    process = start(key=OTHER_KEY)
+    process.poller.poll()
+    fake.fault = lambda name: None
+    clock.advance(1000.0)
+    process.poller.poll()
+    assert process.sent() == ["App demo 1.2 2"]
+
+
 def test_a_key_of_another_account_begins_anew(start: Start, clock: Clock, fake: FakePgyer) -> None:
     fake.upload()
     start().poller.poll()

@@ -73,6 +73,8 @@ MATCHES: list[tuple[str, dict[str, str]]] = [
     ("counter as a number", {"created": "", "build_version": "02"}),
     ("moment and size of the upload", {"link": "https://pgyer.com/channel", "build_version": "7"}),
     ("page and the app's own number", {"created": "", "appsize": "", "build_version": "92"}),
+    ("the same and the moment", {"appsize": "26 MB", "build_version": "92"}),
+    ("the same and the size", {"created": "yesterday", "build_version": "92"}),
     ("another host", {"link": "http://xcxwo.com/demo-page/", "created": ""}),
 ]
 
@@ -110,6 +112,17 @@ def test_another_webhook_does_not(process: Any, fake: FakePgyer, more: dict[str,
     assert process.look() == {build["buildKey"]: "missing"}
 
 
+def test_the_counter_of_one_build_is_not_taken_for_the_number_of_another(
+    process: Any, fake: FakePgyer
+) -> None:
+    """The app's own number is counted up as well, and is a few ahead of Pgyer's counter."""
+    lost = fake.upload(buildVersion="2.3.0", buildVersionNo="3", age=300.0)
+    process.post(fake.upload(buildVersion="2.3.0", buildVersionNo="4"))
+    assert process.look()[lost["buildKey"]] == "missing"
+    assert not process.post(fake.upload(buildVersion="2.3.0", buildVersionNo="5")).duplicate
+    assert process.sent() == ["App demo 2.3.0 2"]
+
+
 def test_the_reply_of_an_upload_that_was_posted_belongs_to_its_build(
     process: Any, fake: FakePgyer
 ) -> None:
@@ -131,6 +144,17 @@ def test_several_builds_between_two_looks_are_all_sent_in_their_order(
     assert process.sent() == ["App demo 1.2 2", "App demo 1.4 4", "App demo 1.5 5"]
 
 
+@pytest.mark.parametrize("looks", [1, 2])
+def test_builds_with_the_same_version_and_number_of_the_app_are_each_sent(
+    process: Any, fake: FakePgyer, looks: int
+) -> None:
+    for _ in range(looks):
+        for _ in range(2 // looks):
+            fake.upload(buildVersion="2.3.0", buildVersionNo="230")
+        assert set(process.look().values()) == {"missing"}
+    assert process.sent() == ["App demo 2.3.0 2", "App demo 2.3.0 3"]
+
+
 def test_an_app_that_is_new_is_sent_and_of_one_with_a_history_at_most_the_newest(
     process: Any, fake: FakePgyer
 ) -> None:
@@ -146,6 +170,39 @@ def test_an_app_that_is_new_is_sent_and_of_one_with_a_history_at_most_the_newest
     assert sorted(process.sent()) == ["App moved 1.126 126", "App other 1.1 1", "App other 1.2 2"]
     fake.upload("ancient")
     assert process.look() == {"ancient-0006": "missing"}
+
+
+def test_what_was_above_the_latest_at_the_first_look_is_history(
+    start: Start, fake: FakePgyer, clock: Clock
+) -> None:
+    process = start()
+    for days in range(9, 1, -1):
+        fake.upload(age=days * 86_400.0)
+    late = fake.upload(age=60.0)  # Pgyer was not done with it
+    above, fake.builds[5:] = fake.builds[5:], []  # an older one was made the latest
+    assert process.look() == {"demo-0004": "baseline"}
+    fake.builds += above
+    clock.advance(1000.0)
+    assert process.look() == {
+        "demo-0005": "baseline", "demo-0006": "baseline", "demo-0007": "baseline",
+        late["buildKey"]: "missing",
+    }  # fmt: skip
+    process, app = start(), "moved"
+    older, newer = fake.upload(app, age=9 * 86_400.0), fake.upload(app, age=8 * 86_400.0)
+    fake.builds.remove(newer)
+    assert process.look()[older["buildKey"]] == "baseline"
+    fake.builds.append(newer)
+    assert process.look() == {newer["buildKey"]: "too_old"}
+    assert process.sent() == ["App demo 1.9 9"]
+
+
+def test_a_clock_that_was_years_ahead_at_the_first_look_makes_no_build_history(
+    process: Any, fake: FakePgyer
+) -> None:
+    process.first_at += 10**9
+    fake.upload()
+    fake.upload("other")
+    assert set(process.look().values()) == {"missing"}
 
 
 def test_what_came_while_the_bridge_was_down_for_days_is_sent_unless_its_webhook_came(
@@ -257,6 +314,16 @@ def test_a_reply_that_says_nothing_is_no_account_without_apps(
     with pytest.raises(PgyerError) as raised:
         process.look()
     assert raised.value.outcome == "unreadable"
+
+
+@pytest.mark.parametrize("data", [None, {"list": None}, {"list": [{"appKey": "no-build-yet"}]}])
+def test_a_later_page_that_says_nothing_is_the_end(
+    process: Any, fake: FakePgyer, data: Any
+) -> None:
+    """The number of pages is not always said, and an app may have no build."""
+    fake.listed = lambda page: {"list": page["list"]} if page["list"] else data
+    build = fake.upload()
+    assert process.look() == {build["buildKey"]: "missing"}
 
 
 def test_endless_pages_end(process: Any, fake: FakePgyer) -> None:
