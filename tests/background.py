@@ -20,7 +20,7 @@ _BEGIN = (
 
 @contextmanager
 def started(*args: str, cwd: Path | None = None, **more: str) -> Iterator[subprocess.Popen[str]]:
-    """Run the `bridge` command with SIGINT ignored; whatever is left of it at the end is killed."""
+    """Run the `bridge` command with SIGINT ignored; what still runs at the end is ended."""
     process = subprocess.Popen(
         [sys.executable, "-c", _BEGIN, str(BRIDGE), *args],
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
@@ -34,8 +34,12 @@ def started(*args: str, cwd: Path | None = None, **more: str) -> Iterator[subpro
         yield process
     finally:
         limit.cancel()
-        process.kill()
-        process.wait()
+        process.terminate()  # a demo that is killed would leave its bridge
+        try:
+            process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
         process.stdout.close()
 
 
