@@ -73,16 +73,16 @@ class Client:
     def _post(self, url: str, seconds: float, form: dict[str, str]) -> Reply:
         around, timeout = self._surroundings(url), (min(5.0, seconds), seconds)
         begin_call(seconds)
+        failed = ""
         try:
             # In no variable: a traceback may show these.
             request = requests.Request("POST", url, data=self._form(form)).prepare()
             with self._adapter.send(request, timeout=timeout, **around) as response:
                 body = response.raw.read(MAX_REPLY + 1, decode_content=True)
-        except (
-            Exception
-        ) as error:  # whatever an answer makes a library raise; its text has the form
-            host, problem = urlsplit(url).hostname, type(error).__name__
-            raise PgyerError("away", f"{host} cannot be reached: {problem}") from None
+        except Exception as error:  # whatever an answer makes a library raise
+            failed = type(error).__name__
+        if failed:  # raised here, since in there it would carry the error, which has the form
+            raise PgyerError("away", f"{urlsplit(url).hostname} cannot be reached: {failed}")
         return Reply(read(response.status_code, body), self._time_of(response.headers.get("Date")))
 
     def _form(self, fields: dict[str, str]) -> dict[str, str]:
