@@ -52,36 +52,7 @@ def create_sandbox_app(sandbox: Sandbox) -> Flask:
         created_at = str(int(call.at))
         return _answer(sandbox, call, type="file", media_id=media_id, created_at=created_at)
 
-    @app.post(f"{pgyer.API}<name>")
-    def ask(name: str) -> ResponseReturnValue:
-        fault, reply = sandbox.ask(name, request.form)
-        if reply is None:
-            abort(404)
-        _wait(sandbox, fault)
-        if fault in PGYER_ANSWERS:
-            return _in_place(PGYER_ANSWERS[fault])
-        response = jsonify(reply)
-        response.date = datetime.fromtimestamp(sandbox.clock() + sandbox.ahead, UTC)
-        return response
-
-    @app.post("/sandbox/builds")
-    def upload_build() -> ResponseReturnValue:
-        # A page of another site must not let the sandbox post somewhere.
-        if request.headers.get("Origin", request.host_url[:-1]) != request.host_url[:-1]:
-            abort(403)
-        form = request.form.to_dict()
-        hook = form.pop("hook", "")
-        has_webhook = form.pop("webhook", "off") == "on"
-        try:
-            if has_webhook and not hook.startswith(("http://", "https://")):
-                raise ValueError("hook is missing: the address that Pgyer would call")
-            if not form.get("app") or not form.get("version"):
-                raise ValueError("app and version are needed: -d app=… -d version=…")
-            build, body = sandbox.upload_build(**form)
-        except (TypeError, ValueError, OverflowError) as error:
-            return {"error": str(error)}, 400
-        answered = _call(hook, body) if has_webhook else "off"
-        return {"status": "uploaded", "buildKey": build["buildKey"], "webhook": answered}
+    _add_pgyer(app, sandbox)
 
     @app.get("/sandbox/messages")
     def messages() -> ResponseReturnValue:
@@ -114,6 +85,41 @@ def create_sandbox_app(sandbox: Sandbox) -> Flask:
         return response.make_conditional(request)
 
     return app
+
+
+def _add_pgyer(app: Flask, sandbox: Sandbox) -> None:
+    """Add Pgyer's API, and the upload of builds."""
+
+    @app.post(f"{pgyer.API}<name>")
+    def ask(name: str) -> ResponseReturnValue:
+        fault, reply = sandbox.ask(name, request.form)
+        if reply is None:
+            abort(404)
+        _wait(sandbox, fault)
+        if fault in PGYER_ANSWERS:
+            return _in_place(PGYER_ANSWERS[fault])
+        response = jsonify(reply)
+        response.date = datetime.fromtimestamp(sandbox.clock() + sandbox.ahead, UTC)
+        return response
+
+    @app.post("/sandbox/builds")
+    def upload_build() -> ResponseReturnValue:
+        # A page of another site must not let the sandbox post somewhere.
+        if request.headers.get("Origin", request.host_url[:-1]) != request.host_url[:-1]:
+            abort(403)
+        form = request.form.to_dict()
+        hook = form.pop("hook", "")
+        has_webhook = form.pop("webhook", "off") == "on"
+        try:
+            if has_webhook and not hook.startswith(("http://", "https://")):
+                raise ValueError("hook is missing: the address that Pgyer would call")
+            if not form.get("app") or not form.get("version"):
+                raise ValueError("app and version are needed: -d app=… -d version=…")
+            build, body = sandbox.upload_build(**form)
+        except (TypeError, ValueError, OverflowError) as error:
+            return {"error": str(error)}, 400
+        answered = _call(hook, body) if has_webhook else "off"
+        return {"status": "uploaded", "buildKey": build["buildKey"], "webhook": answered}
 
 
 def _show(robot: Robot, call: Call) -> Markup:
