@@ -76,16 +76,15 @@ def titles(box: Sandbox, key: str, fault: str | None = None) -> list[str]:
     return [title for text in texts for title in dict.fromkeys(_TITLE.findall(text))]
 
 
+def pending(bridge: Deployment) -> int | None:
+    """Return how many deliveries wait; None where the database cannot be used."""
+    found: int | None = requests.get(f"{bridge.url}/readyz", timeout=60).json()["pending"]
+    return found
+
+
 def settle(bridge: Deployment, patience: float = 90.0) -> None:
     """Wait until nothing is pending."""
-
-    with Session() as session:
-
-        def pending() -> int | None:
-            found: int | None = session.get(f"{bridge.url}/readyz", timeout=60).json()["pending"]
-            return found
-
-        until(lambda: pending() == 0, "nothing is pending", patience)
+    until(lambda: pending(bridge) == 0, "nothing is pending", patience)
 
 
 def check(load: Load, box: Sandbox, excuses: int, keys: tuple[str, ...] = (DEFAULT, DEV)) -> int:

@@ -51,6 +51,8 @@ def hostile(dice: random.Random, kind: str) -> Event:
     payload = {name: text() for name in FIELDS if dice.random() < 0.8}
     payload |= {text()[:40]: text() for _ in range(dice.randrange(3))}
     payload |= {"type": kind, "link": LINK}
+    for name in {"title", "os_version"} & payload.keys():  # an example's own heading begins so
+        payload[name] = f"应用{payload[name]}"
     return Event(kind, payload, 1_800_000_000.0, id=1)
 
 
