@@ -69,6 +69,8 @@ def test_no_outlet_shows_a_secret(
     dice = random.Random(SEED)
     print(f"seed {SEED}")
     replies = [*exercise(bridge, box, secrets, dice)]
+    for bot in ("default", "dev"):  # which rest long after many failures, or are stopped
+        outlets[f"bridge retry --bot {bot}"] = run(bridge, "retry", "--bot", bot)
     settle(bridge)
     for command in COMMANDS:
         outlets[f"bridge {command[0]}"] = run(bridge, *command)
