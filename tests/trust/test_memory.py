@@ -39,7 +39,7 @@ def post(bridge: Deployment, numbers: range) -> None:
 
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(some, [numbers[n::4] for n in range(4)]))
-    settle(bridge, 600.0)
+    settle(bridge, 3600.0)  # one bot is sent one message after the other
 
 
 def test_memory_does_not_grow_with_events(
