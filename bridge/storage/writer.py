@@ -137,7 +137,7 @@ class Writer:
             for queued in writes:
                 queued.news.release()
 
-    def _commit(self, writes: Sequence[_Queued], leader: _Queued) -> None:
+    def _commit(self, writes: Sequence[_Queued], leader: _Queued, is_first: bool = True) -> None:
         """Run these writes in one transaction and give each its results or its error.
 
         It takes no longer than the leader, who came first, still waits.
@@ -160,9 +160,15 @@ class Writer:
                 queued.error = None
             self.last_error, self.ended_at = "", time.monotonic()
         except BaseException as error:
+            # Where SQLite's file is another one by now, nobody finds what was written.
+            old = self._connection
+            moved = old and not old.is_postgres and not self._is_alive(old)
             self.disconnect()
             if not isinstance(error, Exception):
                 raise
+            if moved and is_first:
+                self._commit(writes, leader, is_first=False)
+                return
             if running and len(writes) > 1:
                 for queued in writes:  # one of them failed, and the others must not suffer
                     self._commit([queued], leader)
@@ -181,7 +187,8 @@ class Writer:
         """
         if self._connection:
             self._connection.limit(leader.left)
-            if self._is_alive(self._connection):
+            # That SQLite's file is another one shows at the commit.
+            if not self._connection.is_postgres or self._is_alive(self._connection):
                 return self._connection
         self._connection = None
         making = self._connecting = self._connecting or _Connecting(self._connect)

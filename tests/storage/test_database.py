@@ -343,6 +343,29 @@ def test_a_commit_into_a_file_that_went_meanwhile_is_no_success(folder: Path) ->
     database.close()
 
 
+def test_what_was_written_into_a_file_that_went_meanwhile_is_written_into_the_new_one(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    database = Database(f"sqlite:///{folder}/x.db")
+    database.write(insert_event)
+    runs = []
+
+    def write_and_lose_once(connection: Connection) -> int:
+        number = insert_event(connection)
+        if not runs:
+            replace_all(folder)
+        runs.append(number)
+        return number
+
+    assert database.write(write_and_lose_once) == 1
+    assert runs == [2, 1]
+    assert count_events(database) == 1
+    assert caplog.text.count("removed or replaced") == 1
+    replace_all(folder)
+    assert database.write(insert_event) == 1  # nobody has to send it again
+    database.close()
+
+
 def test_who_only_reads_notices_it_too_and_says_so(
     folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
