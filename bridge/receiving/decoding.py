@@ -26,7 +26,8 @@ from bridge.receiving.cleaning import MAX_DEPTH, clean, clean_text
 from bridge.receiving.event_types import UNDECODABLE, event_type
 from bridge.receiving.masking import mask, mask_body
 
-_decode_json = json.JSONDecoder(strict=False).decode
+# An absurdly long number is refused here already: Python would take long to read it.
+_decode_json = json.JSONDecoder(strict=False, parse_int=lambda s: clean(int(s[:400]))).decode
 MAX_BODY = 1 << 20  # bytes, as it came and once unpacked
 MAX_EVENTS = 1000  # in one array
 MAX_PARTS = 200  # of a form; Pgyer's events have 14 fields

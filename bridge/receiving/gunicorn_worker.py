@@ -1,9 +1,10 @@
 """A gunicorn worker that reads each request whole before a thread takes it.
 
-In gunicorn's own threaded worker a connection takes a thread while its request arrives, so a few
-strangers that send half a request, or a byte a second, leave no thread for Pgyer. Here the main
-loop reads all connections, which costs a stranger's connection no thread, and each request has a
-deadline for head and body together. A proxy that buffers requests does the same in front of it.
+In gunicorn's own threaded worker a connection takes a thread while the rest of its request
+arrives, and stops the main loop until the client has closed it after its last answer. So a few
+strangers that send half a request, or a byte a second, or do not close, keep Pgyer out. Here the
+main loop reads all connections and waits for none: a stranger's costs no thread, and each request
+has a deadline for head and body together. A proxy that buffers requests does the same before it.
 """
 
 import re
@@ -20,12 +21,14 @@ from gunicorn.workers.gthread import TConn, ThreadWorker
 from bridge.addresses import plain
 
 REQUEST = 15.0  # seconds for a request, from the connection or its first byte to its last
+LINGER = 2.0  # seconds for a client to close its side after its last answer
 BLOCKED = 10.0  # seconds for which a thread waits for a socket that takes or gives nothing
 MAX_HEAD = 1 << 16  # bytes
 MAX_BODY = (1 << 20) + 1  # bytes; of a larger body this much shows that it is too large
+MAX_CHUNKED = 2 * MAX_BODY  # bytes of a body with what marks its chunks, which may be tiny
 READ = 1 << 16  # bytes at once
 
-_LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*(\d{1,18})[ \t]*\r\n", re.IGNORECASE)
+_LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*([^\r\n]*?)[ \t]*\r\n", re.IGNORECASE)
 _CHUNKED = re.compile(rb"\r\ntransfer-encoding:[^\r\n]*chunked[ \t]*\r\n", re.IGNORECASE)
 _EXPECTS = re.compile(rb"\r\nexpect:[ \t]*100-continue[ \t]*\r\n", re.IGNORECASE)
 _CHUNK_SIZE = re.compile(rb"[ \t]*([0-9A-Fa-f]{1,8})[ \t]*(;[^\r\n]*)?\r\n")
@@ -37,13 +40,18 @@ class RefusedError(Exception):
 
 
 class Incoming:
-    """The bytes of a request so far; `is_whole` tells whether it has arrived."""
+    """The bytes of a request so far; `is_whole` tells whether it has arrived.
+
+    Then `is_cut` tells whether a part of it is missing, because it is too large.
+    """
 
     def __init__(self) -> None:
         self.data = bytearray()
+        self.is_cut = False
         self._body_at = 0  # where the body begins, 0 before the head has ended
         self._body_end: int | None = None  # where it ends; None: in chunks
         self._chunk_at = 0  # where the next chunk begins
+        self._chunks = 0  # bytes in the chunks before it
 
     def is_whole(self, answer_continue: Callable[[], None]) -> bool:
         """Tell whether the request is complete, or as much of it as shows that it is too large.
@@ -60,14 +68,17 @@ class Incoming:
             self._body_at = self._chunk_at = end + 4
             head = bytes(self.data[: end + 2])
             length = _LENGTH.search(head)
+            if length and not re.fullmatch(rb"0*\d{1,18}", length[1]):
+                raise RefusedError("400 Bad Request")
             if not _CHUNKED.search(head):
                 self._body_end = self._body_at + (int(length[1]) if length else 0)
             if _EXPECTS.search(head) and len(self.data) == self._body_at:
                 answer_continue()
-        if len(self.data) - self._body_at >= MAX_BODY:
-            return True
         if self._body_end is not None:
-            return len(self.data) >= self._body_end or self._body_end - self._body_at >= MAX_BODY
+            self.is_cut = len(self.data) < self._body_end
+            return not self.is_cut or self._body_end - self._body_at >= MAX_BODY
+        if len(self.data) - self._body_at > MAX_CHUNKED:
+            raise RefusedError("413 Content Too Large")
         return self._has_last_chunk()
 
     def _has_last_chunk(self) -> bool:
@@ -77,14 +88,29 @@ class Incoming:
             if end == size.end():
                 # The empty line that ends the trailers, of which there are mostly none.
                 return self.data.find(b"\r\n\r\n", end - 2) >= 0
+            if self._chunks + min(end, len(self.data)) - size.end() >= MAX_BODY:
+                self.is_cut = True
+                return True
             if len(self.data) < end + 2:
                 return False
             if self.data[end : end + 2] != b"\r\n":
                 raise RefusedError("400 Bad Request")
-            self._chunk_at = end + 2
+            self._chunk_at, self._chunks = end + 2, self._chunks + end - size.end()
         rest = self.data[self._chunk_at :]
         if len(rest) > 1024 or b"\r\n" in rest:
             raise RefusedError("400 Bad Request")
+        return False
+
+
+class Closing(Incoming):
+    """What still comes after a connection's last answer: it is dropped."""
+
+    def is_whole(self, answer_continue: Callable[[], None]) -> bool:
+        """Return False; raises RefusedError where it goes on and on."""
+        self._chunks += len(self.data)
+        self.data.clear()
+        if self._chunks > READ:
+            raise RefusedError("")
         return False
 
 
@@ -93,7 +119,7 @@ class BufferingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no an
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._incoming: dict[TConn, Incoming] = {}  # in the order of their deadlines
+        self._incoming: dict[TConn, Incoming] = {}
 
     def accept(self, listener: socket.socket) -> None:
         """Accept a connection, and wait for its request without a thread."""
@@ -123,6 +149,9 @@ class BufferingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no an
 
     def finish_request(self, conn: TConn, future: Any) -> None:
         """A thread has answered; what it left of a next request is waited for here, too."""
+        if future.cancelled() or future.exception() or not future.result():
+            self._close_soon(conn)
+            return
         unreader = getattr(conn.parser, "unreader", None)
         rest = unreader.take_buffered() if unreader and self.alive else b""
         super().finish_request(conn, future)
@@ -132,16 +161,22 @@ class BufferingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no an
             self._await(conn)
             self._take(conn, rest)
 
+    def _keepalive_after(self, conn: TConn, keepalive: bool) -> bool:
+        """Keep no connection whose body was cut: gunicorn would wait for the rest in a thread."""
+        return not conn.is_cut and super()._keepalive_after(conn, keepalive)
+
     def _cap_keepalive(self, deadline: float) -> None:
         """At a stop, drop by this time what has not arrived."""
         super()._cap_keepalive(deadline)
         for conn in self._incoming:
             conn.timeout = min(conn.timeout, deadline)
 
-    def _await(self, conn: TConn) -> None:
+    def _await(
+        self, conn: TConn, seconds: float = REQUEST, what: type[Incoming] = Incoming
+    ) -> None:
         conn.sock.setblocking(False)
-        conn.timeout = time.monotonic() + REQUEST
-        self._incoming[conn] = Incoming()
+        conn.timeout = time.monotonic() + seconds
+        self._incoming[conn] = what()
         self.poller.register(conn.sock, 1, partial(self._read, conn))
 
     def _read(self, conn: TConn, client: socket.socket) -> None:
@@ -168,6 +203,7 @@ class BufferingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no an
             return
         self.poller.unregister(conn.sock)
         del self._incoming[conn]
+        conn.is_cut = incoming.is_cut
         if conn.parser is None:
             conn.parser = http.get_parser(self.cfg, conn.sock, conn.client)
         conn.parser.unreader.unread(bytes(incoming.data))
@@ -180,8 +216,20 @@ class BufferingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no an
         self.poller.unregister(conn.sock)
         if status:
             self._say(conn, _ANSWER.format(status))
-        self.nr_conns -= 1
-        conn.close()
+            self._close_soon(conn)
+        else:
+            self.nr_conns -= 1
+            conn.close()
+
+    def _close_soon(self, conn: TConn) -> None:
+        """Close it once the client does, or a little later (RFC 9112, 9.6)."""
+        try:
+            conn.sock.shutdown(socket.SHUT_WR)
+        except OSError:  # the client has gone, or gunicorn has closed it in an answer
+            self.nr_conns -= 1
+            conn.close()
+        else:
+            self._await(conn, LINGER, Closing)
 
     def _say(self, conn: TConn, text: str) -> None:
         try:

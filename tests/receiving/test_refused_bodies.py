@@ -107,6 +107,7 @@ def test_it_refuses_what_holds_no_event(body: bytes) -> None:
         (nested(101), "", "nested too deep"),
         (b'{"notes": [%s]}' % (b"[" * 99 + b"]" * 99), "", "nested too deep"),
         (b'{"notes": [%d]}' % (2**1000), "", "a number of more than 1000 bits"),
+        (b'{"timestamp": %d}' % (2**1000), "", "a number of more than 1000 bits"),
         (b'[%s"x"]' % (b"{}," * 1001), "", "an array of too many events"),
     ],
 )
