@@ -4,6 +4,7 @@ import random
 import socket
 from collections import Counter
 from collections.abc import Callable
+from contextlib import ExitStack
 
 import requests
 from support import TOKEN, Deployment, until
@@ -13,6 +14,7 @@ from trust.scale import scaled
 from bridge.sandbox import Sandbox
 
 GUESSES, NOISE = scaled(150, 10_000), scaled(60, 5_000)
+OPEN = scaled(64, 500)  # connections that nobody closes
 SEED = 37
 PASSWORD = "an-admin-password-of-ours"
 METHODS = ("GET", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "HEAD", "TRACE", "FOO")
@@ -129,7 +131,13 @@ def test_noise_on_the_socket_is_no_error_of_the_server(
                 answer = b""
         statuses[answer[9:12].decode("latin-1") or "closed"] += 1
     assert not [status for status in statuses if status.startswith("5") and status != "501"]
-    assert bridge.post(new_version("goes on")).status_code == 200
+    with ExitStack() as staying:
+        for _ in range(OPEN):
+            client = staying.enter_context(socket.create_connection(("127.0.0.1", bridge.port)))
+            client.sendall(noise(dice))
+        # Within milliseconds; where a connection holds up the others, it does so for seconds.
+        assert requests.get(f"{bridge.url}/healthz", timeout=10).status_code == 200
+        assert bridge.post(new_version("goes on")).status_code == 200
     until(lambda: "goes on" in str([call.payload for call in box.messages()]))
     assert bridge.stop() == 0
     assert "Traceback" not in bridge.log.read_text()
