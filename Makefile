@@ -3,6 +3,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 ARGS ?=
 WORKERS ?= 4
+# Some images set it; without it each process of the tests compiles the same files again.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help demo test soak mutants bench golden pictures translations browser databases proxies \
 	check format requirements dist

@@ -1,5 +1,6 @@
 """Fixtures that the tests share."""
 
+import copy
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -9,9 +10,10 @@ import postgres
 import pytest
 from click.testing import CliRunner, Result
 from hypothesis import HealthCheck, settings
-from support import Clock, Deployment, environment, new_database, new_sqlite
+from support import ROOT, Clock, Deployment, environment, new_database, new_sqlite
 
 from bridge.cli import commands
+from bridge.messages import child
 from bridge.model import Bot, Secret
 from bridge.sandbox import Sandbox, serve
 from bridge.storage.database import Database
@@ -27,8 +29,13 @@ settings.register_profile(
 )
 settings.load_profile("any machine")
 
-# What takes longest begins first, so that no process is left alone with it at the end. Files of
-# the same rank go by name, which mixes those that wait with those that calculate.
+# What takes longest begins first, so that no process is left alone with it at the end: some files,
+# then by folder. Files of the same rank go by name, which mixes those that wait with those that
+# calculate.
+_LONGEST = (
+    "test_outbox_machine", "test_floods", "test_demo", "test_kill", "test_machines",
+    "test_database_faults", "test_platform_files", "test_wheel",
+)  # fmt: skip
 _RANKS = {"trust": 0, "system": 1, "messages": 1, "console": 1}
 
 
@@ -42,7 +49,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     def folder(item: pytest.Item) -> str:
         return item.path.relative_to(Path(__file__).parent).parts[0]
 
-    items.sort(key=lambda item: (_RANKS.get(folder(item), 2), item.path.name, item.path))
+    def rank(item: pytest.Item) -> int:
+        if item.path.stem in _LONGEST:
+            return _LONGEST.index(item.path.stem)
+        return len(_LONGEST) + _RANKS.get(folder(item), 2)
+
+    items.sort(key=lambda item: (rank(item), item.path.name, item.path))
     if not config.getoption("cov_source", None):
         return
     for item in items:
@@ -54,6 +66,25 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def environ(tmp_path: Path) -> dict[str, str]:
     """The same, for a test that needs no others."""
     return environment(tmp_path)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _shipped_templates() -> Iterator[None]:
+    """Lint and try the bridge's own templates once in a process, not for the app of each test."""
+    shipped = {path.name: path.read_text(encoding="utf-8") for path in ROOT.glob("templates/*.j2")}
+    run, found = child.run, dict[str, Any]()
+
+    def run_once(work: Callable[..., Any], *args: Any) -> Any:
+        if work.__name__ not in ("lint", "try_files") or args[0] != shipped:
+            return run(work, *args)
+        key = repr((work, args[1:]))
+        if key not in found:
+            found[key] = run(work, *args)
+        return copy.deepcopy(found[key])
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(child, "run", run_once)
+        yield
 
 
 @pytest.fixture(autouse=True)

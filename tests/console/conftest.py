@@ -1,14 +1,17 @@
 """Fixtures of the tests of the console."""
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import requests
 from browser import ARGUMENTS, CHROMIUM, Page, missing
-from console_client import Console, serve
+from console_client import PASSWORD, Console, serve
 from support import PATIENCE
 
 
@@ -66,9 +69,15 @@ def visit(browser: Any) -> Iterator[Callable[..., Page]]:
         if message.type in ("error", "warning"):
             complaints.append(message.text)
 
-    def make(address: str, pictures: Mapping[str, bytes] = {}, **more: Any) -> Page:
+    def make(
+        address: str,
+        pictures: Mapping[str, bytes] = {},
+        cookies: Sequence[dict[str, str]] = (),
+        **more: Any,
+    ) -> Page:
         options = {"locale": "zh-CN", "viewport": {"width": 1200, "height": 860}, **more}
         context = browser.new_context(**options)
+        context.add_cookies(cookies)
         context.set_default_timeout(1000 * PATIENCE)
         contexts.append(context)
         page = context.new_page()
@@ -85,3 +94,31 @@ def visit(browser: Any) -> Iterator[Callable[..., Page]]:
         context.close()
     expected = f"status of {make.expected}"  # type: ignore[attr-defined]
     assert [text for text in complaints if expected not in text] == []
+
+
+@pytest.fixture(scope="module")
+def cookies(served: SimpleNamespace) -> list[dict[str, str]]:
+    """Sign in to the console that a module serves; the form is tried in tests of its own."""
+    with requests.Session() as session:
+        sign_in = f"{served.console}/sign-in"
+        token = re.search(r'name="csrf_token" value="([^"]+)"', session.get(sign_in).text)
+        assert token
+        session.post(sign_in, data={"csrf_token": token[1], "password": PASSWORD})
+        return [
+            {"name": c.name, "value": c.value or "", "domain": c.domain, "path": c.path}
+            for c in session.cookies
+        ]
+
+
+@pytest.fixture
+def signed_in(
+    visit: Callable[..., Page], served: SimpleNamespace, cookies: list[dict[str, str]]
+) -> Callable[..., Page]:
+    """Open a page of the console that a module serves, as somebody who has signed in."""
+
+    def make(path: str = "/", **more: Any) -> Page:
+        page = visit(f"{served.console}{path}", cookies=cookies, **more)
+        assert page.url == f"{served.console}{path}"
+        return page
+
+    return make

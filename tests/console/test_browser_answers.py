@@ -46,20 +46,6 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNamespace
         bridge.kill()
 
 
-@pytest.fixture
-def signed_in(visit: Callable[..., Page], served: SimpleNamespace) -> Callable[..., Page]:
-    """Open a page of somebody who has signed in."""
-
-    def make(path: str, **more: object) -> Page:
-        page = visit(f"{served.console}{path}", **more)
-        page.fill("#password", PASSWORD)
-        page.click("main button")
-        page.wait_for_url(f"{served.console}{path}")
-        return page
-
-    return make
-
-
 def post(served: SimpleNamespace, path: str = "", **payload: str) -> int:
     body = {"type": "updateVersion", "title": "商城", **payload}
     number: int = requests.post(served.hook + path, json=body, timeout=20).json()["event"]

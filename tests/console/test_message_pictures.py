@@ -6,6 +6,7 @@ With `PICTURES=write` (`make pictures`) they become the pictures of `docs/messag
 import base64
 import shutil
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -36,32 +37,37 @@ AT_PGYER = {"https://www.pgyer.com/app/qrcode/*": base64.b64decode(QRCODE.body["
 
 
 @pytest.fixture
-def sandbox() -> Iterator[str]:
-    with serve(Sandbox({"key": "产品群"}, rate=None)) as url:
-        yield url
+def show(visit: Callable[..., Page]) -> Iterator[Callable[[Sequence[Message], str], Page]]:
+    """Show messages in a group as wide as a phone, and take a picture of them under a name.
 
+    Each time in a sandbox of their own, by one page of the browser.
+    """
+    pages: list[Page] = []
+    with ExitStack() as stack:
 
-@pytest.fixture
-def show(sandbox: str, visit: Callable[..., Page]) -> Callable[[Sequence[Message], str], Page]:
-    """Show messages in a group as wide as a phone, and take a picture of them under a name."""
-    bot = Bot("default", Secret(f"{sandbox}/cgi-bin/webhook/send?key=key"))
+        def make(messages: Sequence[Message], name: str) -> Page:
+            url = stack.enter_context(serve(Sandbox({"key": "产品群"}, rate=None)))
+            bot = Bot("default", Secret(f"{url}/cgi-bin/webhook/send?key=key"))
+            for message in messages:
+                outcome = Client().send(bot, message)
+                if outcome.media_id:
+                    outcome = Client().send(bot, Message("file", {"media_id": outcome.media_id}))
+                assert outcome.reason == "ok"
+            if pages:
+                pages[0].goto(f"{url}/")
+            else:
+                size = {"width": 430, "height": 900}
+                pages.append(visit(f"{url}/", pictures=AT_PGYER, viewport=size))
+            [page] = pages
+            expect(page.locator(".bubble")).to_have_count(len(messages))
+            page.wait_for_function("[...document.images].every(image => image.naturalWidth > 0)")
+            boxes = [page.locator(".said").nth(n).bounding_box() for n in range(len(messages))]
+            top, bottom = boxes[0]["y"] - 12, boxes[-1]["y"] + boxes[-1]["height"] + 12
+            clip = {"x": 0, "y": top, "width": 430, "height": bottom - top}
+            picture(page, f"message-{name}", clip=clip)
+            return page
 
-    def make(messages: Sequence[Message], name: str) -> Page:
-        for message in messages:
-            outcome = Client().send(bot, message)
-            if outcome.media_id:
-                outcome = Client().send(bot, Message("file", {"media_id": outcome.media_id}))
-            assert outcome.reason == "ok"
-        page = visit(f"{sandbox}/", pictures=AT_PGYER, viewport={"width": 430, "height": 900})
-        expect(page.locator(".bubble")).to_have_count(len(messages))
-        page.wait_for_function("[...document.images].every(image => image.naturalWidth > 0)")
-        boxes = [page.locator(".said").nth(n).bounding_box() for n in range(len(messages))]
-        top, bottom = boxes[0]["y"] - 12, boxes[-1]["y"] + boxes[-1]["height"] + 12
-        clip = {"x": 0, "y": top, "width": 430, "height": bottom - top}
-        picture(page, f"message-{name}", clip=clip)
-        return page
-
-    return make
+        yield make
 
 
 @pytest.fixture
@@ -71,16 +77,13 @@ def renderer(tmp_path: Path) -> Renderer:
     return Renderer(tmp_path, ZoneInfo("Asia/Shanghai"))
 
 
-@pytest.mark.parametrize("msgtype", TEMPLATE_MSGTYPES)
-def test_a_message_of_each_msgtype_is_shown(
-    msgtype: str, renderer: Renderer, show: Callable[..., Page]
-) -> None:
-    template, shown = MESSAGES[msgtype]
-    event = CRASH if template.startswith("crashlog") else NEW_VERSION
-    messages = renderer.messages(event, Target("default", template=template))
-    assert [message.msgtype for message in messages] == [msgtype]
-    page = show(messages, msgtype)
-    expect(page.locator(".bubble")).to_contain_text(shown)
+def test_a_message_of_each_msgtype_is_shown(renderer: Renderer, show: Callable[..., Page]) -> None:
+    for msgtype in TEMPLATE_MSGTYPES:
+        template, shown = MESSAGES[msgtype]
+        event = CRASH if template.startswith("crashlog") else NEW_VERSION
+        messages = renderer.messages(event, Target("default", template=template))
+        assert [message.msgtype for message in messages] == [msgtype]
+        expect(show(messages, msgtype).locator(".bubble")).to_contain_text(shown)
 
 
 def test_what_follows_a_message_is_shown(renderer: Renderer, show: Callable[..., Page]) -> None:

@@ -141,7 +141,7 @@ _FONT = re.compile(r'<font color="(?:info|comment|warning)">')
 
 @pytest.mark.sweep
 @pytest.mark.parametrize("template", TEXT_TEMPLATES)
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=20)
 @given(payload=_PAYLOADS, mentioned=st.booleans())
 def test_any_text_in_any_field_makes_a_message_that_fits_and_calls_nobody(
     everything: Renderer, template: str, payload: dict[str, str], mentioned: bool

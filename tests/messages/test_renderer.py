@@ -521,7 +521,7 @@ def test_a_name_without_a_known_msgtype_is_a_problem(tmp_path: Path) -> None:
 def test_a_file_that_cannot_be_read_or_shows_nothing_is_broken_and_costs_no_event(
     name: str, data: bytes, tmp_path: Path
 ) -> None:
-    for msgtype in ("markdown", "markdown_v2", "text"):
+    for msgtype in ("markdown", "markdown_v2", "text") if name == "default" else ("markdown",):
         file = tmp_path / f"{name}.{msgtype}.j2"
         file.write_bytes(data)
         made = renderer(tmp_path)

@@ -52,7 +52,7 @@ HEADERS = [
 @example(body=b"--x\r\nContent-Disposition:\r\n\r\n\r\n--x--", content_type="", encoding="")
 @example(body=b"{}", content_type="a/b; charset=\0", encoding="")
 @example(body=b"\x1f\x8b" * 9, content_type="", encoding="deflate")
-@settings(deadline=None, max_examples=1000, suppress_health_check=[HealthCheck.too_slow])
+@settings(deadline=None, max_examples=300, suppress_health_check=[HealthCheck.too_slow])
 def test_any_bytes_are_events_or_refused_and_quickly(
     body: bytes, content_type: str, encoding: str
 ) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 import postgres
 import pytest
 import requests
-from support import ROOT, Deployment, free_port, until
+from support import ROOT, Deployment, until
 
 from bridge.sandbox import Sandbox
 from bridge.storage.driver import Connection
@@ -181,52 +181,22 @@ def test_what_is_acknowledged_after_the_folder_was_removed_is_in_the_new_one(
     assert {f"App {n}" for n in acknowledged} <= set(stored_titles(folder / "x.db"))
 
 
-def test_ten_first_starts_on_an_empty_postgresql_at_once_do_without_an_error(
-    sandbox: Served, postgres_server: postgres.Server, tmp_path: Path
+@pytest.mark.parametrize("count", [1, 10])
+def test_ten_first_starts_at_once_do_without_an_error_and_preload_leaves_nothing_in_the_master(
+    count: int, sandbox: Served, deploy: Deploy, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
-    url = postgres_server.create(f"first_{tmp_path.name.replace('-', '_')[-20:]}")
-    bridges = []
-    for n in range(10):
-        (tmp_path / str(n)).mkdir()
-        bridges.append(Deployment(tmp_path / str(n), environment_of(url, sandbox[1])))
-    try:
-        for bridge in bridges:
-            bridge.start(wait=False)
-        for bridge in bridges:
-            until(bridge.serves, "it serves", patience=60.0)
-        until(lambda: all(ready(bridge).status_code == 200 for bridge in bridges))
-        assert [bridge.post(new_version(n)).status_code for n, bridge in enumerate(bridges)] == [
-            200
-        ] * 10
-        assert [bridge.stop() for bridge in bridges] == [0] * 10
-        for bridge in bridges:
-            assert "ERROR" not in bridge.log.read_text()
-    finally:
-        for bridge in bridges:
-            if bridge.process and bridge.process.poll() is None:
-                bridge.kill()
-
-
-def environment_of(url: str, api: str) -> dict[str, str]:
-    return {
-        "WECOM_BOT_KEY": "key-of-default",
-        "WECOM_API_URL": api,
-        "BRIDGE_TOKEN": "a-token-that-nobody-guesses",
-        "BRIDGE_RATE": "1000",
-        "DATABASE_URL": url,
-        "PORT": str(free_port()),
-    }
-
-
-@pytest.mark.parametrize("count", ["1", "2"])
-def test_preload_leaves_no_thread_and_no_connection_in_the_master(
-    count: str, sandbox: Served, deploy: Deploy, database_url: str
-) -> None:
+    """One process begins with an empty file, ten with an empty database of PostgreSQL."""
     box, api = sandbox
+    url = f"sqlite:///{tmp_path}/outbox.db"
+    if count > 1:
+        server = request.getfixturevalue("postgres_server")
+        url = server.create(f"first_{os.getpid()}")
     bridge = deploy(
-        api, DATABASE_URL=database_url, BRIDGE_ADMIN_PASSWORD=PASSWORD, WEB_CONCURRENCY=count,
+        api, DATABASE_URL=url, BRIDGE_ADMIN_PASSWORD=PASSWORD, WEB_CONCURRENCY=str(count),
         BRIDGE_RATE="1000",
     ).start("--preload")  # fmt: skip
+    until(lambda: bridge.log.read_text().count("dispatching for") == count, "all have started")
+    assert " ERROR " not in bridge.log.read_text()
     assert bridge.process
     master = Path(f"/proc/{bridge.process.pid}")
     assert len(list((master / "task").iterdir())) == 1
