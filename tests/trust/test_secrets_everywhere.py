@@ -78,10 +78,10 @@ def test_no_outlet_shows_a_secret(
     dice = random.Random(SEED)
     print(f"seed {SEED}")
     replies = [*exercise(bridge, box, secrets, dice)]
-    for bot in ("default", "dev"):  # which rest long after many failures, or are stopped
-        outlets[f"bridge retry --bot {bot}"] = run(bridge, "retry", "--bot", bot)
+    # The bots rest long after many failures, or are stopped.
+    outlets["the first commands"] = run(bridge, "retry --bot default", "retry --bot dev")
     settle(bridge)
-    outlets["the commands"] = run(bridge)
+    outlets["the commands"] = run(bridge, *COMMANDS)
     assert bridge.stop() == 0
     outlets |= {"a reply": "\n".join(replies), "the log": bridge.log.read_text()}
     if kind == "postgresql":
@@ -141,12 +141,12 @@ def exercise(
     return replies
 
 
-def run(bridge: Deployment) -> str:
-    """Return what the commands print, with the bridge's environment."""
+def run(bridge: Deployment, *commands: str) -> str:
+    """Return what commands print, with the bridge's environment."""
     environ = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), **bridge.environ}
     done = subprocess.run(
-        [sys.executable, "-c", RUN, *COMMANDS],
+        [sys.executable, "-c", RUN, *commands],
         cwd=bridge.folder, env=environ, capture_output=True, text=True, timeout=120, check=True,
     )  # fmt: skip
-    assert done.stdout.count("\n") > len(COMMANDS) and "Traceback" not in done.stderr
+    assert done.stdout.count("\n") >= len(commands) and "Traceback" not in done.stderr
     return done.stdout + done.stderr
