@@ -1,5 +1,6 @@
 """The template pages: list, live preview and its limits, download."""
 
+import os
 import re
 import time
 from collections.abc import Iterator
@@ -169,6 +170,32 @@ def test_a_helper_without_any_template_says_so(tmp_path: Path) -> None:
     console.bridge.close()
 
 
+def test_files_with_names_that_are_not_utf8_are_named_and_cost_no_page(console: Console) -> None:
+    folder = console.bridge.settings.templates
+    (folder / "examples").mkdir()
+    for name in (b"\xd0\xc2.j2", b"\xd0\xc2.markdown.j2.txt", b"examples/\xd0\xc2.markdown.j2"):
+        (folder / os.fsdecode(name)).write_text("{{ title }}")
+    problem = "\\xd0\\xc2.j2: the file cannot be read: its name is not UTF-8"
+    for path in ("/", "/templates"):
+        assert problem in unescape(console.page(path))
+    assert problem in console.client.get("/readyz").json["problems"][0]  # type: ignore[index]
+    assert console.get(f"/templates/{FILE}").status_code == 200
+    assert console.get("/templates/%5Cxd0%5Cxc2.j2").status_code == 200
+    assert findings(preview(console, "{{ title }} {{ link }}")) == ["fine: No problems found."]
+
+
+def test_an_event_s_page_sets_and_clears_no_failure_of_a_template(console: Console) -> None:
+    (console.bridge.settings.templates / FILE).write_text("{{ 1 // (title|int - 7) }} {{ link }}")
+    bad, good = (console.event({"type": "crashlog", "title": n}) for n in ("7", "8"))
+    console.page(f"/events/{bad}")
+    assert console.bridge.renderer.problems_by_file == {}
+    event = console.bridge.queries.event(bad)
+    assert event
+    console.bridge.renderer.messages(event, Target("default"))
+    console.page(f"/events/{good}")
+    assert FILE in console.bridge.renderer.problems_by_file
+
+
 def test_nothing_of_a_preview_is_saved(console: Console) -> None:
     before = dict(console.bridge.renderer.files)
     preview(console, "{{ broken")
@@ -224,6 +251,9 @@ def test_a_draft_without_a_child_process_is_not_shown(
         raise ChildError("no process")
 
     monkeypatch.setattr(child, "run", run)
+    began = time.process_time()
+    preview(console, "{{ a }}" * 9_000)
+    assert time.process_time() - began < 0.5  # generous: nothing of it is parsed here
     page = preview(console, "{{ title }}")
     assert (
         "There is no message to show" in page

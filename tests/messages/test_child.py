@@ -18,6 +18,7 @@ from support import ROOT, until
 
 from bridge.messages import child
 from bridge.messages.budget import TooCostlyError
+from bridge.messages.child import ChildError
 from bridge.messages.renderer import DraftError, Renderer
 from bridge.model import Event, Target
 
@@ -75,6 +76,18 @@ def test_a_child_that_was_killed_is_replaced() -> None:
     os.kill(before, signal.SIGKILL)
     after = pid()
     assert after != before and alive(after)
+
+
+def test_a_job_that_has_no_time_is_not_run_again(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    os.kill(pid(), signal.SIGKILL)
+    monkeypatch.setattr(child, "MAX_WAIT", 1.0)
+    code = f"open({str(tmp_path / 'runs')!r}, 'a').write('x') and __import__('time').sleep(600)"
+    with pytest.raises(ChildError, match="does not answer"):
+        child.run(eval, code)
+    assert (tmp_path / "runs").read_text() == "x"
+    os.kill(pid(), signal.SIGKILL)  # it has that limit for as long as it lives
 
 
 def test_a_child_without_jobs_ends_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
