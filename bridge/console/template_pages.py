@@ -16,7 +16,6 @@ from bridge.messages.file_names import msgtype_of
 from bridge.messages.findings import Finding, merged
 from bridge.messages.lint import lint_message
 from bridge.messages.markdown import size
-from bridge.messages.renderer import DraftError
 from bridge.messages.saving import MAX_SOURCE
 from bridge.model import Event, Target
 from bridge.msgtypes import MSGTYPES, TEMPLATE_MSGTYPES, TEXT_LIMITS
@@ -163,11 +162,11 @@ def previewed(
     dialect = msgtype or msgtype_of(renderer.file_for(event)) or "markdown"
     message, used = None, 0
     findings = renderer.lint({**renderer.files, file: source}, [file], is_draft=True).get(file, [])
-    try:
-        message, was_cut = renderer.draft(source, file, event, Target("default"), earlier)
-    except DraftError as error:
-        findings = merged(error.finding, findings)
+    made = renderer.draft(source, file, event, Target("default"), earlier)
+    if isinstance(made, Finding):
+        findings = merged(made, findings)
     else:
+        message, was_cut = made
         dialect, used = message.msgtype, size(message.body.get("content") or str(message.to_json()))
         if not file.startswith("digest."):
             for finding in lint_message(event, message, was_cut):

@@ -63,14 +63,6 @@ class BlankError(NoMessageError):
     """A template made a message in which there is nothing to see."""
 
 
-class DraftError(ValueError):
-    """A draft makes no message; `finding` says why."""
-
-    def __init__(self, finding: Finding) -> None:
-        self.finding = finding
-        super().__init__(finding.text)
-
-
 class Renderer(TemplateFiles):
     """Renders events by the templates in a folder and the saved ones; safe for many threads."""
 
@@ -124,12 +116,12 @@ class Renderer(TemplateFiles):
 
     def draft(
         self, source: str, file: str, event: Event, target: Target, earlier: Sequence[Event] = ()
-    ) -> tuple[Message, bool]:
-        """Return the message that a file would make of an event if this were its text.
+    ) -> tuple[Message, bool] | Finding:
+        """Return the message that a file would make of an event if this were its text, or why none.
 
         Also returns whether values had to be cut; of a digest, which is one of the `earlier` events
         as well, whether some had no room. A helper such as `_ours.j2` is shown through the file
-        that the event uses. It is rendered in the child process. Raises DraftError.
+        that the event uses. It is rendered in the child process.
         """
         shown = file if msgtype_of(file) else self.file_for(event)
         sources = {**self.files, file: source}
@@ -138,11 +130,11 @@ class Renderer(TemplateFiles):
         try:
             made = child.run(render_draft, sources, shown, events, target, *settings)
         except TooCostlyError as error:
-            raise DraftError(finding_of(error)) from None
+            return finding_of(error)
         except ChildError as error:
-            raise DraftError(Finding("no_child", values={"error": str(error)})) from None
+            return Finding("no_child", values={"error": str(error)})
         if "problem" in made:
-            raise DraftError(Finding(*made["problem"]))
+            return Finding(*made["problem"])
         return Message(made["msgtype"], made["body"]), made["was_cut"]
 
     def lint(

@@ -51,7 +51,7 @@ if (playground) {
         }
         enable();
       } else {
-        // An answer that is no preview is a whole page, whose heading says why, or leads to the sign-in.
+        // Any other answer is a page whose heading says why, or leads to the sign-in.
         complain(page.querySelector("h1")?.textContent ?? playground.dataset.away);
       }
     } catch (error) {
