@@ -11,6 +11,7 @@ from bridge.samples import examples
 from bridge.wording import (
     _TABLES,
     STATES,
+    TRANSLATIONS,
     TYPES,
     advice,
     carried,
@@ -113,6 +114,15 @@ def test_reasons_with_a_number_keep_it() -> None:
 
 def test_errcodes_of_uploads_have_their_own_meaning() -> None:
     assert said(lambda: meaning("errcode_45001")) == ("文件太大", "the file is too large")
+    for number in (44001, 40004, 40005, 40006, 40009, 45001):
+        for text in said(lambda number=number: advice(f"errcode_{number}", "dev")):
+            assert "attach = []" in text
+            assert "模板" not in text and "template" not in text
+
+
+def test_chinese_has_one_kind_of_quotes() -> None:
+    catalog = (TRANSLATIONS / "zh/LC_MESSAGES/messages.po").read_text(encoding="utf-8")
+    assert not set("「」『』‘’") & set(catalog + repr(_TABLES))
 
 
 def test_what_is_not_known_is_shown_as_it_is() -> None:

@@ -17,7 +17,7 @@ def send_again(event_id: int) -> ResponseReturnValue:
     if not names:
         return _done(_("No bot of this event exists any more. Choose one to send it to."), event_id)
     bridge.operator.send_again(event_id, names)
-    return _done(_("It is sent again to %(bots)s.", bots=", ".join(names)), event_id)
+    return _done(_("Sending again to %(bots)s.", bots=", ".join(names)), event_id)
 
 
 @console.post("/events/<id:event_id>/send-to")
@@ -25,7 +25,7 @@ def send_to(event_id: int) -> ResponseReturnValue:
     find_event(event_id)
     name = _known_bot(request.form.get("bot", ""))
     bridge.operator.send_again(event_id, [name])
-    return _done(_("It is sent to %(bots)s.", bots=name), event_id)
+    return _done(_("Sending to %(bots)s.", bots=name), event_id)
 
 
 @console.post("/deliveries/<id:delivery_id>/retry")

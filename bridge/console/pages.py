@@ -135,7 +135,7 @@ def rendered(event: Event, deliveries: Sequence[DeliveryLine]) -> list[tuple[lis
     return [
         (list(names), message)
         for target, names in (bots or {Target(""): {}}).items()
-        for message in bridge.renderer.messages(event, target)
+        for message in bridge.renderer.messages(event, target, is_look=True)
     ]
 
 

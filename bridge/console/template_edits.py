@@ -1,5 +1,7 @@
 """What the template pages change: a text is saved, put back, or begun anew. No file is written."""
 
+from collections.abc import Sequence
+
 from flask import abort, flash, redirect, request, url_for
 from flask.typing import ResponseReturnValue
 
@@ -7,7 +9,7 @@ from bridge.console import template_help
 from bridge.console.blueprint import console
 from bridge.console.pages import id_from
 from bridge.console.preview_events import asked_event
-from bridge.console.template_pages import list_page, template_page, typed_text
+from bridge.console.template_pages import list_page, seen, template_page, typed_text
 from bridge.messages.saving import find_name_problem, find_problems
 from bridge.wiring import bridge
 from bridge.wording import TYPES
@@ -32,6 +34,8 @@ def restore(file: str) -> ResponseReturnValue:
         abort(404, _("There is no such version."))
     if found and found[0].source is not None:
         return _save(file, found[0].source, _("The former version is used again."))
+    if problems := _problems(file, bridge.renderer.folder_files.get(file)):
+        return _refuse(file, bridge.renderer.files.get(file, ""), problems)
     bridge.template_versions.restore(file)
     if file in bridge.renderer.files:
         flash(_("The file's own text is used again, from the next message on."))
@@ -53,7 +57,7 @@ def new_template() -> ResponseReturnValue:
     if problems := _problems(file, start):
         return list_page(problems), 422
     bridge.template_versions.save({file: start})
-    flash(_("%(file)s is made. Now change its text.", file=file))
+    flash(_("%(file)s was created. Now edit it.", file=file))
     name = file.removesuffix(".j2")
     if not file.startswith("_") and name.rpartition(".")[0] not in TYPES:
         flash(_('A rule in routes.toml uses it by template = "%(name)s".', name=name))
@@ -62,9 +66,16 @@ def new_template() -> ResponseReturnValue:
 
 def _save(file: str, source: str, done: str) -> ResponseReturnValue:
     """Save a text that is sound; otherwise show the page with the text, and what is wrong."""
-    if problems := _problems(file, source):
-        return template_page(file, source, asked_event(file, must_exist=False), problems), 422
-    if bridge.renderer.files.get(file) == source:
+    problems, is_used = _problems(file, source), bridge.renderer.files.get(file) == source
+    if not is_used and request.form.get("seen", seen(file)) != seen(file):
+        text = _(
+            "This template was changed after this page was opened: see the list “Versions” below. "
+            "To replace that text by yours, save again."
+        )
+        problems = [*problems, text]
+    if problems:
+        return _refuse(file, source, problems)
+    if is_used:
         flash(_("This text is in use already."))
     else:
         bridge.template_versions.save({file: source})
@@ -72,6 +83,10 @@ def _save(file: str, source: str, done: str) -> ResponseReturnValue:
     return redirect(url_for("console.template", file=file), 303)
 
 
-def _problems(file: str, source: str) -> list[str]:
+def _refuse(file: str, source: str, problems: Sequence[str]) -> ResponseReturnValue:
+    return template_page(file, source, asked_event(file, must_exist=False), problems), 422
+
+
+def _problems(file: str, source: str | None) -> list[str]:
     found = find_problems(bridge.renderer, {file: source})
     return [problem for problems in found.values() for problem in problems]

@@ -132,7 +132,8 @@ def starts(in_folder: Mapping[str, str], msgtype: str = "") -> dict[str, str]:
     found = {}
     for folder in (default_templates(), bridge.settings.templates):
         for path in sorted(folder.glob("examples/*.j2")):
-            with suppress(OSError, UnicodeDecodeError):
+            with suppress(OSError, UnicodeError):
+                path.name.encode()
                 found[f"examples/{path.name}"] = path.read_text(encoding="utf-8-sig")
     found |= dict(sorted(in_folder.items()))
     return {

@@ -1,5 +1,6 @@
 """The console's template pages, and the preview of a template while it is edited."""
 
+import hashlib
 from collections import defaultdict
 from collections.abc import Sequence
 from io import BytesIO
@@ -15,7 +16,6 @@ from bridge.messages.file_names import msgtype_of
 from bridge.messages.findings import Finding, merged
 from bridge.messages.lint import lint_message
 from bridge.messages.markdown import size
-from bridge.messages.renderer import DraftError
 from bridge.messages.saving import MAX_SOURCE
 from bridge.model import Event, Target
 from bridge.msgtypes import MSGTYPES, TEMPLATE_MSGTYPES, TEXT_LIMITS
@@ -65,7 +65,8 @@ def list_page(problems: Sequence[str] = ()) -> str:
     renderer = bridge.renderer
     types, rules = defaultdict(list), defaultdict(list)  # that use a file
     for kind in bridge.queries.types():
-        types[renderer.file_for(Event(kind, {"type": kind}, 0.0))].append(kind)
+        event = examples().get(kind) or Event(kind, {"type": kind}, 0.0)
+        types[renderer.file_for(event)].append(kind)
     for route in bridge.routes:
         if route.template:
             rules[renderer.file_for(Event("", {}, 0.0), route.template)].append(route.rule)
@@ -96,6 +97,7 @@ def template_page(file: str, source: str, asked: Asked, problems: Sequence[str] 
         msgtype=msgtype,
         source=source,
         current=renderer.files.get(file, ""),
+        seen=seen(file) if problems else request.form.get("seen", seen(file)),
         own=own,
         is_saved=file in bridge.template_versions.texts(),
         path=bridge.settings.templates / file,
@@ -110,6 +112,12 @@ def template_page(file: str, source: str, asked: Asked, problems: Sequence[str] 
         filters=template_help.filters(file),
         **_shown(source, file, asked),
     )
+
+
+def seen(file: str) -> str:
+    """Return what tells whether a file's text has changed since its page was made."""
+    text = bridge.renderer.files.get(file, "")
+    return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()
 
 
 def _shown(source: str, file: str, asked: Asked) -> dict[str, Any]:
@@ -153,12 +161,12 @@ def previewed(
     renderer, msgtype = bridge.renderer, msgtype_of(file)
     dialect = msgtype or msgtype_of(renderer.file_for(event)) or "markdown"
     message, used = None, 0
-    findings = renderer.lint({**renderer.files, file: source}, [file]).get(file, [])
-    try:
-        message, was_cut = renderer.draft(source, file, event, Target("default"), earlier)
-    except DraftError as error:
-        findings = merged(error.finding, findings)
+    findings = renderer.lint({**renderer.files, file: source}, [file], is_draft=True).get(file, [])
+    made = renderer.draft(source, file, event, Target("default"), earlier)
+    if isinstance(made, Finding):
+        findings = merged(made, findings)
     else:
+        message, was_cut = made
         dialect, used = message.msgtype, size(message.body.get("content") or str(message.to_json()))
         if not file.startswith("digest."):
             for finding in lint_message(event, message, was_cut):

@@ -87,8 +87,11 @@ class LimitedEnvironment(ImmutableSandboxedEnvironment):
         """Apply an operator for a template, unless what it would make is too large."""
         self.tick()
         if operator == "%" and isinstance(left, str):
-            widths = "".join(re.findall(r"%(?:\(.*?\)+)?([-#0 +.*\d]*)", left))
-            if "*" in widths or sum(map(int, re.findall(r"\d{1,18}", widths))) > MAX_NUMBER:
+            # A `(` is there where the name before a width is not a plain one.
+            widths = " ".join(re.findall(r"%(?:\([^()%]*\))?([-#0 +.*\d(]*)", left))
+            if {"*", "("} & {*widths} or sum(
+                map(int, re.findall(r"\d{1,18}", widths))
+            ) > MAX_NUMBER:
                 raise TooCostlyError("large_width", most=MAX_NUMBER)
             self.check(left, [right] if isinstance(right, tuple | Mapping | str) else [])
         elif _made(operator, left, right) > MAX_OUTPUT:

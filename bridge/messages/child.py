@@ -23,7 +23,7 @@ from bridge.model import to_json
 
 MAX_CPU = 2  # seconds of a job; most templates are stopped before, by MAX_SECONDS
 MAX_MEMORY = 256 << 20  # bytes of address space, of which the interpreter takes 40 MiB
-_MAX_WAIT = 20.0  # seconds for a job, on however busy a machine
+MAX_WAIT = 20.0  # seconds for a job, on however busy a machine
 LINGER = 20.0  # seconds that it waits for a next job: somebody who edits sends one at each pause
 _KEPT_VARIABLES = ("PATH", "LD_LIBRARY_PATH", "PYTHONHOME", "PYTHONTZPATH")  # none is a secret
 
@@ -42,16 +42,16 @@ def run(work: Callable[..., Any], *args: Any) -> Any:
     """
     with _lock:
         answer = _ask(work, args) or _ask(work, args)  # twice: it may just have ended by itself
-    if not answer:
-        raise ChildError("the process that tries templates does not answer")
     if "problem" in answer:
         code, values = answer["problem"]
         raise TooCostlyError(code, **values)
+    if "result" not in answer:
+        raise ChildError("the process that tries templates does not answer")
     return answer["result"]
 
 
 def _ask(work: Callable[..., Any], args: tuple[Any, ...]) -> dict[str, Any]:
-    """Return the child's answer, an empty one where it ended or the job had no time."""
+    """Return the child's answer, an empty one where it has ended."""
     global _child
     _child = _child or _start()
     try:
@@ -68,7 +68,7 @@ def _start() -> tuple[subprocess.Popen[bytes], Connection]:
     environ["PYTHONPATH"] = os.pathsep.join(path or str(Path.cwd()) for path in sys.path)
     ours, theirs = Pipe()
     fd, nowhere = theirs.fileno(), subprocess.DEVNULL
-    serving = f"from {__name__} import serve; serve({fd}, {LINGER})"
+    serving = f"from {__name__} import serve; serve({fd}, {LINGER}, {MAX_WAIT})"
     command = [sys.executable, "-P", "-c", serving]
     try:
         with theirs:
@@ -106,8 +106,11 @@ class _CpuLimit(BaseException):
     """Raised anywhere in a job; no `except Exception` of it must take it for its own."""
 
 
-def serve(descriptor: int, linger: float) -> None:
-    """Do the jobs of a connection until it is closed, or none comes for `linger` seconds."""
+def serve(descriptor: int, linger: float, most: float) -> None:
+    """Do the jobs of a connection, each in at most so many seconds.
+
+    It ends when that is closed, or no job comes for `linger` seconds.
+    """
     import resource
 
     import bridge.messages.renderer  # noqa: F401  # once, not in each fork
@@ -118,10 +121,10 @@ def serve(descriptor: int, linger: float) -> None:
     with Connection(descriptor) as jobs, suppress(EOFError, OSError):
         while jobs.poll(linger):
             work, args = jobs.recv()
-            jobs.send_bytes(_fork(jobs, work, args))
+            jobs.send_bytes(_fork(jobs, most, work, args))
 
 
-def _fork(jobs: Connection, work: Callable[..., Any], args: tuple[Any, ...]) -> bytes:
+def _fork(jobs: Connection, most: float, work: Callable[..., Any], args: tuple[Any, ...]) -> bytes:
     """Return what a fork that does a job answers."""
     reading, writing = Pipe(duplex=False)
     pid = os.fork()
@@ -132,9 +135,9 @@ def _fork(jobs: Connection, work: Callable[..., Any], args: tuple[Any, ...]) -> 
         finally:
             os._exit(0)
     writing.close()
-    answer = b"{}"
+    answer = b'{"late": true}'
     with reading:
-        if reading.poll(_MAX_WAIT):
+        if reading.poll(most):
             answer = b'{"problem": ["killed", {}]}'
             with suppress(EOFError, OSError):  # it was killed
                 answer = reading.recv_bytes()

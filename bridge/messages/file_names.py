@@ -6,11 +6,12 @@ from functools import lru_cache
 
 from bridge.messages.findings import Finding
 from bridge.msgtypes import TEMPLATE_MSGTYPES
-from bridge.wording import TYPES, nearest, speaking, type_name
+from bridge.wording import N_, TYPES, nearest, speaking, type_name
 
 # With what editors and other tools put behind `.j2`, or in its place.
 _ENDING = re.compile(r"(\.j2)?\.(txt|md|html|jinja2?|j2)$", re.IGNORECASE)
 _MEANT = re.compile(r"\.j2(\.(txt|md|html))?$|\.jinja2?$", re.IGNORECASE)  # as templates
+_ODD_NAME = N_("its name is not UTF-8, or has a backslash: rename it")
 with speaking("zh"):  # how somebody may have written a type → the type
     _TYPES = {text.lower(): name for name in TYPES for text in (type_name(name), name)}
 
@@ -33,6 +34,8 @@ def candidates(names: Iterable[str]) -> Iterator[str]:
 def name_finding(file: str) -> Finding | None:
     """Return why a file in the folder of templates is not used, though it seems to be meant so."""
     is_template = file.endswith(".j2")
+    if is_template and "\\" in file:
+        return Finding("unreadable", values={"why": _ODD_NAME})
     if is_template and (file.startswith("_") or msgtype_of(file)):
         return None
     stem = _ENDING.sub("", file)

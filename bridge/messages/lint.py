@@ -29,7 +29,7 @@ _MEANT = {
     "description": "notes", "changelog": "notes", "更新说明": "notes", "说明": "notes",
     "time": "updated", "date": "updated", "时间": "updated", "提醒": "mention",
 }  # fmt: skip
-_OWN_EVENTS = ("digest", "test", "expired", "botStopped", "undecodable")  # which have no link
+OWN_EVENTS = ("digest", "test", "expired", "botStopped", "undecodable")  # which have no link
 _MAX_FINDINGS = 20  # of one file
 _GRAVITY = ("error", "warning", "note")
 _VALUE = "\ufffc"  # in the skeleton, in the place of each `{{ }}`
@@ -122,7 +122,7 @@ def _lint_file(file: str, files: Mapping[str, str], routed: Collection[str]) -> 
     except Exception as error:  # whatever Jinja2 raises at odd texts
         found.append(finding_of(error, file))
     else:
-        needs_link = bool(msgtype_of(file)) and name not in _OWN_EVENTS and source.strip()
+        needs_link = bool(msgtype_of(file)) and name not in OWN_EVENTS and source.strip()
         if needs_link and not _has_link(file, files):
             found.append(Finding("no_link"))
     found.sort(key=lambda finding: _GRAVITY.index(finding.level))

@@ -33,7 +33,8 @@ _OPTIONAL = re.compile(f"[{EMPTY}{FILLED}]")
 _MARK = re.compile(rf"…{CUT}，共 \d+ 字）\Z")
 # The line of a crash log that names the exception: no frame of the stack, which may hold the word.
 _EXCEPTION = re.compile(
-    r"^(?!\s*(?:at\s|#?\d+\s)).*?(?:(?i:exception|error\b|fatal|signal \d)|\bSIG[A-Z]{3,}|EXC_)",
+    r"^(?![^\S\n]*(?:at\s|#?\d+\s))"
+    r".*?(?:(?i:exception|error\b|fatal|signal \d)|\bSIG[A-Z]{3,}|EXC_)",
     re.MULTILINE,
 )
 _FRAME_SIZE = 120  # bytes of a line of a stack, on average

@@ -23,7 +23,7 @@ from bridge.messages.digest import Detail, Group, fit_groups, group_deliveries
 from bridge.messages.environment import BridgeEnvironment, Markup
 from bridge.messages.file_names import msgtype_of
 from bridge.messages.findings import Finding, NoMessageError, finding_of
-from bridge.messages.lint import lint
+from bridge.messages.lint import OWN_EVENTS, lint
 from bridge.messages.mentions import follow_up, inline_mentions, mention_lists
 from bridge.messages.template_files import Saved, TemplateFiles
 from bridge.model import Delivery, Event, Message, Target
@@ -63,14 +63,6 @@ class BlankError(NoMessageError):
     """A template made a message in which there is nothing to see."""
 
 
-class DraftError(ValueError):
-    """A draft makes no message; `finding` says why."""
-
-    def __init__(self, finding: Finding) -> None:
-        self.finding = finding
-        super().__init__(finding.text)
-
-
 class Renderer(TemplateFiles):
     """Renders events by the templates in a folder and the saved ones; safe for many threads."""
 
@@ -93,18 +85,21 @@ class Renderer(TemplateFiles):
         """Return the file for an event, by a route's template where it names one; '' for none."""
         return self._file_for(_names(event, template))
 
-    def messages(self, event: Event, target: Target) -> list[Message]:
+    def messages(self, event: Event, target: Target, is_look: bool = False) -> list[Message]:
         """Return an event's messages for a bot, in the order of sending. Never raises.
 
         The first is by the target's template, the event's type or `default`; mentions that it
-        cannot carry and the target's attachments follow.
+        cannot carry and the target's attachments follow. Where it is only to be looked at, nothing
+        is noted of a template's failure.
         """
-        return self.preview(event, target)[0]
+        return self.preview(event, target, is_look)[0]
 
-    def preview(self, event: Event, target: Target) -> tuple[list[Message], bool]:
+    def preview(
+        self, event: Event, target: Target, is_look: bool = False
+    ) -> tuple[list[Message], bool]:
         """Return the same messages, and whether something was cut in the first of them."""
-        names = _names(event, target.template)
-        main, was_cut = self._render(names, self._generic, partial(_main, event, target))
+        names, make = _names(event, target.template), partial(_main, event, target)
+        main, was_cut = self._render(names, self._generic, make, is_look)
         was_cut = was_cut or CUT in str(main.body)  # by the template itself, as in `stack`
         following = follow_up(main.msgtype, target.mention, event.fields["title"])
         if "qrcode" in target.attach:
@@ -121,12 +116,12 @@ class Renderer(TemplateFiles):
 
     def draft(
         self, source: str, file: str, event: Event, target: Target, earlier: Sequence[Event] = ()
-    ) -> tuple[Message, bool]:
-        """Return the message that a file would make of an event if this were its text.
+    ) -> tuple[Message, bool] | Finding:
+        """Return the message that a file would make of an event if this were its text, or why none.
 
         Also returns whether values had to be cut; of a digest, which is one of the `earlier` events
         as well, whether some had no room. A helper such as `_ours.j2` is shown through the file
-        that the event uses. It is rendered in the child process. Raises DraftError.
+        that the event uses. It is rendered in the child process.
         """
         shown = file if msgtype_of(file) else self.file_for(event)
         sources = {**self.files, file: source}
@@ -135,37 +130,46 @@ class Renderer(TemplateFiles):
         try:
             made = child.run(render_draft, sources, shown, events, target, *settings)
         except TooCostlyError as error:
-            raise DraftError(finding_of(error)) from None
+            return finding_of(error)
         except ChildError as error:
-            raise DraftError(Finding("no_child", values={"error": str(error)})) from None
+            return Finding("no_child", values={"error": str(error)})
         if "problem" in made:
-            raise DraftError(Finding(*made["problem"]))
+            return Finding(*made["problem"])
         return Message(made["msgtype"], made["body"]), made["was_cut"]
 
     def lint(
-        self, sources: Mapping[str, str], names: Iterable[str], others: Iterable[str] = ()
+        self,
+        sources: Mapping[str, str],
+        names: Iterable[str],
+        others: Iterable[str] = (),
+        is_draft: bool = False,
     ) -> dict[str, list[Finding]]:
-        """Return what the linter says of some files, given the texts of all; see `lint`."""
+        """Return what the linter says of some files, given the texts of all; see `lint`.
+
+        It has no limits where no child can do it; then of a draft nothing is said.
+        """
         files, more = list(names), list(others)
         try:
             found = child.run(lint, sources, files, more, self._routed)
             return {file: [Finding(*row) for row in rows] for file, rows in found.items()}
         except ChildError:  # the trial says so
-            return lint(sources, files, more, self._routed)
+            return {} if is_draft else lint(sources, files, more, self._routed)
         except TooCostlyError as error:
             if len(files) <= 1:
                 return {file: [finding_of(error)] for file in files}
         each = [lint({}, (), more), *(self.lint(sources, [file]) for file in files)]
         return {file: rows for found in each for file, rows in found.items()}
 
-    def try_texts(self, texts: Mapping[str, str]) -> dict[str, Finding]:
+    def try_texts(self, texts: Mapping[str, str | None]) -> dict[str, Finding]:
         """Return what would be wrong if these were the texts of these files, by file.
 
-        Another file that works now is named as well if it would be broken by them.
+        None: there would be no such file. Another file that works now is named as well if it would
+        be broken by them.
         """
-        sources, broken = {**self.files, **texts}, self._try_all().problems
-        files = [file for file in sources if msgtype_of(file) and file not in broken]
-        return self.try_files(sources, list(dict.fromkeys([*files, *texts])))
+        new, broken = {**self.files, **texts}, self._try_all().problems
+        sources = {file: text for file, text in new.items() if text is not None}
+        works = [file for file in sources if msgtype_of(file) and file not in broken]
+        return self.try_files(sources, [f for f in sources if f in works or f in texts])
 
     def try_files(self, sources: Mapping[str, str], files: Sequence[str]) -> dict[str, Finding]:
         """Render some files, given the texts of all; return what is wrong with which."""
@@ -183,9 +187,15 @@ class Renderer(TemplateFiles):
 
 
 def _names(event: Event, template: str) -> list[str]:
-    """Return the names of an event's template; a payload cannot choose the digest's."""
-    own = [name for name in (event.fields["type"], event.type) if name != "digest"]
-    return [template, *own, "default"]
+    """Return the names of an event's template.
+
+    A payload cannot choose the digest's, nor one of the bridge's own events, which have no `type`
+    in theirs: those templates do not show what a sender wrote.
+    """
+    said = event.fields["type"]
+    kept = OWN_EVENTS if said else {"digest"}
+    types = [name for name in (said, event.type) if name.partition(".")[0] not in kept]
+    return [template, *types, "default"]
 
 
 def _load(sources: Mapping[str, str], file: str, timezone: tzinfo) -> Template:

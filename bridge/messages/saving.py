@@ -29,13 +29,15 @@ def find_name_problem(file: str, existing: Collection[str]) -> str:
     return found.located(file) if found and found.level == "error" else ""
 
 
-def find_problems(renderer: Renderer, texts: Mapping[str, str]) -> dict[str, list[str]]:
-    """Return what forbids to save these texts, by the names of their files.
+def find_problems(renderer: Renderer, texts: Mapping[str, str | None]) -> dict[str, list[str]]:
+    """Return what forbids to save these texts, or with None to remove, by the names of their files.
 
     A likely mistake does not, as long as it makes a message. Also named is another file that works
     now and would be broken by them.
     """
-    unfit = {file: [problem] for file, text in texts.items() if (problem := _find_unfit(text))}
+    unfit = {
+        file: [problem] for file, text in texts.items() if (problem := _find_unfit(text or ""))
+    }
     if unfit:
         return unfit
     found = renderer.try_texts(texts)

@@ -121,11 +121,17 @@ class TemplateFiles:
         """Return the file of the first of these names that has one, good or not; '' for none."""
         return _first(names, self.files)
 
-    def _render(self, names: Iterable[str], generic: Template, make: Callable[[Template], T]) -> T:
+    def _render(
+        self,
+        names: Iterable[str],
+        generic: Template,
+        make: Callable[[Template], T],
+        is_look: bool = False,
+    ) -> T:
         """Return what `make` makes of a template of the first of these names that has a file.
 
         It is the file's newest good version, the one before where that fails, else `generic`. Why
-        the newest failed is kept until it does not, and logged once.
+        the newest failed is kept until it does not, and logged once, unless this `is_look`.
         """
         tried = self._try_all()
         for template in tried.versions.get(_first(names, tried.texts), ()):
@@ -134,7 +140,7 @@ class TemplateFiles:
                 made = make(template)
             except Exception as error:  # anything may come out of a user's template
                 problem = finding_of(error, file)
-            if template in self._tried.versions.get(file, ())[:1]:
+            if not is_look and template in self._tried.versions.get(file, ())[:1]:
                 if problem and problem != self._failures.get(file):
                     with speaking("en"):
                         text = problem.located(file)
@@ -152,11 +158,13 @@ class TemplateFiles:
         stamps = {}
         with suppress(OSError), os.scandir(self._path) as files:  # for every message, so quickly
             for file in files:
-                if file.name.endswith(".j2"):
-                    status = file.stat()
-                    stamps[file.name] = (status.st_mtime_ns, status.st_size)
-                elif name_finding(file.name):
-                    stamps[file.name] = (0, 0)
+                name = os.fsencode(file.name).decode(errors="backslashreplace")
+                if name.endswith(".j2"):
+                    with suppress(OSError):  # a link that leads nowhere, as some editors make
+                        status = file.stat()
+                        stamps[name] = (status.st_mtime_ns, status.st_size)
+                elif name_finding(name):
+                    stamps[name] = (0, 0)
         if stamps != self._newest.stamps or saved != self._newest.saved:
             wrong: dict[str, Finding] = {}
             names = [name for name in stamps if name.endswith(".j2")]

@@ -1,6 +1,7 @@
 """`bridge templates`: list, show, export, import."""
 
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -194,3 +195,19 @@ def test_a_preview_makes_no_database(cli: Cli, tmp_path: Path) -> None:
     done = cli("preview", "crashlog", DATABASE_URL=f"sqlite:///{tmp_path}/none.db")
     assert done.exit_code == 0
     assert not (tmp_path / "none.db").exists()
+
+
+def test_a_name_that_is_not_utf8_is_printed(
+    templates: Cli, folder: Path, tmp_path: Path, cli: Cli
+) -> None:
+    odd = Path(os.fsdecode(bytes(folder) + b"/\xd0\xc2.text.j2"))
+    odd.write_text("{{ title }}")
+    done = templates("list")
+    assert done.exit_code == 0
+    [row] = [line for line in done.stdout.splitlines() if line.startswith(r"\xd0\xc2.text.j2")]
+    assert "文件名不是 UTF-8" in row
+    assert templates("export", str(tmp_path / "all")).exit_code == 0
+    done = templates("import", str(odd))
+    assert done.exit_code == 1 and ".text.j2 未保存：" in done.stderr
+    done = cli("check", BRIDGE_TEMPLATES=str(folder))
+    assert r"\xd0\xc2.text.j2" in done.stdout

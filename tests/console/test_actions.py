@@ -13,7 +13,7 @@ def test_send_again_sends_to_the_same_bots_once_more(console: Console) -> None:
     answer = console.post(f"/events/{number}/send-again")
     assert answer.status_code == 303
     assert path_of(answer) == f"/console/events/{number}"
-    assert "sent again to dev, default" in flashed(console, answer)
+    assert "Sending again to dev, default." in flashed(console, answer)
     assert [bot for bot, _ in states(console, number)] == ["dev", "default"] * 2
 
 
@@ -29,7 +29,7 @@ def test_send_again_leaves_out_bots_that_are_gone(console: Console, tmp_path: Pa
 
 
 def test_send_to_another_bot(console: Console) -> None:
-    assert "sent to dev" in flashed(console, console.post("/events/1/send-to", bot="dev"))
+    assert "Sending to dev." in flashed(console, console.post("/events/1/send-to", bot="dev"))
     assert states(console) == [("default", "pending"), ("dev", "pending")]
     assert console.post("/events/1/send-to", bot="nobody").status_code == 404
     assert console.post("/events/99/send-to", bot="dev").status_code == 404

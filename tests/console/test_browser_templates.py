@@ -85,7 +85,7 @@ def test_what_cannot_be_saved_stays_in_the_editor(
     page = open_page("feedback")
     page.fill("#source", "one\n{% if %}")
     page.click("button.main")
-    expect(page.locator("[role=alert]")).to_contain_text("未保存")
+    expect(page.locator("[role=alert]")).to_contain_text("没有改动")
     expect(page.locator("[role=alert]")).to_contain_text("第 2 行")
     expect(page.locator("#source")).to_have_value("one\n{% if %}")
     expect(page.locator("#draft")).to_be_visible()
@@ -148,6 +148,52 @@ def test_a_draft_is_kept_until_it_is_dropped_or_saved(
     page.reload()
     expect(note).to_be_hidden()
     assert page.evaluate("localStorage.length") == 0
+
+
+def test_a_draft_of_a_text_that_somebody_else_has_changed_says_so_before_it_replaces_that(
+    open_page: Callable[..., Page], visit: Any
+) -> None:
+    visit.expected = 422
+    page, other = open_page("feedback"), open_page("feedback")
+    page.fill("#source", "a draft {{ title }}")
+    expect(page.locator("#draft")).to_be_visible()
+    save(other, "theirs {{ title }}")
+    page.reload()
+    expect(page.locator("#source")).to_have_value("a draft {{ title }}")
+    page.click("button.main")
+    expect(page.locator("[role=alert]")).to_contain_text("下方的“版本”列表")
+    expect(page.locator("#source")).to_have_value("a draft {{ title }}")
+    page.click("text=English")
+    page.wait_for_url("**/templates/feedback.markdown.j2")
+    page.click("text=中文")
+    expect(page.locator("#source")).to_have_value("a draft {{ title }}")
+    save(page, "mine {{ title }}")
+
+
+def test_a_preview_after_the_session_has_ended_says_so(open_page: Callable[..., Page]) -> None:
+    page = open_page("deleteApp")
+    page.context.clear_cookies()
+    page.fill("#source", "typed {{ title }}")
+    expect(page.locator("#preview")).to_contain_text("没有响应：无法连接本服务，或需要重新登录")
+
+
+def test_a_field_with_a_very_long_name_leaves_room_for_values(
+    open_page: Callable[..., Page], served: SimpleNamespace
+) -> None:
+    event = {"type": "deleteApp", "title": "长", "f" * 100: "value", "n" + "-x" * 60: "value"}
+    number = requests.post(served.hook, json=event, timeout=20).json()["event"]
+    page = open_page(f"/events/{number}")
+    narrow = "Math.min(...[...document.querySelectorAll('dd')].map((dd) => dd.clientWidth))"
+    assert page.evaluate(narrow) > 100
+    page.set_viewport_size({"width": 390, "height": 844})
+    assert page.evaluate(narrow) > 100
+    page.goto(f"{served.console}/templates/deleteApp.markdown.j2?event={number}")
+    for summary in page.locator("summary").all():
+        summary.click()
+    assert page.evaluate(narrow) > 100
+    page.set_viewport_size({"width": 1200, "height": 860})
+    assert page.evaluate(narrow) > 100
+    assert page.evaluate("document.documentElement.scrollWidth") <= 1200
 
 
 def test_variables_filters_and_examples_come_by_a_click(open_page: Callable[..., Page]) -> None:

@@ -32,6 +32,25 @@ def test_the_browser_chooses_the_language_and_the_switch_overrules_it(console: C
     assert ">概览</a>" in console.page("/", "en")
 
 
+@pytest.mark.parametrize(
+    ("path", "form", "status", "back"),
+    [(f"/templates/{FILE}/save", {"source": "{{"}, 422, f"/templates/{FILE}"),
+     (f"/templates/{FILE}/preview", {"source": "x"}, 200, f"/templates/{FILE}"),
+     ("/templates/new", {"name": "?"}, 422, "/templates"),
+     ("/routes", {"body": "x"}, 200, "/routes"),
+     ("/bots/none/test", {}, 404, "/"), ("/templates/preview", {"file": "none"}, 404, "/")],
+)  # fmt: skip
+def test_the_switch_on_a_page_that_a_post_has_made_leads_to_one_that_opens(
+    console: Console, path: str, form: dict[str, str], status: int, back: str
+) -> None:
+    answer = console.post(path, "/bots", **form)
+    assert answer.status_code == status
+    found = re.search(r'name="next" value="([^"]*)"', answer.text)
+    assert found and found[1] == f"/console{back}"
+    assert console.post("/language", "/bots", language="zh", next=found[1]).location == found[1]
+    assert console.client.get(found[1]).status_code == 200
+
+
 def test_the_language_can_be_chosen_before_signing_in(tmp_path: Path) -> None:
     console = serve(tmp_path)
     console.post("/language", language="en", next="/console/sign-in")

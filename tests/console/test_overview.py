@@ -50,7 +50,7 @@ def test_the_overview_says_what_is_wrong_and_what_to_do(
         "the dispatcher does not run",
         "The bot default is stopped: the robot is no longer in the group",
         "into WECOM_BOT_KEY and restart",
-        "WeCom refused deliveries in the last 24 hours: 1.",
+        "Deliveries failed in the last 24 hours: 1.",
         "bad.markdown.j2:2:",
         'href="/console/events?state=parked"',
         'href="/console/templates/bad.markdown.j2"',
@@ -121,9 +121,11 @@ def test_the_overview_names_apps_that_have_become_silent(
     page = console.page("/")
     assert "Nothing from “商城 0” for 9 days.</a>" in page
     assert "It used to report about every 2 days." in page
+    apps[0] = SilentApp("商城 0", last, 0.9 * 86400)
+    assert "It used to report about every day." in console.page("/")
     assert page.count("Nothing from") == 5
     assert 'href="/console/events?app=%E5%95%86%E5%9F%8E+0"' in page
-    assert "9 天没有收到「商城 0」的通知。" in console.page("/", "zh")
+    assert "9 天没有收到“商城 0”的通知。" in console.page("/", "zh")
     assert "verdict attention" not in page  # a hint is no problem
 
 

@@ -100,6 +100,12 @@ def test_what_cannot_be_decoded_is_tried_as_what_it_would_be(routed: Console) ->
     assert "It could not be decoded" in page
     assert "type is “not decodable”, not crash log" in unescape(page)
     assert lines(tried(page), "→ default Template undecodable.markdown.j2")
+    assert re.search(r'/console/routes"\s*aria-current="page"', page)
+    with_form = {"csrf_token": routed.token("/routes"), "body": "no event at all"}
+    page = routed.client.post(
+        "/console/routes", data=with_form, headers={"Accept-Language": "zh"}
+    ).text
+    assert "既不是 JSON 也不是表单" in page and "neither JSON" not in page
     assert "there is no event in it" in routed.post("/routes", "/routes", body=" \n").text
     assert routed.post("/routes", "/routes", body="x" * 2_000_000).status_code == 413
     routed.bridge.close()

@@ -223,7 +223,7 @@ def test_what_is_not_there_cannot_be_put_back(console: Console) -> None:
 def test_a_new_template_begins_as_what_fits_best(console: Console) -> None:
     answer = new(console, "crashlog.text.j2")
     assert path_of(answer) == "/console/templates/crashlog.text.j2"
-    assert "crashlog.text.j2 is made" in flashed(console, answer)
+    assert "crashlog.text.j2 was created" in flashed(console, answer)
     page = console.page("/templates/crashlog.text.j2")
     assert "[崩溃日志]" in page and "only here" in page
     assert "[崩溃日志] 商城" in message(console)
@@ -283,6 +283,42 @@ def test_a_template_that_exists_only_here_is_removed(console: Console) -> None:
     assert message(console) == "head 商城"
     new(console, "crashlog.text.j2")
     assert "The template was removed." in versions(console, "crashlog.text.j2")
+
+
+def test_what_another_file_needs_is_not_removed_or_put_back(console: Console) -> None:
+    new(console, "_more.j2")
+    save(console, "{% macro tail() %}tail{% endmacro %}", "_more.j2")
+    uses = "{% import '_more.j2' as o %}{% import '_shared.j2' as s %}{{ s.foot() }} {{ o.tail() }}"
+    save(console, "{% macro head() %}{% endmacro %}{% macro foot() %}foot{% endmacro %}", HELPER)
+    assert save(console, uses).status_code == 303
+    for file in ("_more.j2", HELPER):
+        answer = restore(console, file)
+        assert f"Nothing was changed: {FILE}:1: " in alert(answer)
+        assert f">\n{console.bridge.renderer.files[file]}</textarea>" in unescape(answer.text)
+    assert message(console) == "foot tail"
+    restore(console)
+    assert restore(console, "_more.j2").status_code == restore(console, HELPER).status_code == 303
+    assert message(console) == "head 商城"
+
+
+def test_a_text_that_somebody_else_saved_meanwhile_is_not_replaced_without_a_word(
+    console: Console,
+) -> None:
+    def shown(page: str) -> str:
+        return re.search(r'name="seen" value="(\w+)"', page)[1]  # type: ignore[index]
+
+    opened = shown(console.page(f"/templates/{FILE}"))
+    assert save(console, "theirs {{ title }}", seen=opened).status_code == 303
+    looked = console.post(f"/templates/{FILE}/preview", "/bots", source="mine", seen=opened)
+    assert shown(looked.text) == opened
+    assert "changed after" in alert(save(console, "{{ broken", seen=opened))
+    answer = save(console, "mine {{ title }}", seen=opened)
+    assert "changed after this page was opened: see the list “Versions” below" in alert(answer)
+    assert ">\nmine {{ title }}</textarea>" in answer.text
+    assert message(console) == "theirs 商城"
+    assert save(console, "mine {{ title }}", seen=shown(answer.text)).status_code == 303
+    assert message(console) == "mine 商城"
+    assert save(console, "mine {{ title }}", seen=opened).status_code == 303  # it is so already
 
 
 def test_a_text_for_a_name_that_is_gone_is_saved_as_a_new_one(console: Console) -> None:

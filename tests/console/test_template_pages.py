@@ -1,5 +1,6 @@
 """The template pages: list, live preview and its limits, download."""
 
+import os
 import re
 import time
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ from bridge.console.template_pages import MAX_SOURCE
 from bridge.messages import child
 from bridge.messages.child import ChildError
 from bridge.messages.renderer import Renderer
-from bridge.model import Event, Target
+from bridge.model import Event, Message, Target
 from bridge.samples import examples
 
 UTC = ZoneInfo("UTC")
@@ -169,6 +170,32 @@ def test_a_helper_without_any_template_says_so(tmp_path: Path) -> None:
     console.bridge.close()
 
 
+def test_files_with_names_that_are_not_utf8_are_named_and_cost_no_page(console: Console) -> None:
+    folder = console.bridge.settings.templates
+    (folder / "examples").mkdir()
+    for name in (b"\xd0\xc2.j2", b"\xd0\xc2.markdown.j2.txt", b"examples/\xd0\xc2.markdown.j2"):
+        (folder / os.fsdecode(name)).write_text("{{ title }}")
+    problem = "\\xd0\\xc2.j2: the file cannot be read: its name is not UTF-8"
+    for path in ("/", "/templates"):
+        assert problem in unescape(console.page(path))
+    assert problem in console.client.get("/readyz").json["problems"][0]  # type: ignore[index]
+    assert console.get(f"/templates/{FILE}").status_code == 200
+    assert console.get("/templates/%5Cxd0%5Cxc2.j2").status_code == 200
+    assert findings(preview(console, "{{ title }} {{ link }}")) == ["fine: No problems found."]
+
+
+def test_an_event_s_page_sets_and_clears_no_failure_of_a_template(console: Console) -> None:
+    (console.bridge.settings.templates / FILE).write_text("{{ 1 // (title|int - 7) }} {{ link }}")
+    bad, good = (console.event({"type": "crashlog", "title": n}) for n in ("7", "8"))
+    console.page(f"/events/{bad}")
+    assert console.bridge.renderer.problems_by_file == {}
+    event = console.bridge.queries.event(bad)
+    assert event
+    console.bridge.renderer.messages(event, Target("default"))
+    console.page(f"/events/{good}")
+    assert FILE in console.bridge.renderer.problems_by_file
+
+
 def test_nothing_of_a_preview_is_saved(console: Console) -> None:
     before = dict(console.bridge.renderer.files)
     preview(console, "{{ broken")
@@ -224,11 +251,10 @@ def test_a_draft_without_a_child_process_is_not_shown(
         raise ChildError("no process")
 
     monkeypatch.setattr(child, "run", run)
-    page = preview(console, "{{ title }}")
-    assert (
-        "There is no message to show" in page
-        and "error: no preview is possible now: no process" in findings(page)
-    )
+    page = preview(console, "- a list {{ titel }}")
+    assert "There is no message to show" in page
+    # Nothing of it was read in this process.
+    assert findings(page) == ["error: no preview is possible now: no process"]
 
 
 def test_a_hostile_template_stays_text(console: Console) -> None:
@@ -282,8 +308,10 @@ def test_the_renderer_previews_without_touching_its_folder(tmp_path: Path) -> No
     renderer = Renderer(tmp_path, UTC)
     event, target = Event("x", {}, 0.0), Target("default")
     source = "{% import '_macros.j2' as m %}{{ m.a() }} new"
-    message, was_cut = renderer.draft(source, "default.text.j2", event, target)
-    assert (message.body["content"], was_cut) == ("old new", False)
+    assert renderer.draft(source, "default.text.j2", event, target) == (
+        Message("text", {"content": "old new"}), False
+    )  # fmt: skip
     changed = "{% macro a() %}changed{% endmacro %}"
-    assert renderer.draft(changed, "_macros.j2", event, target)[0].body["content"] == "changed"
+    found = renderer.draft(changed, "_macros.j2", event, target)
+    assert found == (Message("text", {"content": "changed"}), False)
     assert renderer.messages(event, target)[0].body["content"] == "old"

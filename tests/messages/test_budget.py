@@ -81,6 +81,8 @@ COSTLY = {
     "str.format with a width of its own": "{{ '{:{}}'.format(1, '999999999')|length }}",
     "str.format_map": "{{ '{a:999999999}'.format_map({'a': 1})|length }}",
     "a width handed to %": "{{ ('%*d' % (999999999, 1))|length }}",
+    "a width behind a name with brackets": "{{ '%(a(b)c)999999999d' % {'a(b)c': 1} }}",
+    "a width behind a name with a line end": "{{ '%(a\\nb)999999999d' % {'a\\nb': 1} }}",
     "many widths in %": "{{ (('%(a)99999d' * 20000) % {'a': 1})|length }}",
     "text many times in %": "{{ (('%(a)s' * 2000) % {'a': 'x' * 1000000})|length }}",
     "text many times in format": "{{ (('%(a)s' * 2000)|format(a='x' * 1000000))|length }}",
@@ -286,6 +288,8 @@ def test_a_template_knows_no_name_of_the_program(name: str, tmp_path: Path) -> N
         ("{{ 'a\nb'|indent(2) }}", "a\n  b"),
         ("{{ '%s-%03d'|format('a', 7) }}", "a-007"),
         ("{{ '%s %.1f%%' % ('a', 2.25) }}", "a 2.2%"),
+        ("|{{ '%10s%10s%-10s|' % ('a', 'b', 'c') }}", "|         a         bc         |"),
+        ("{{ '100%% of %(a)s (%(a)5.1f)' % {'a': 2.25} }}", "100% of 2.25 (  2.2)"),
         ("{{ 'a' ~ 1 ~ ('b' + 'c') ~ 'd' * 3 }}", "a1bcddd"),
         ("{{ 7 * 6 + 2 ** 3 - 9 // 2 }}", "46"),
         ("{{ 'a-b'.replace('-', '+').upper() }}", "A+B"),
@@ -419,6 +423,15 @@ def test_the_clock_runs_only_inside_of_limited_and_only_for_its_thread(
         elsewhere.join()
         environment.tick()
     environment.tick()
+
+
+@pytest.mark.parametrize("text", ["%(", "%(a", "%", "%(a)", "% ", "%1"])
+def test_a_value_is_no_costly_format(text: str, environment: BridgeEnvironment) -> None:
+    template = environment.from_string("{{ value % 1 }}")
+    began = time.process_time()
+    with pytest.raises((TooCostlyError, TypeError, ValueError)):
+        template.render(value=text * 300_000)
+    assert time.process_time() - began < 2  # generous: it takes a tenth of that
 
 
 @pytest.mark.parametrize("source", ["{{ f(N) }}", "{{ f(x=N) }}", "{{ 'x'|center(N) }}"])

@@ -18,7 +18,9 @@ from support import ROOT, until
 
 from bridge.messages import child
 from bridge.messages.budget import TooCostlyError
-from bridge.messages.renderer import DraftError, Renderer
+from bridge.messages.child import ChildError
+from bridge.messages.findings import Finding
+from bridge.messages.renderer import Renderer
 from bridge.model import Event, Target
 
 UTC = ZoneInfo("UTC")
@@ -75,6 +77,19 @@ def test_a_child_that_was_killed_is_replaced() -> None:
     os.kill(before, signal.SIGKILL)
     after = pid()
     assert after != before and alive(after)
+
+
+def test_a_job_that_has_no_time_is_not_run_again(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    os.kill(pid(), signal.SIGKILL)
+    monkeypatch.setattr(child, "MAX_WAIT", 1.0)
+    limited = pid()
+    code = f"open({str(tmp_path / 'runs')!r}, 'a').write('x') and __import__('time').sleep(600)"
+    with pytest.raises(ChildError, match="does not answer"):
+        child.run(eval, code)
+    assert (tmp_path / "runs").read_text() == "x"
+    os.kill(limited, signal.SIGKILL)  # it has that limit for as long as it lives
 
 
 def test_a_child_without_jobs_ends_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -178,5 +193,5 @@ def test_without_a_child_files_are_tried_in_this_process(
     assert message.body["content"] == "fine App"
     warnings = [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING]
     assert sum("cannot be started" in warning for warning in warnings) == 1
-    with pytest.raises(DraftError, match="cannot be started"):
-        renderer.draft("x", "default.markdown.j2", Event("x", {}, 0.0), TO_DEFAULT)
+    found = renderer.draft("x", "default.markdown.j2", Event("x", {}, 0.0), TO_DEFAULT)
+    assert isinstance(found, Finding) and "cannot be started" in found.text

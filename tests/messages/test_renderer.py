@@ -215,6 +215,23 @@ def test_a_template_named_by_an_unknown_type_is_used(tmp_path: Path) -> None:
     assert message == Message("text", {"content": "failed"})
 
 
+@pytest.mark.parametrize(
+    "kind", ["test", "expired", "botStopped", "undecodable", "digest", "digest.markdown",
+             "test.markdown"],
+)  # fmt: skip
+def test_a_sender_cannot_choose_a_template_of_the_bridge_s_own_events(kind: str) -> None:
+    for payload in ({"type": kind}, {"type": kind, "action": "告警"}):
+        [message] = shipped(**payload, title="Shop", notes="It is on fire")
+        text = str(message.body["content"])
+        assert "Shop" in text and "It is on fire" in text
+        assert "机器人" not in text and "共" not in text
+    assert SHIPPED_RENDERER.file_for(Event("test", {"bot": "dev"}, 0.0)) == "test.markdown.j2"
+    [message] = SHIPPED_RENDERER.messages(Event("test", {"bot": "dev"}, 0.0), TO_DEFAULT)
+    assert "机器人 **dev** 已接通" in str(message.body["content"])
+    [message] = SHIPPED_RENDERER.messages(undecodable(b"<xml>", 0.0, "why"), TO_DEFAULT)
+    assert "收到一条无法识别的通知" in str(message.body["content"])
+
+
 def test_a_type_cannot_name_a_file_outside(tmp_path: Path) -> None:
     path = folder(tmp_path, default__markdown="default")
     for name in ("../secret", "_macros", "default.markdown.j2", "/etc/passwd", ""):
@@ -554,6 +571,33 @@ def test_a_folder_with_a_template_s_name_is_a_problem(tmp_path: Path) -> None:
     assert "**App**" in str(made.messages(event(title="App"), TO_DEFAULT)[0].body["content"])
 
 
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [(b"\xd0\xc2.j2", r"\xd0\xc2.j2"), (b"\xd0\xc2.markdown.j2", r"\xd0\xc2.markdown.j2"),
+     (b"_\xd0.j2", r"_\xd0.j2"), (b"a\\crashlog.markdown.j2", r"a\crashlog.markdown.j2")],
+)  # fmt: skip
+def test_a_file_whose_name_is_not_utf8_is_named_and_costs_no_other(
+    name: bytes, shown: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = folder(tmp_path, default__markdown="{{ title }}")
+    Path(os.fsdecode(bytes(path) + b"/" + name)).write_text("x")
+    made = renderer(path)
+    assert made.problems == [
+        f"{shown}: the file cannot be read: its name is not UTF-8, or has a backslash: rename it"
+    ]
+    assert shown in caplog.text
+    assert made.messages(event(title="App"), TO_DEFAULT)[0].body["content"] == "App"
+
+
+def test_a_link_that_leads_nowhere_costs_no_other_file(tmp_path: Path) -> None:
+    """An editor makes one, such as `.#name`, while it has a file open."""
+    (tmp_path / ".#default.markdown.j2").symlink_to("nobody@nowhere")
+    for n in range(9):  # the order in which a folder is read is nobody's choice
+        folder(tmp_path, **{f"a{n}__markdown": f"{n} {{{{ title }}}}"})
+    made = renderer(tmp_path)
+    assert len(made.files) == 9 and made.problems == []
+
+
 def test_a_helper_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     path = folder(tmp_path, default__markdown="{% import '_macros.j2' as m %}{{ m.x() }}")
     (path / "_macros.j2").write_bytes("{% macro x() %}版本{% endmacro %}".encode("gbk"))
@@ -616,6 +660,18 @@ def test_a_template_that_fails_on_one_event_only_is_told_by_the_generic_one(
     ]
     assert made.messages(event(title="8"), TO_DEFAULT)[0].body["content"] == "1"
     assert made.problems_by_file == {}
+
+
+def test_a_look_at_an_event_changes_nothing_about_a_template(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    made = renderer(folder(tmp_path, default__markdown="{{ 1 // (title|int - 7) }}"))
+    bad, good = event(title="7"), event(title="8")
+    assert "**7**" in str(made.messages(bad, TO_DEFAULT, is_look=True)[0].body["content"])
+    assert made.problems_by_file == {} and "ERROR" not in caplog.text
+    made.messages(bad, TO_DEFAULT)
+    assert made.messages(good, TO_DEFAULT, is_look=True)[0].body["content"] == "1"
+    assert list(made.problems_by_file) == ["default.markdown.j2"]
 
 
 def test_a_card_without_the_link_it_needs_is_not_marked_as_broken(tmp_path: Path) -> None:

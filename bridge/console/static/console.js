@@ -22,12 +22,13 @@ for (const button of document.querySelectorAll("button.copy")) {
 
 const playground = document.getElementById("playground");
 if (playground) {
-  const { source, id, payload } = playground.elements;
+  const { source, id, payload, seen } = playground.elements;
   const choice = playground.querySelector("select");
   const draft = document.getElementById("draft");
   // Another bridge may live at another path of the same host.
   const key = `draft ${location.pathname.split("/console/")[0]}${source.dataset.file}`;
   const current = source.dataset.current ?? source.value; // what is in use, not what was typed
+  const fresh = seen.value; // says to which text `current` is
   let timer = 0;
   let asked = 0;
   let underWay = null;
@@ -38,7 +39,7 @@ if (playground) {
     underWay = new AbortController();
     try {
       const answer = await fetch(playground.dataset.preview, {
-        method: "POST", body: new FormData(playground), signal: underWay.signal, redirect: "error",
+        method: "POST", body: new FormData(playground), signal: underWay.signal, redirect: "manual",
       });
       const text = await answer.text();
       if (number !== asked) return;
@@ -50,11 +51,11 @@ if (playground) {
         }
         enable();
       } else {
-        // An answer that is no preview is a whole page, whose heading says why.
-        complain(page.querySelector("h1")?.textContent ?? answer.status);
+        // Any other answer is a page whose heading says why, or leads to the sign-in.
+        complain(page.querySelector("h1")?.textContent ?? playground.dataset.away);
       }
     } catch (error) {
-      if (error.name !== "AbortError" && number === asked) complain(error.message);
+      if (error.name !== "AbortError" && number === asked) complain(playground.dataset.away);
     }
   };
   const complain = (text) => { document.getElementById("preview").textContent = text; };
@@ -81,9 +82,10 @@ if (playground) {
   };
   const keep = () => {
     const at = source.value !== current && Date.now();
+    if (!at) seen.value = fresh;
     note(at);
     try {
-      if (at) localStorage.setItem(key, JSON.stringify({ text: source.value, at }));
+      if (at) localStorage.setItem(key, JSON.stringify({ text: source.value, at, seen: seen.value }));
       else localStorage.removeItem(key);
     } catch { /* The browser keeps nothing: then there is no draft. */ }
   };
@@ -93,6 +95,7 @@ if (playground) {
     // What came with the page, because it could not be saved, is newer than any draft.
     if (source.value === current && kept && kept.text !== current) {
       source.value = kept.text;
+      seen.value = kept.seen ?? fresh; // the text that this draft was made from
       note(kept.at);
       soon(0);
     } else keep();
