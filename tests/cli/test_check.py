@@ -90,6 +90,13 @@ def test_a_database_that_cannot_be_opened_is_a_finding(cli: Cli, sandbox: Served
     assert len(box.messages()) == 2  # the bots are tried all the same
 
 
+def test_a_database_of_a_newer_bridge_says_itself_what_to_do(cli: Cli, tmp_path: Path) -> None:
+    cli("check")
+    change(tmp_path, "insert into schema_versions values (99, 0)")
+    [found] = findings(cli("check"))
+    assert found.endswith("deploy the version that wrote it, or a newer one")
+
+
 def test_each_bot_gets_one_test_message(cli: Cli, sandbox: Served) -> None:
     box, api = sandbox
     done = cli("check", "--send", WECOM_API_URL=api)

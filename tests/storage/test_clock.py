@@ -166,12 +166,11 @@ def test_notices_are_not_withheld_longer_by_a_clock_that_was_set_back(
     assert [row["type"] for row in rows(outbox, "events")].count("botStopped") == 2
 
 
-@pytest.mark.parametrize("back", [1802.0, 3600.0])
 def test_the_same_payload_is_no_duplicate_of_one_from_before_a_clock_was_set_back(
-    outbox: Outbox, clock: Clock, back: float
+    outbox: Outbox, clock: Clock
 ) -> None:
     first = put(outbox, clock)
-    clock.advance(1800.0 - back)
+    clock.advance(1800.0 - 3600.0)
     second = put(outbox, clock)
     assert second != first
     clock.advance(599.0)

@@ -67,6 +67,7 @@ class Fuse:
     left: int = 0
     broken: type[Exception] = Exception
     statements: int = 0  # that have been run
+    connections: list[Connection] = field(default_factory=list)  # a crash leaves them open
 
     def burn(self, is_commit: bool) -> Callable[[], None]:
         """Count a statement; raise in place of it, or return what to do after it."""
@@ -135,6 +136,7 @@ class FusedConnection(Connection):
     def __init__(self, url: str) -> None:
         super().__init__(url)
         self.driver = FusedDriver(self.driver, FUSE)
+        FUSE.connections.append(self)
 
 
 @contextmanager
@@ -655,7 +657,8 @@ class OutboxMachine(RuleBasedStateMachine):
         finally:
             for process in self.processes:
                 process.outbox.database.close()
-            self.reader.close()
+            while FUSE.connections:
+                FUSE.connections.pop().close()
 
     def drain(self) -> None:
         query = (
