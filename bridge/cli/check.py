@@ -214,6 +214,8 @@ def _bots(bridge: Bridge, bots: Sequence[BotLine]) -> Iterator[Finding]:
         if bot.stopped:
             text = _("stopped: %(why)s", why=meaning(bot.stopped))
             todo, command = advice(bot.stopped, bot.name), f"bridge retry --bot {bot.name}"
+            if bot.stopped in ("invalid_webhook", "wrong_address"):
+                command = ""  # another address is tried by itself
             yield Finding("problem", about, bot.stopped, text, todo, command)
         elif not bot.last_attempt_at:
             text = _("nothing was sent yet")

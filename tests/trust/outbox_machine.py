@@ -657,6 +657,7 @@ class OutboxMachine(RuleBasedStateMachine):
         finally:
             for process in self.processes:
                 process.outbox.database.close()
+            self.reader.close()
             while FUSE.connections:
                 FUSE.connections.pop().close()
 

@@ -192,10 +192,11 @@ WHERE name = :bot AND lease = :lease;
 
 -- name: update_deliveries
 -- Give deliveries the state that a result leaves them in. One that expired during its call was
--- sent all the same.
-UPDATE deliveries SET tries = tries + 1, state = :state, reason = coalesce(:reason, reason),
-    messages_sent = messages_sent + :messages, media_id = :media_id, media_at = :media_at,
-    settled_at = :settled_at
+-- sent all the same, and what would follow it is not.
+UPDATE deliveries SET tries = tries + 1, reason = coalesce(:reason, reason),
+    state = CASE WHEN state = 'expired' THEN 'sent' ELSE :state END,
+    settled_at = CASE WHEN state = 'expired' THEN settled_at ELSE :settled_at END,
+    messages_sent = messages_sent + :messages, media_id = :media_id, media_at = :media_at
 WHERE id IN :ids AND (state = 'pending' OR (state = 'expired' AND :was_sent = 1));
 
 -- name: overdue
