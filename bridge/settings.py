@@ -116,6 +116,9 @@ class Settings:
         url = self.database_url.reveal()
         if password := values.database_password(url):
             found |= {url, *_redacted(password, ":%s@"), *_redacted(unquote(password), ":%s@")}
+        for password in re.findall("[?&]password=([^&#]+)", url):
+            places = "?password=%s", "&password=%s"
+            found |= {url, *_redacted(password, *places), *_redacted(unquote(password), *places)}
         return tuple(sorted(found, key=len, reverse=True))
 
     @property
@@ -183,8 +186,8 @@ class _Environment:
             found = parse(value)
         except WrongValueError as error:
             shown = {"name": name, "value": value, "problem": said(error)}
-            # A URL with a secret may have been pasted into the wrong variable.
-            if self.is_secret(name) or re.search("key=|/pgyer/|@", value):
+            # A key, or a URL with a secret, may have been pasted into the wrong variable.
+            if self.is_secret(name) or re.search(r"[?@]|/pgyer/|[0-9A-Za-z-]{20}", value):
                 self.problem("%(name)s %(problem)s", **shown)
             else:
                 self.problem("%(name)s is %(value)r, but %(problem)s", **shown)

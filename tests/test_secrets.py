@@ -241,3 +241,23 @@ def test_a_password_with_any_mark_is_a_secret_or_a_problem(password: str) -> Non
 @pytest.mark.parametrize("url", ["sqlite:////data/b.db", "sqlite:////da:ta@x/b.db"])
 def test_a_database_without_a_password_is_no_secret(url: str) -> None:
     assert set(good(DATABASE_URL=url).secrets) == {KEY, WECOM + KEY, TOKEN}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("WECOM_API_URL", "693a91f6-7aaa-4bc4-97a0-0ec2sifa5aaa"),
+        ("PGYER_API_URL", "0123456789abcdef0123456789abcdef"),
+        ("BRIDGE_PUBLIC_URL", "https://status.example.com/api/push/Ab3?status=up"),
+    ],
+)
+def test_a_secret_in_the_variable_of_an_address_is_not_shown(name: str, value: str) -> None:
+    _settings, found = load({**NEEDED, name: value})
+    assert found[0].startswith(name)
+    assert value not in "\n".join(found)
+
+
+def test_a_password_among_the_options_of_a_database_is_a_secret() -> None:
+    url = "postgresql://host/name?user=me&password=hunter2-%26secret"
+    settings, _found = load({**NEEDED, "DATABASE_URL": url})
+    assert {url, "hunter2-%26secret", "hunter2-&secret"} <= set(settings.secrets)

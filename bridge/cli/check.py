@@ -10,7 +10,7 @@ import click
 from bridge.cli.common import database_name, json_option, open_bridge
 from bridge.cli.terminal import Terminal, local_time
 from bridge.delivery.wecom import Client, proxy_problems
-from bridge.errors import PgyerError, SettingsError, StorageError
+from bridge.errors import PgyerError, SchemaError, SettingsError, StorageError
 from bridge.model import LATE, Event, Target, Verdict
 from bridge.platforms import ADVICE, database_loss
 from bridge.storage.operator import TEST
@@ -107,6 +107,8 @@ def _findings(bridge: Bridge, send: bool) -> Iterator[Finding]:
     except StorageError as error:
         text = f"{database_name(bridge.settings)}: {said(error)}"
         todo = _("see DATABASE_URL: is the folder there and writable, does the server run?")
+        if isinstance(error, SchemaError) or "disk is full" in str(error):
+            todo = ""  # it says itself what to do
         yield Finding("problem", "database", "unusable", text, todo)
     stopped = {bot.name for bot in bots if bot.stopped}
     yield from _sent(bridge, stopped) if send else _bots(bridge, bots)
@@ -212,6 +214,8 @@ def _bots(bridge: Bridge, bots: Sequence[BotLine]) -> Iterator[Finding]:
         if bot.stopped:
             text = _("stopped: %(why)s", why=meaning(bot.stopped))
             todo, command = advice(bot.stopped, bot.name), f"bridge retry --bot {bot.name}"
+            if bot.stopped in ("invalid_webhook", "wrong_address"):
+                command = ""  # another address is tried by itself
             yield Finding("problem", about, bot.stopped, text, todo, command)
         elif not bot.last_attempt_at:
             text = _("nothing was sent yet")

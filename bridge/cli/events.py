@@ -29,6 +29,8 @@ def events(
     """The events that came in, the newest last."""
     with common.open_bridge() as (bridge, terminal):
         begin = bridge.outbox.database.time() - since if since else 0.0
+        # Bytes that are no text in the terminal's charset are in no event.
+        texts = {name: text.encode(errors="replace").decode() for name, text in texts.items()}
         wanted = Wanted(**texts, bot=bot.lower(), state=state or "", since=begin)
         zone = bridge.settings.timezone
         found = list(islice(common.matching_events(bridge.queries, wanted), limit))[::-1]

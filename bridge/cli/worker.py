@@ -6,7 +6,7 @@ import threading
 from dataclasses import replace
 
 import click
-from werkzeug.serving import make_server
+from werkzeug.serving import WSGIRequestHandler, make_server
 
 from bridge import configure, logs
 from bridge.addresses import listen_anywhere
@@ -16,6 +16,10 @@ from bridge.errors import SchemaError, StorageError
 from bridge.wiring import Bridge
 
 log = logging.getLogger(__name__)
+
+
+class _Handler(WSGIRequestHandler):
+    timeout = 15  # seconds; else each silent connection would keep a thread
 
 
 @click.command()
@@ -54,6 +58,11 @@ def _serve_ops(bridge: Bridge) -> None:
     logging.getLogger("werkzeug").setLevel(logging.WARNING)  # it would log every request
     with listening:
         server = make_server(
-            listening.getsockname()[0], 0, app, threaded=True, fd=listening.fileno()
+            listening.getsockname()[0],
+            0,
+            app,
+            threaded=True,
+            request_handler=_Handler,
+            fd=listening.fileno(),
         )
     threading.Thread(target=server.serve_forever, name="ops", daemon=True).start()

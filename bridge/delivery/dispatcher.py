@@ -80,7 +80,8 @@ class Dispatcher:
         """Claim nothing more, and wait until the calls under way are recorded."""
         self.stop_soon()
         for thread in self._threads:
-            thread.join()
+            # The listener has nothing to finish, and a server may keep it waiting.
+            thread.join(POLL if thread.name == "listener" else None)
         self._pool.shutdown(wait=True)
 
     def run_once(self) -> bool:
@@ -109,7 +110,10 @@ class Dispatcher:
         names = sorted(self._bots)
         more = f" and {len(names) - SHOWN_BOTS} more" if len(names) > SHOWN_BOTS else ""
         log.info("dispatching for %s%s", ", ".join(names[:SHOWN_BOTS]), more)
-        self._renderer.load()
+        try:
+            self._renderer.load()
+        except Exception:  # each rendering tries again
+            log.exception("a bug in the reading of templates")
         while not self._stopping.is_set():
             self._wakeup.clear()
             try:

@@ -3,22 +3,28 @@
 import logging
 import threading
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
 from bridge import metrics
-from bridge.delivery.wecom import Client
+from bridge.delivery.wecom import CALL_TIMEOUT, Client
 from bridge.errors import StorageError
 from bridge.messages.context import WantedBuild
 from bridge.messages.mentions import needs_list
 from bridge.messages.renderer import Renderer
 from bridge.model import Attempt, Bot, Delivery, Event, Message, Outcome, Verdict
+from bridge.storage.claims import LEASE
 from bridge.storage.outbox import Outbox
 from bridge.storage.results import Recorded, Result
+from bridge.wording import advice, speaking
 
 log = logging.getLogger(__name__)
 
+# Seconds of a lease after which it is renewed before a call: what is left is enough for the longest
+# call, and to record it.
+FRESH = LEASE - CALL_TIMEOUT - 2.0
 RECORD_TRIES = 4  # for an outcome, RECORD_PAUSE apart: its lease does not last for many more
 RECORD_PAUSE = 2.0  # seconds
 
@@ -81,7 +87,7 @@ class Sender:
     look_up: Callable[[Event], Mapping[str, Any]] | None = None
 
     def __post_init__(self) -> None:
-        self._rendering = threading.Lock()  # as many as render at once would be no faster
+        self._renders = threading.Lock()
 
     def send(self, attempt: Attempt, call: Call) -> None:
         """Make an attempt and record it; whatever goes wrong is logged, never raised."""
@@ -89,8 +95,12 @@ class Sender:
         unfinished: Collection[int] = ()
         carried = ""
         try:
-            message, deliveries, unfinished = self._message(attempt.deliveries, call)
+            message, deliveries, unfinished = self._message(attempt, call)
             carried = _carried(message, attempt.deliveries)
+            if not self._keeps_lease(attempt):
+                subject = _subject(attempt.deliveries, attempt.bot)
+                log.warning("%s: the lease was lost, so that another process sends it", subject)
+                return
             call.waits_since = time.monotonic()
             outcome = self.client.send(self.bots[attempt.bot], message)
         except Exception:
@@ -103,16 +113,42 @@ class Sender:
             if not recorded.lease_lost:
                 self._count(result)
 
+    def _keeps_lease(self, attempt: Attempt) -> bool:
+        """Renew an attempt's lease where it might end during a call; False where it is lost."""
+        since = attempt.started_at
+        while not 0.0 <= self.clock() - since <= FRESH:  # or the clock was set back
+            since = self.clock()
+            if not self._renew(attempt):
+                return False
+        return True
+
+    def _renew(self, attempt: Attempt) -> bool:
+        try:
+            return self.outbox.renew(attempt)
+        except StorageError:
+            return False
+
+    @contextmanager
+    def _rendering(self, attempt: Attempt) -> Iterator[None]:
+        """Wait until no other thread renders: as many as do so at once would be no faster."""
+        while not self._renders.acquire(timeout=FRESH):
+            self._renew(attempt)
+        try:
+            yield
+        finally:
+            self._renders.release()
+
     def _message(
-        self, deliveries: Sequence[Delivery], call: Call
+        self, attempt: Attempt, call: Call
     ) -> tuple[Message, Sequence[Delivery], Collection[int]]:
         """Return the next message, the deliveries that it carries, and those with more to send."""
+        deliveries = attempt.deliveries
         if len(deliveries) > 1:
-            with self._rendering:
+            with self._rendering(attempt):
                 message, carried = self.renderer.digest(deliveries)
             return message, carried, _mention_follow_ups(carried)
         [delivery] = deliveries
-        messages = self._messages(delivery, call)
+        messages = self._messages(attempt, call)
         # A template that was changed meanwhile may have fewer messages.
         number = min(delivery.messages_sent, len(messages) - 1)
         message, has_more = messages[number], number + 1 < len(messages)
@@ -120,12 +156,13 @@ class Sender:
             message = Message("file", {"media_id": delivery.media_id})
         return message, deliveries, [delivery.id] if has_more else ()
 
-    def _messages(self, delivery: Delivery, call: Call) -> list[Message]:
+    def _messages(self, attempt: Attempt, call: Call) -> list[Message]:
         """Return a delivery's messages, with what Pgyer says of the build if a template asks."""
+        [delivery] = attempt.deliveries
         event, wanted = delivery.event, WantedBuild()
         if self.look_up:
             event = replace(event, build=wanted)
-        with self._rendering:
+        with self._rendering(attempt):
             messages = self.renderer.messages(event, delivery.target)
         if not self.look_up or not wanted.is_wanted:
             return messages
@@ -135,7 +172,7 @@ class Sender:
         call.waits_since = float("inf")
         if not found:
             return messages
-        with self._rendering:
+        with self._rendering(attempt):
             return self.renderer.messages(replace(event, build=found), delivery.target)
 
     def _record(self, result: Result) -> Recorded | None:
@@ -174,7 +211,7 @@ class Sender:
 
     def _log(self, result: Result, recorded: Recorded) -> None:
         attempt, outcome, now = result.attempt, result.outcome, self.clock()
-        level, then = _consequence(outcome, recorded, now)
+        level, then = _consequence(attempt.bot, outcome, recorded, now)
         detail = f" ({outcome.detail})" if outcome.detail not in ("", "ok") else ""
         ms = round(1000 * (now - attempt.started_at))
         facts = {
@@ -190,7 +227,7 @@ class Sender:
         log.log(level, "%s", line, extra={"facts": facts})
 
 
-def _consequence(outcome: Outcome, recorded: Recorded, now: float) -> tuple[int, str]:
+def _consequence(bot: str, outcome: Outcome, recorded: Recorded, now: float) -> tuple[int, str]:
     """Return the level of an outcome's log line, and what happens next."""
     wait = max(0.0, recorded.rest_until - now)
     if recorded.lease_lost:
@@ -205,10 +242,10 @@ def _consequence(outcome: Outcome, recorded: Recorded, now: float) -> tuple[int,
         case Verdict.REST:
             return logging.WARNING, f"; the bot rests for {wait:.0f} s"
         case Verdict.STOP:
-            return logging.ERROR, (
-                "; the bot is stopped: set a working key in its WECOM_BOT_KEY. Its pending "
-                f"deliveries are kept; next try in {wait / 60:.0f} min"
-            )
+            with speaking("en"):
+                todo = advice(outcome.reason, bot)
+            minutes = f"{wait / 60:.0f} min"
+            return logging.ERROR, f"; the bot is stopped; next try in {minutes}. {todo}"
         case Verdict.PARK:
             return logging.ERROR, "; parked: WeCom will not take it"
 
@@ -234,9 +271,9 @@ def _carried(message: Message, deliveries: Sequence[Delivery]) -> str:
 
 
 def _mention_follow_ups(deliveries: Sequence[Delivery]) -> Collection[int]:
-    """For each set of @all and mobile mentions, return one delivery of a digest.
+    """For each set of mentions that a digest cannot carry, return one delivery to stay unfinished.
 
-    It stays unfinished: it sends the follow-up text that mentions them.
+    It sends the follow-up text.
     """
     found = {
         d.target.mention: d.id

@@ -46,10 +46,14 @@ class Lookup:
                     del self._asked[next(iter(self._asked))]
         try:
             return asked.result(DEADLINE)
-        except Exception as error:  # whatever it is, the message is sent without
-            if not isinstance(error, PgyerError) or error.outcome in ("away", "wrong_key"):
-                self._ask_after = time.monotonic() + PAUSE
-            return {}
+        except TimeoutError:
+            self._pause()
+        except Exception:  # whatever it is, the message is sent without
+            pass
+        return {}
+
+    def _pause(self) -> None:
+        self._ask_after = time.monotonic() + PAUSE
 
     def _begin(self, event: Event) -> Future[Mapping[str, str]]:
         """Ask in a thread of its own: the look-up of a host's name has no time-out."""
@@ -59,6 +63,10 @@ class Lookup:
             try:
                 asked.set_result(self._ask(event))
             except BaseException as error:
+                if not isinstance(error, PgyerError) or error.outcome in ("away", "wrong_key"):
+                    self._pause()
+                    with self._lock:  # to be asked for again
+                        self._asked.pop(event.id, None)
                 asked.set_exception(error)
 
         threading.Thread(target=ask, name="pgyer-view", daemon=True).start()

@@ -5,6 +5,7 @@ and whose counter is above all others of its app: an older one that comes to the
 a newer one was deleted or another one made the latest, is not.
 """
 
+import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -19,6 +20,8 @@ from bridge.pgyer.client import Client, Reply
 from bridge.storage.build_marks import EARLY
 from bridge.storage.outbox import Accepted
 from bridge.storage.pgyer_builds import App, PgyerBuilds
+
+log = logging.getLogger(__name__)
 
 GRACE = 180.0  # seconds in which a build's webhook may still come
 UNSEEN = 86400.0  # seconds for which the first look may not have been shown a build yet
@@ -102,11 +105,15 @@ class Watch:
                 seen.append(Seen(build, Verdict.KNOWN))
             else:
                 try:
-                    builds = self._new_builds(build, app.counter if app else -1, until)
+                    builds, refusal = self._new_builds(build, app.counter if app else -1, until)
                     since = first_at
                     if first_at is not None:  # the clock may have been ahead then
                         since = min(first_at, at) - (UNSEEN if app else 0.0)
-                    seen += self._decided(builds, since, at)
+                    decided = list(self._decided(builds, since, at))
+                    is_recorded = not dry and decided[0].verdict not in _UNDECIDED
+                    if app and refusal and is_recorded and builds[0].counter > app.counter + 1:
+                        _report_gap(builds[0], app.counter, refusal)
+                    seen += decided
                 except PgyerError as error:
                     failure = error
         if dry:
@@ -144,12 +151,15 @@ class Watch:
                 break
         return list(found.values()), at
 
-    def _new_builds(self, newest: Build, highest: int, until: float) -> list[Build]:
+    def _new_builds(
+        self, newest: Build, highest: int, until: float
+    ) -> tuple[list[Build], PgyerError | None]:
         """Return an app's builds above its highest counter so far, in their order.
 
-        Where Pgyer does not list them, that is the newest alone.
+        Where Pgyer does not list them, that is the newest alone, and why.
         """
         found: dict[str, Build] = {}
+        refusal = None
         for number in range(1, MAX_BUILD_PAGES + 1):
             try:
                 reply = self._call("builds", until, appKey=newest.app, page=str(number))
@@ -157,6 +167,7 @@ class Watch:
             except PgyerError as error:
                 if error.outcome in ("away", "wrong_key"):
                     raise
+                refusal = error
                 break
             is_last = page.keys() <= found.keys() or _is_last(number, reply.data)
             found |= page
@@ -168,7 +179,7 @@ class Watch:
         full[newest.key] = _merged(full.get(newest.key, newest), newest.fields)
         keys = self._known.known(list(full))
         new = (b for b in full.values() if b.counter > highest and b.key not in keys)
-        return sorted(new, key=lambda build: build.counter)
+        return sorted(new, key=lambda build: build.counter), refusal
 
     def _decided(self, builds: Sequence[Build], since: float | None, at: float) -> Iterator[Seen]:
         """Yield what becomes of an app's new builds, at a moment by Pgyer's clock (epoch s).
@@ -245,6 +256,12 @@ class Watch:
         if time.monotonic() > until:
             raise PgyerError("away", "Pgyer answers too slowly")
         return self._client.call(name, form)
+
+
+def _report_gap(build: Build, highest: int, refusal: PgyerError) -> None:
+    """Log that builds before this one may have had no webhook, and cannot be asked for."""
+    line = "app %s: what came between its builds %s and %s is not known: %s"
+    log.warning(line, build.fields.get("buildName", build.app), highest, build.counter, refusal)
 
 
 def _is_last(number: int, data: Any) -> bool:

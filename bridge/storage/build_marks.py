@@ -39,10 +39,9 @@ def slug_of(link: str) -> str:
 def marks_of(event: Event) -> list[str]:
     """Return the marks of an event of a new version, as hex; none for any other event.
 
-    These are Pgyer's own counter, or the app's own number, which Pgyer can be told to show
-    instead, each with the app's page; the moment and size of the upload; and the build's key.
-    The app's own number may be Pgyer's counter of another build: where an event says when it was
-    uploaded or how large it is, one of these has to be the same.
+    Each mark is a hash of values that two events of one build share: page and Pgyer's counter;
+    page, version and the app's own number (with upload time or size, where the event has them);
+    upload time and size; the build's key.
     """
     if event.type != "updateVersion":
         return []

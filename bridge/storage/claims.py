@@ -15,7 +15,7 @@ from bridge.storage.driver import Connection, Row
 from bridge.storage.statements import SQL
 from bridge.storage.tables import SHOWN, add_attempts, delivery_of, update_bot
 
-LEASE = 12.0  # seconds; longer than one rendering and one call may take
+LEASE = 12.0  # seconds; longer than a call; a sender that begins one late renews it before
 WINDOW = 61.0  # seconds in which attempts count for the rate: WeCom's 60, and one for clock steps
 SPARE = 64  # bots looked at beyond those wanted: other processes look at the same ones
 MAX_DIGEST = 3000  # deliveries in one digest
@@ -47,7 +47,7 @@ def bots_ahead(connection: Connection, now: float, lock: str = "") -> list[Row]:
 
 
 def correct_times(connection: Connection, now: float) -> list[str]:
-    """Take bots and their attempts along into the past, after a clock; return their names.
+    """Move bots' and attempts' times back after the clock was set back; return the bots' names.
 
     Else a bot would rest, and a dead process keep its lease, until the clock has caught up.
     """
@@ -97,9 +97,10 @@ def take_leases(
         return []
     # One token for all: together with the bot's name it identifies the claim.
     lease = secrets.token_hex(8)
-    taken = {"names": [q["name"] for q in ready], "lease": lease, "until": now + LEASE}
-    connection.execute(SQL["take_leases"], {**taken, "now": now})
-    return [Claim(q["name"], lease, q["first"], _digest(q, rate)) for q in ready]
+    claims = [Claim(q["name"], lease, q["first"], _digest(q, rate)) for q in ready]
+    rows = [{**vars(claim), "until": now + LEASE} for claim in claims]
+    connection.execute_many(SQL["take_lease"], rows)
+    return claims
 
 
 def load_attempts(connection: Connection, claims: Sequence[Claim], now: float) -> list[Attempt]:

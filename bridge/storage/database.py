@@ -12,7 +12,14 @@ from typing import TypeVar
 
 from bridge.errors import StorageError
 from bridge.storage import schema
-from bridge.storage.driver import MOVED, Connection, driver_error, is_postgres, one_line
+from bridge.storage.driver import (
+    MOVED,
+    Connection,
+    driver_error,
+    is_postgres,
+    one_line,
+    steady_time,
+)
 from bridge.storage.writer import WAIT, Job, Writer
 
 S = TypeVar("S")
@@ -48,7 +55,7 @@ class Database:
         self._closed = False
         self.writer = Writer(self._connect_to_write, self._is_alive, self._driver_error)
         self._readers: deque[Connection] = deque()
-        self._clock_ahead = time.time() - time.monotonic()
+        self._clock_ahead = time.time() - steady_time()
 
     def open(self, wait: float = WAIT) -> None:
         """Bring the schema up to date, run `prepare` and write something now, not on first use.
@@ -119,7 +126,7 @@ class Database:
 
     def time(self) -> float:
         """Return the epoch time by the database's clock: leases are between machines."""
-        return time.monotonic() + self._clock_ahead if self.is_postgres else time.time()
+        return steady_time() + self._clock_ahead if self.is_postgres else time.time()
 
     def listen(self, stopping: threading.Event) -> None:
         """Set `wakeup` whenever any process has stored deliveries, until `stopping`.
@@ -129,11 +136,13 @@ class Database:
         """
         connection = Connection(self._url)
         try:
+            connection.limit(ANSWER)  # a pooler may take the connection and never answer
             if connection.driver.is_pooled:
                 log.info("PostgreSQL is behind a pooler: new deliveries are looked for each second")
                 stopping.wait()
                 return
             connection.execute(f"LISTEN {CHANNEL}")
+            connection.limit(float("inf"))
             self.wakeup.set()
             while not stopping.is_set():
                 for _ in connection.driver.notifies(timeout=1.0):

@@ -6,6 +6,7 @@ SQL is written once: a value as `:name`, a list as `IN :names`.
 import json
 import re
 import sqlite3
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -33,7 +34,7 @@ class Connection:
 
     def __init__(self, url: str) -> None:
         self.is_postgres = is_postgres(url)
-        self.clock_ahead = 0.0  # epoch s by PostgreSQL's clock, less this machine's monotonic s
+        self.clock_ahead = 0.0  # epoch s by PostgreSQL's clock, less `steady_time`
         self._asked_at = float("-inf")
         self._files: tuple[Path, ...] = ()
         self._timeout = BUSY_TIMEOUT  # s, of SQLite
@@ -90,7 +91,7 @@ class Connection:
         Once in FRESH seconds PostgreSQL is asked, and its clock is read.
         """
         alive = self._identify() == self._identity
-        if self.is_postgres and time.monotonic() - self._asked_at > FRESH:
+        if self.is_postgres and steady_time() - self._asked_at > FRESH:
             try:
                 self._ask_clock()
             except Exception:  # of whatever kind: a new connection says what is wrong
@@ -100,9 +101,9 @@ class Connection:
         return alive
 
     def _ask_clock(self) -> None:
-        began = time.monotonic()
+        began = steady_time()
         [row] = self.execute("SELECT extract(epoch FROM clock_timestamp()) AS now")
-        self._asked_at = time.monotonic()
+        self._asked_at = steady_time()
         self.clock_ahead = float(row["now"]) - (began + self._asked_at) / 2
 
     def _identify(self) -> list[tuple[int, int]]:
@@ -132,6 +133,13 @@ def driver_error(url: str) -> type[Exception]:
     import psycopg
 
     return psycopg.Error
+
+
+def steady_time() -> float:
+    """Return seconds that are never set back, and on Linux also pass while the machine sleeps."""
+    if sys.platform == "linux":
+        return time.clock_gettime(time.CLOCK_BOOTTIME)
+    return time.monotonic()
 
 
 def one_line(error: BaseException) -> str:

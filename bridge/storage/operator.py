@@ -57,6 +57,7 @@ class Operator:
             "media_id": "",
             "not_before": 0.0,
             "settled_at": 0.0,
+            "created_at": now,
             "expires_at": now + self._max_age,
         }
         return self._change(ids, "state IN ('parked', 'expired')", values)

@@ -98,8 +98,8 @@ class Outbox:
 
         Each has its bot's lease for LEASE seconds. Raises StorageError.
         """
-        now = self._clock()
         with self.database.read() as connection:
+            now = self._clock()  # by the database's clock, which has just been read
             values = {"names": list(self._known), "now": now, "limit": limit + claims.SPARE}
             names = [row["name"] for row in connection.execute(SQL["due_bots"], values)]
         if not names:
@@ -110,6 +110,13 @@ class Outbox:
             return []
         with self.database.read() as connection:
             return claims.load_attempts(connection, taken, now)
+
+    def renew(self, attempt: Attempt) -> bool:
+        """Let an attempt's lease last for LEASE seconds from now; False where it is lost.
+
+        Raises StorageError.
+        """
+        return self.database.write(partial(self._renew, attempt=attempt))
 
     def record(
         self,
@@ -136,8 +143,8 @@ class Outbox:
 
         To be called each second. Raises StorageError.
         """
-        now = self._clock()
         with self.database.read() as connection:
+            now = self._clock()
             ahead = claims.bots_ahead(connection, now)
             overdue = self._notices.is_overdue(connection, now)
         if ahead:
@@ -227,9 +234,14 @@ class Outbox:
         """Return the events of the duplicate window, by their payload's hash."""
         if not self._dedupe:
             return {}
-        values = {"hashes": list(hashes), "since": now - self._dedupe}
+        values = {"hashes": list(hashes), "since": now - self._dedupe, "now": now}
         rows = connection.execute(SQL["recent_events"], values)
         return {row["payload_hash"]: row["id"] for row in rows}
+
+    def _renew(self, connection: Connection, attempt: Attempt) -> bool:
+        until = self._clock() + claims.LEASE
+        values = {"bot": attempt.bot, "lease": attempt.lease, "until": until}
+        return bool(connection.execute(SQL["renew_lease"], values))
 
     def _record(
         self, connection: Connection, batch: Sequence[Result]

@@ -74,7 +74,10 @@ def test_a_signal_ends_the_demo_and_its_bridge_in_order_and_nothing_is_left(
     # The settings of a real bridge, two of them wrong.
     env = "WECOM_BOT_KEY=ours\nWECOM_BOT_KEY_QA=ours\nBRIDGE_RATE=x\nPORT=x\nWEB_CONCURRENCY=2\n"
     (folder / ".env").write_text(env + "LOG_LEVEL=ERROR\nDATABASE_URL=sqlite:///ours.db\n")
-    with started("demo", cwd=folder, TMPDIR=str(temporary), BRIDGE_TOKEN="x y") as process:
+    nobody = {"http_proxy": "http://127.0.0.1:1"}  # which is for the world outside
+    with started(
+        "demo", cwd=folder, TMPDIR=str(temporary), BRIDGE_TOKEN="x y", **nobody
+    ) as process:
         said = read_until(process, moment)
         urls = re.findall(r"http://[\d.:]+", said)
         if moment != "Starting":

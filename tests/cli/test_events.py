@@ -56,3 +56,8 @@ def test_columns_stay_even_beside_chinese(cli: Cli) -> None:
 )
 def test_wrong_options_are_exit_code_2(options: list[str], cli: Cli) -> None:
     assert cli("events", *options).exit_code == 2
+
+
+def test_bytes_that_are_no_text_find_nothing(cli: Cli) -> None:
+    done = cli("events", "--app", "\udcff")
+    assert (done.exit_code, done.stdout) == (0, "")

@@ -204,6 +204,49 @@ def test_an_outcome_that_cannot_be_recorded_at_all_is_logged_and_sent_again(
     assert len(client.sent) == 2
 
 
+@pytest.mark.parametrize(
+    ("reason", "todo"),
+    [
+        ("invalid_webhook", "into WECOM_BOT_KEY_DEV and restart the bridge"),
+        ("robot_disabled", "Enable it in its group, then try again."),
+        ("wrong_address", "Check the webhook address in WECOM_BOT_KEY_DEV, and WECOM_API_URL"),
+        ("robot_not_in_group", "Add it to its group, then try again; or"),
+    ],
+)
+def test_the_log_says_what_to_do_about_a_stopped_bot(
+    dispatcher: Dispatcher,
+    outbox: Outbox,
+    client: FakeClient,
+    clock: Clock,
+    caplog: pytest.LogCaptureFixture,
+    reason: str,
+    todo: str,
+) -> None:
+    client.answer = lambda: Outcome(Verdict.STOP, reason)
+    put(outbox, clock, Target("dev"))
+    [attempt] = outbox.claim(1)
+    send(dispatcher, attempt)
+    assert "the bot is stopped; next try in 60 min. " in caplog.text
+    assert todo in caplog.text
+
+
+def test_templates_that_cannot_be_read_at_all_do_not_end_the_loop(
+    dispatcher: Dispatcher,
+    outbox: Outbox,
+    clock: Clock,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def fail(renderer: Renderer) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(Renderer, "load", fail)
+    dispatcher.start()
+    put(outbox, clock)
+    until(lambda: states(outbox) == ["sent"])
+    assert "a bug in the reading of templates" in caplog.text
+
+
 def test_nothing_is_claimed_any_more_once_it_is_to_stop(
     dispatcher: Dispatcher, outbox: Outbox, client: FakeClient, clock: Clock
 ) -> None:
@@ -226,15 +269,76 @@ def test_nothing_is_claimed_any_more_once_it_is_to_stop(
     assert not dispatcher.alive
 
 
-def test_a_lost_lease_is_logged(
-    dispatcher: Dispatcher, outbox: Outbox, clock: Clock, caplog: pytest.LogCaptureFixture
+def test_a_call_whose_lease_was_lost_is_not_made(
+    dispatcher: Dispatcher,
+    outbox: Outbox,
+    client: FakeClient,
+    clock: Clock,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     put(outbox, clock)
     [attempt] = outbox.claim(1)
     clock.advance(20)
     outbox.claim(1)
     send(dispatcher, attempt)
+    assert client.sent == []
     assert "the lease was lost" in caplog.text
+
+
+def test_a_lease_that_is_lost_during_the_call_is_logged(
+    dispatcher: Dispatcher,
+    outbox: Outbox,
+    client: FakeClient,
+    clock: Clock,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def answer() -> Outcome:
+        clock.advance(20)
+        outbox.claim(1)
+        return Outcome(Verdict.SENT, "ok")
+
+    client.answer = answer
+    put(outbox, clock)
+    dispatcher.run_once()
+    until(lambda: "the lease was lost, so another process may send it again" in caplog.text)
+
+
+def test_no_lease_ends_while_others_render_or_during_a_late_call(
+    dispatcher: Dispatcher,
+    outbox: Outbox,
+    client: FakeClient,
+    clock: Clock,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(SenderLimit, "ARRIVING", -1.0)
+    monkeypatch.setattr(senders, "FRESH", 0.01)
+    go = threading.Event()
+    left: list[float] = []  # seconds of the lease when a call begins
+    render = Renderer.messages
+
+    def slowly(*what: Any) -> list[Message]:
+        assert go.wait(30)
+        return render(*what)
+
+    def leases() -> dict[Any, Any]:
+        return {bot["name"]: bot["lease_until"] for bot in rows(outbox, "bots")}
+
+    def answer(bot: Bot, _message: Message) -> Outcome:
+        left.append(leases()[bot.name] - clock())
+        return Outcome(Verdict.SENT, "ok")
+
+    monkeypatch.setattr(client, "send", answer)
+    monkeypatch.setattr(Renderer, "messages", slowly)
+    began = clock()
+    put(outbox, clock, Target("default"), Target("dev"))
+    dispatcher.run_once()
+    for late in (LEASE - 1.0, 2 * LEASE - 2.0):  # the one that waits is renewed again and again
+        clock.advance(LEASE - 1.0)
+        until(lambda: max(leases().values()) >= began + late + LEASE)  # noqa: B023
+    go.set()
+    until(lambda: states(outbox) == ["sent", "sent"])
+    assert left == [LEASE] * 2
+    assert len(rows(outbox, "attempts")) == 2
 
 
 def test_all_senders_busy_means_nothing_more_is_claimed(

@@ -130,6 +130,22 @@ def test_a_pgyer_that_fails_costs_no_message_and_is_left_alone(
     assert fake.names() == ["view"]
 
 
+def test_a_build_whose_question_failed_is_asked_for_again_after_a_pause(
+    process: Any, fake: FakePgyer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    event = process.queries.event(process.post(fake.upload(age=0.0)).event)
+    lookup = Lookup(process.client, process.known)
+    fake.fault = lambda name: (502, b"")
+    assert lookup(event) == {}
+    fake.fault = lambda name: None
+    for _ in range(3):  # its message is tried again and again
+        assert lookup(event) == {}
+    assert fake.names() == ["view"]
+    monkeypatch.setattr(lookups, "PAUSE", 0.0)
+    lookup._pause()  # ends
+    assert lookup(event)["qrcode"]
+
+
 def test_a_slow_pgyer_holds_up_one_message_for_two_seconds_at_most(
     process: Any, fake: FakePgyer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

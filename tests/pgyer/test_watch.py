@@ -247,6 +247,20 @@ def test_a_webhook_has_three_minutes_by_pgyers_clock(
     assert process.look() == {newer["buildKey"]: "missing"}
 
 
+def test_builds_that_pgyer_does_not_list_are_named_in_the_log_once(
+    process: Any, fake: FakePgyer, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    fake.upload()
+    newest = fake.upload(age=0.0)
+    fake.fault = lambda name: None if name == "listMy" else (200, b'{"code":1009,"message":""}')
+    assert process.look() == {newest["buildKey"]: "grace"}
+    assert caplog.text == ""
+    clock.advance(GRACE)
+    assert process.look() == {newest["buildKey"]: "missing"}
+    assert process.look() == {}
+    assert caplog.text.count("app App demo: what came between its builds 1 and 3 is not known") == 1
+
+
 def test_a_build_whose_time_cannot_be_read_is_sent_at_once(process: Any, fake: FakePgyer) -> None:
     build = fake.upload(buildCreated="2小时前")
     assert process.look() == {build["buildKey"]: "missing"}

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import pytest
 from outbox_helpers import (
     BUSY,
     REFUSED,
@@ -19,6 +20,7 @@ from support import Clock
 
 from bridge.model import Bot, Target
 from bridge.storage.claims import LEASE, WINDOW
+from bridge.storage.operator import Operator
 from bridge.storage.outbox import Outbox
 
 
@@ -195,3 +197,24 @@ def test_a_call_that_died_counts_against_the_rate(
     clock.now = died_at + LEASE + WINDOW
     assert len(claim(outbox)) == 1
     outbox.database.close()
+
+
+def test_the_lease_names_the_delivery_that_was_claimed_whatever_others_settle_meanwhile(
+    postgres_url: str, bots: dict[str, Bot], clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, other = (
+        Outbox(postgres_url, bots, rate=18, max_age=86400.0, dedupe=0.0, clock=clock)
+        for _ in range(2)
+    )
+    put(one, clock)
+    put(one, clock)
+    operator = Operator(other.database, 86400.0, clock)
+
+    def settle(_size: int) -> str:
+        assert operator.mark_done([first["id"]]) == 1  # type: ignore[list-item]
+        return "token"
+
+    first = rows(one)[0]
+    monkeypatch.setattr("bridge.storage.claims.secrets.token_hex", settle)
+    [delivery] = claim_one(one).deliveries
+    assert rows(one, "bots")[0]["lease_delivery_id"] == delivery.id

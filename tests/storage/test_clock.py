@@ -19,6 +19,7 @@ from outbox_helpers import (
 from support import Clock
 
 from bridge.model import Bot, Outcome
+from bridge.storage import driver as drivers
 from bridge.storage.claims import LEASE, WINDOW
 from bridge.storage.outbox import Outbox
 
@@ -163,3 +164,33 @@ def test_notices_are_not_withheld_longer_by_a_clock_that_was_set_back(
     clock.advance(3601.0)
     outbox.record(claim_one(outbox), STOPPED)
     assert [row["type"] for row in rows(outbox, "events")].count("botStopped") == 2
+
+
+def test_the_same_payload_is_no_duplicate_of_one_from_before_a_clock_was_set_back(
+    outbox: Outbox, clock: Clock
+) -> None:
+    first = put(outbox, clock)
+    clock.advance(1800.0 - 3600.0)
+    second = put(outbox, clock)
+    assert second != first
+    clock.advance(599.0)
+    assert put(outbox, clock) == second
+
+
+def test_after_its_machine_slept_a_process_leaves_the_leases_of_others_alone(
+    postgres_url: str, bots: dict[str, Bot], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(drivers, "FRESH", -1.0)  # the database's clock is read each time
+    one, other = (
+        Outbox(postgres_url, bots, rate=RATE, max_age=86400.0, dedupe=0.0) for _ in range(2)
+    )
+    clock = Clock(one.database.time())
+    put(one, clock)
+    attempt = claim_one(one)
+    assert other.claim(1) == []
+    before = rows(one, "bots")
+    for look in (other.maintain, lambda: other.claim(1)):
+        other.database._clock_ahead -= 3600.0  # no time has passed for a machine that slept
+        look()
+    assert rows(one, "bots") == before
+    assert not one.record(attempt, SENT).lease_lost

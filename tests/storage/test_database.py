@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import postgres
+import psycopg
 import pytest
 from support import new_database, new_sqlite, until
 
@@ -19,6 +20,7 @@ from bridge.model import Event
 from bridge.storage import database as databases
 from bridge.storage.database import Database
 from bridge.storage.driver import Connection
+from bridge.storage.postgres import PostgresConnection
 from bridge.storage.tables import add_event
 
 LONGEST = 10.0  # seconds that a request may wait for the database
@@ -376,3 +378,14 @@ def test_who_only_reads_notices_it_too_and_says_so(
     assert count_events(database) == 0
     assert caplog.text.count("removed or replaced") == 1
     database.close()
+
+
+def test_a_server_that_never_answers_keeps_no_listener(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(databases, "ANSWER", 0.1)
+    slow = property(lambda connection: connection.execute("SELECT pg_sleep(60)"))
+    monkeypatch.setattr(PostgresConnection, "is_pooled", slow)
+    database = Database(postgres_url)
+    with pytest.raises(psycopg.OperationalError, match="too long"):
+        database.listen(threading.Event())

@@ -4,11 +4,13 @@ import pytest
 from outbox_helpers import (
     BUSY,
     RATED,
+    REFUSED,
     SENT,
     STOPPED,
     attempts,
     claim,
     claim_one,
+    health,
     is_free_from,
     put,
     put_many,
@@ -121,3 +123,11 @@ def test_a_test_message_that_was_marked_as_done_holds_nothing_up(
     assert operator.mark_done([2]) == 1
     assert events_of(claim_one(outbox)) == [waiting]
     assert states(outbox) == ["pending", "expired"]
+
+
+def test_what_is_retried_waits_since_then(outbox: Outbox, operator: Operator, clock: Clock) -> None:
+    put(outbox, clock)
+    outbox.record(claim_one(outbox), REFUSED)
+    clock.advance(2 * 86400.0)
+    assert operator.retry([1]) == 1
+    assert health(outbox).oldest == clock()

@@ -19,7 +19,7 @@ from outbox_helpers import (
 )
 from support import Clock
 
-from bridge.model import Outcome, Verdict
+from bridge.model import Outcome, Target, Verdict
 from bridge.storage.outbox import Outbox
 from bridge.storage.queries import Queries
 from bridge.storage.results import REST, backoff
@@ -201,3 +201,18 @@ def test_an_expired_file_is_uploaded_again_and_one_refused_at_once_is_not(
     outbox.record(claim_one(outbox), gone)
     [row] = rows(outbox)
     assert (row["state"], row["reason"]) == ("sent", "invalid_media_id")
+
+
+def test_what_expires_during_the_call_of_its_first_message_ends_with_it(
+    outbox: Outbox, clock: Clock
+) -> None:
+    put(outbox, clock, Target("default", ("@all",)))
+    clock.advance(86_399.0)
+    attempt = claim_one(outbox)
+    clock.advance(2.0)
+    outbox.maintain()
+    assert states(outbox)[0] == "expired"
+    outbox.record(attempt, SENT, unfinished=[attempt.deliveries[0].id])
+    outbox.maintain()
+    assert states(outbox)[0] == "sent"
+    assert rows(outbox)[0]["settled_at"] == clock()

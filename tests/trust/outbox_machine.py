@@ -18,7 +18,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from support import Clock
 
 from bridge.delivery.sender import Call, Sender
-from bridge.delivery.wecom import Client
+from bridge.delivery.wecom import CALL_TIMEOUT, Client
 from bridge.errors import StorageError
 from bridge.messages.renderer import Renderer
 from bridge.model import (
@@ -67,6 +67,7 @@ class Fuse:
     left: int = 0
     broken: type[Exception] = Exception
     statements: int = 0  # that have been run
+    connections: list[Connection] = field(default_factory=list)  # a crash leaves them open
 
     def burn(self, is_commit: bool) -> Callable[[], None]:
         """Count a statement; raise in place of it, or return what to do after it."""
@@ -135,6 +136,7 @@ class FusedConnection(Connection):
     def __init__(self, url: str) -> None:
         super().__init__(url)
         self.driver = FusedDriver(self.driver, FUSE)
+        FUSE.connections.append(self)
 
 
 @contextmanager
@@ -307,7 +309,7 @@ class OutboxMachine(RuleBasedStateMachine):
             row["title"]: [] for row in self.reader.execute("SELECT title FROM events")
         }
         for row in self.reader.execute("SELECT id, title, received_at FROM events"):
-            if row["received_at"] > now - DEDUPE:
+            if now - DEDUPE < row["received_at"] <= now + 1.0:
                 known[row["title"]].append(row["id"])
         batch, expected = [], []
         for again, is_long, parts in wanted:
@@ -415,7 +417,9 @@ class OutboxMachine(RuleBasedStateMachine):
         before = self.seen.copy()
         recorded = self.count_attempts()
         try:
-            with self.faulty(number, None):
+            # Before a call it is a lease's renewal that may fail.
+            early = fault if fault and "crash" not in fault[0] else None
+            with self.faulty(number, early):
                 self.processes[number].sender.send(attempt, Call())
         finally:
             self.flight = None
@@ -446,8 +450,10 @@ class OutboxMachine(RuleBasedStateMachine):
     def judge(self, bot: Bot, message: Message) -> Outcome:
         """Do what `answer` says, and look whether this call should have come at all."""
         assert self.flight
+        FUSE.fault = ""
         flight, attempt = self.flight, self.flight.attempt
         assert bot.name == attempt.bot
+        self.check_lease(flight)
         if self.answer == "crash before":
             raise Crash
         self.count_call(flight)
@@ -471,9 +477,19 @@ class OutboxMachine(RuleBasedStateMachine):
             raise ZeroDivisionError
         return outcome
 
+    def check_lease(self, flight: Flight) -> None:
+        """The lease is still there, and lasts for the longest call."""
+        if flight.stale and not self.steady:
+            return  # a clock that was set back may hide how late it is
+        query = "SELECT lease, lease_until FROM bots WHERE name = :name"
+        [row] = self.reader.execute(query, {"name": flight.attempt.bot})
+        assert row["lease"] == flight.attempt.lease, "the lease was lost before the call"
+        assert row["lease_until"] - self.clock() > CALL_TIMEOUT, "the lease may end during the call"
+        flight.lease_until, flight.stale = row["lease_until"], False
+
     def count_call(self, flight: Flight) -> None:
         """Never more than the rate in any 60 s, however the calls ended."""
-        if flight.stale:  # a process that stood still while others went on
+        if flight.stale:
             return
         times = self.calls[flight.attempt.bot]
         times.append(self.real)
@@ -642,6 +658,8 @@ class OutboxMachine(RuleBasedStateMachine):
             for process in self.processes:
                 process.outbox.database.close()
             self.reader.close()
+            while FUSE.connections:
+                FUSE.connections.pop().close()
 
     def drain(self) -> None:
         query = (

@@ -3,8 +3,9 @@
 -- condition, so a state is written out and not bound.
 
 -- name: recent_events
--- Events of the duplicate window by their payload's hash.
-SELECT payload_hash, id FROM events WHERE payload_hash IN :hashes AND received_at > :since;
+-- Events of the duplicate window by their payload's hash; not those from before a clock was set back.
+SELECT payload_hash, id FROM events
+WHERE payload_hash IN :hashes AND received_at > :since AND received_at <= :now + 1;
 
 -- name: add_event
 -- Add an event by an id that was taken for it.
@@ -139,14 +140,13 @@ FROM bots WHERE name IN :names ORDER BY name;
 SELECT ended_at FROM attempts WHERE bot = :name AND ended_at > :since
 ORDER BY ended_at DESC LIMIT 1 OFFSET :before;
 
--- name: take_leases
--- Give these bots a lease for their delivery to send next.
-UPDATE bots SET lease = :lease, lease_until = :until,
-    lease_delivery_id = coalesce(
-        (SELECT id FROM deliveries WHERE id = test_delivery_id AND state = 'pending'),
-        (SELECT id FROM deliveries WHERE bot = name AND state = 'pending' AND not_before <= :now
-            ORDER BY id LIMIT 1), 0)
-WHERE name IN :names;
+-- name: take_lease
+-- Give a bot a lease for a delivery.
+UPDATE bots SET lease = :lease, lease_until = :until, lease_delivery_id = :first WHERE name = :bot;
+
+-- name: renew_lease
+-- Let a lease last for longer; a row unless it was lost.
+UPDATE bots SET lease_until = :until WHERE name = :bot AND lease = :lease RETURNING name;
 
 -- name: send_test_first
 -- Let a bot send an event's delivery before all others; if it is stopped or backs off, now.
@@ -192,10 +192,11 @@ WHERE name = :bot AND lease = :lease;
 
 -- name: update_deliveries
 -- Give deliveries the state that a result leaves them in. One that expired during its call was
--- sent all the same.
-UPDATE deliveries SET tries = tries + 1, state = :state, reason = coalesce(:reason, reason),
-    messages_sent = messages_sent + :messages, media_id = :media_id, media_at = :media_at,
-    settled_at = :settled_at
+-- sent all the same, and what would follow it is not.
+UPDATE deliveries SET tries = tries + 1, reason = coalesce(:reason, reason),
+    state = CASE WHEN state = 'expired' THEN 'sent' ELSE :state END,
+    settled_at = CASE WHEN state = 'expired' THEN settled_at ELSE :settled_at END,
+    messages_sent = messages_sent + :messages, media_id = :media_id, media_at = :media_at
 WHERE id IN :ids AND (state = 'pending' OR (state = 'expired' AND :was_sent = 1));
 
 -- name: overdue
