@@ -66,7 +66,7 @@ class Lookup:
                 if not isinstance(error, PgyerError) or error.outcome in ("away", "wrong_key"):
                     self._pause()
                     with self._lock:  # to be asked for again
-                        self._asked.pop(event.id, None)
+                        self._asked.pop(event.id or 0, None)
                 asked.set_exception(error)
 
         threading.Thread(target=ask, name="pgyer-view", daemon=True).start()

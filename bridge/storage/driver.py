@@ -6,7 +6,6 @@ SQL is written once: a value as `:name`, a list as `IN :names`.
 import json
 import re
 import sqlite3
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -18,6 +17,7 @@ BUSY_TIMEOUT = 4.0  # seconds that SQLite waits for another process's commit
 FRESH = 1.0  # seconds for which a connection to PostgreSQL is assumed to be still alive
 MOVED = "the database's file was removed or replaced"
 
+_BOOT_CLOCK = getattr(time, "CLOCK_BOOTTIME", None)
 _LIST = re.compile(r"\bIN :(\w+)")
 _VALUE = re.compile(r"(?<!:):(\w+)")
 _HAS_ROWS = re.compile(r"\s*(SELECT|WITH|EXPLAIN)\b|.*\bRETURNING\b", re.DOTALL)
@@ -137,9 +137,7 @@ def driver_error(url: str) -> type[Exception]:
 
 def steady_time() -> float:
     """Return seconds that are never set back, and on Linux also pass while the machine sleeps."""
-    if sys.platform == "linux":
-        return time.clock_gettime(time.CLOCK_BOOTTIME)
-    return time.monotonic()
+    return time.monotonic() if _BOOT_CLOCK is None else time.clock_gettime(_BOOT_CLOCK)
 
 
 def one_line(error: BaseException) -> str:
