@@ -110,7 +110,7 @@ class Watch:
                     if first_at is not None:  # the clock may have been ahead then
                         since = min(first_at, at) - (UNSEEN if app else 0.0)
                     decided = list(self._decided(builds, since, at))
-                    is_recorded = not dry and decided[0].verdict not in _UNDECIDED
+                    is_recorded = not dry and decided and decided[0].verdict not in _UNDECIDED
                     if app and refusal and is_recorded and builds[0].counter > app.counter + 1:
                         _report_gap(builds[0], app.counter, refusal)
                     seen += decided
