@@ -43,7 +43,7 @@ def test_each_rule_says_why_it_matches_or_not(cli: Cli, tmp_path: Path) -> None:
     event, *rules, dev, default = done.stdout.splitlines()
     assert event == "事件: crashlog · 商城 3.8.1 (1874) Android"
     assert rules == [
-        "  ✗ 第 1 条：应用名是「商城」，不是 Other",
+        "  ✗ 第 1 条：应用名是“商城”，不是 Other",
         "  ✓ 第 2 条：匹配，再看后面的规则",
         "  ✓ 第 3 条：匹配",
         "  – 第 4 条：前面已有规则生效，不再看",

@@ -156,7 +156,7 @@ def test_a_failed_delivery_shows_and_is_sent_again_from_the_page(
     expect(page.locator("#deliveries .pill.parked")).to_be_visible()
     expect(page.locator("#deliveries")).to_contain_text("消息为空")
     page.goto(f"{served.console}/")
-    expect(page.locator(".verdict.attention")).to_contain_text("1 条通知被企业微信拒收")
+    expect(page.locator(".verdict.attention")).to_contain_text("1 条通知发送失败")
     page.click(".verdict a")
     page.wait_for_url("**/events?**")
     page.click(".events a")

@@ -64,9 +64,7 @@ def test_the_routes_are_in_words_and_an_event_can_be_tried(
         "第 1 条：类型为 崩溃日志、应用名匹配 商城* → dev，提醒 @wangqing"
     )
     trial = page.locator(".trial")
-    expect(trial.locator(".failed").first).to_have_text(
-        "✗ 第 1 条：类型是「新版本」，不是 崩溃日志"
-    )
+    expect(trial.locator(".failed").first).to_have_text("✗ 第 1 条：类型是“新版本”，不是 崩溃日志")
     expect(trial.locator(".matched")).to_have_text("✓ 第 2 条：匹配")
     expect(trial.locator(".target")).to_have_text("→ 不发送")
 

@@ -97,8 +97,7 @@ def test_each_rule_says_what_became_of_it_and_which_conditions_failed() -> None:
         (4, Result.MATCHED, []),
     ]
     assert [checked_text(event, one) for one in checked] == [
-        "✗ 第 1 条：类型是「新版本」，不是 崩溃日志 或 用户反馈；"
-        "应用名是「OooPlay 2」，不匹配 商城*",
+        "✗ 第 1 条：类型是“新版本”，不是 崩溃日志 或 用户反馈；应用名是“OooPlay 2”，不匹配 商城*",
         "✓ 第 2 条：匹配，再看后面的规则",
         "✗ 第 3 条：action 字段为空",
         "✓ 第 4 条：匹配",
@@ -119,7 +118,7 @@ def test_after_the_rule_that_decides_none_is_looked_at() -> None:
 def test_a_long_value_is_cut() -> None:
     event = Event("crashlog", {"title": "x" * 5000}, 0.0)
     [one] = check_rules(event, rules('[[route]]\napp = "商城"\n'))
-    assert checked_text(event, one) == f"✗ 第 1 条：应用名是「{'x' * 80}」，不是 商城"
+    assert checked_text(event, one) == f"✗ 第 1 条：应用名是“{'x' * 80}”，不是 商城"
 
 
 @pytest.mark.parametrize("language", ["zh"], indirect=True)
