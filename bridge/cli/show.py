@@ -10,6 +10,7 @@ import click
 from bridge.cli import common
 from bridge.cli.terminal import Terminal, attributes, iso, local_time, one_line, visible
 from bridge.model import API, Event, as_text
+from bridge.receiving import explain
 from bridge.storage.queries import AttemptLine, DeliveryLine
 from bridge.wording import gettext as _
 from bridge.wording import meaning
@@ -31,18 +32,20 @@ def show(event_id: int, raw: bool, as_json: bool) -> None:
             _show_raw(event.raw)
             return
         deliveries, zone = bridge.queries.deliveries(event_id), bridge.settings.timezone
+        reception = bridge.queries.reception(event_id)
         if as_json:
             terminal.json(
                 {
                     **attributes(
                         event, ["id", "received_at", "type", "error", "source", "payload"], zone
                     ),
-                    **vars(bridge.queries.reception(event_id)),
+                    **vars(reception),
                     "deliveries": [_as_json(line, zone) for line in deliveries],
                 }
             )
         else:
-            _show(terminal, event, deliveries, zone)
+            routed = explain.routed_text(reception.rules, not deliveries)
+            _show(terminal, event, routed, deliveries, zone)
 
 
 def _show_raw(raw: bytes) -> None:
@@ -54,7 +57,11 @@ def _show_raw(raw: bytes) -> None:
 
 
 def _show(
-    terminal: Terminal, event: Event, deliveries: Sequence[DeliveryLine], zone: tzinfo
+    terminal: Terminal,
+    event: Event,
+    routed: str,
+    deliveries: Sequence[DeliveryLine],
+    zone: tzinfo,
 ) -> None:
     received = local_time(event.received_at, zone)
     head = _("Event %(id)s", id=event.id)
@@ -70,8 +77,8 @@ def _show(
             whole = _("%(count)s characters: --json", count=len(text))
             text = f"{text[:_LONGEST]}… ({whole})"
         terminal.say(f"  {one_line(name)}: " + text.replace("\n", "\n    "))
-    if not deliveries:
-        terminal.say(_("It is sent to nobody."))
+    if routed or not deliveries:
+        terminal.say(routed or _("It is sent to nobody."))
     for line in deliveries:
         terminal.say(f"→ {common.delivery_state(line)}  {_explained(line, zone)}".rstrip())
         terminal.table([_attempt_row(attempt, zone) for attempt in line.attempts], "    ")

@@ -1,28 +1,10 @@
-"""What truly happened to an event: how it was routed, and in which digest it was sent."""
+"""What truly happened to an event: the rules that routed it, and the digests it was sent in."""
 
 from collections.abc import Mapping, Sequence
 
-from bridge.model import NAMED, Route, Verdict
-from bridge.receiving import explain
+from bridge.model import Route, Verdict
 from bridge.storage.queries import DeliveryLine, EventLine, Reception
 from bridge.wiring import bridge
-from bridge.wording import gettext as _
-
-
-def routed_text(reception: Reception, is_muted: bool) -> str:
-    """Return by which rules an event was routed; '' where that is not known."""
-    if reception.rules is None:
-        return ""
-    numbers = _(" and ").join(str(rule) for rule in reception.rules if rule != NAMED)
-    if NAMED in reception.rules:
-        if numbers:
-            return _("The address named the bots; all else is by rule %(rules)s.", rules=numbers)
-        return _("The address named the bots.")
-    if not numbers:
-        return _("No rule matched, so it went to %(bot)s.", bot=explain.DEFAULT)
-    if is_muted:
-        return _("Rule %(rules)s sends it to nobody.", rules=numbers)
-    return _("It was routed by rule %(rules)s.", rules=numbers)
 
 
 def rules_of(reception: Reception) -> list[Route]:

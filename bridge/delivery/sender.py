@@ -4,7 +4,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 # Seconds of a lease after which it is renewed before a call: what is left is enough for the longest
 # call, and to record it.
-FRESH = LEASE - CALL_TIMEOUT - 2.0
+RENEW_AFTER = LEASE - CALL_TIMEOUT - 2.0
 RECORD_TRIES = 4  # for an outcome, RECORD_PAUSE apart: its lease does not last for many more
 RECORD_PAUSE = 2.0  # seconds
 
@@ -98,8 +98,6 @@ class Sender:
             message, deliveries, unfinished = self._message(attempt, call)
             carried = _carried(message, attempt.deliveries)
             if not self._keeps_lease(attempt):
-                subject = _subject(attempt.deliveries, attempt.bot)
-                log.warning("%s: the lease was lost, so that another process sends it", subject)
                 return
             call.waits_since = time.monotonic()
             outcome = self.client.send(self.bots[attempt.bot], message)
@@ -114,25 +112,25 @@ class Sender:
                 self._count(result)
 
     def _keeps_lease(self, attempt: Attempt) -> bool:
-        """Renew an attempt's lease where it might end during a call; False where it is lost."""
-        since = attempt.started_at
-        while not 0.0 <= self.clock() - since <= FRESH:  # or the clock was set back
+        """Renew an attempt's lease where it might end during a call; False: make no call."""
+        since, subject = attempt.started_at, _subject(attempt.deliveries, attempt.bot)
+        while not 0.0 <= self.clock() - since <= RENEW_AFTER:  # or the clock was set back
             since = self.clock()
-            if not self._renew(attempt):
+            try:
+                if not self.outbox.renew(attempt):
+                    log.warning("%s: the lease was lost; another process sends it", subject)
+                    return False
+            except StorageError as error:
+                log.warning("%s: its lease cannot be renewed (%s); sent later", subject, error)
                 return False
         return True
-
-    def _renew(self, attempt: Attempt) -> bool:
-        try:
-            return self.outbox.renew(attempt)
-        except StorageError:
-            return False
 
     @contextmanager
     def _rendering(self, attempt: Attempt) -> Iterator[None]:
         """Wait until no other thread renders: as many as do so at once would be no faster."""
-        while not self._renders.acquire(timeout=FRESH):
-            self._renew(attempt)
+        while not self._renders.acquire(timeout=RENEW_AFTER):
+            with suppress(StorageError):  # it is looked at again before the call
+                self.outbox.renew(attempt)
         try:
             yield
         finally:

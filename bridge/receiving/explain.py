@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, tzinfo
 from enum import StrEnum
 
-from bridge.model import Event, Route, Target
+from bridge.model import NAMED, Event, Route, Target
 from bridge.receiving.routing import TO_DEFAULT, compared, failing
 from bridge.wording import N_, type_name
 from bridge.wording import gettext as _
@@ -83,6 +83,22 @@ def checked_text(event: Event, checked: Checked) -> str:
             return _("– Rule %(number)s is not looked at: one above has decided", number=number)
     why = _("; ").join(_failure(event, checked.rule, name) for name in checked.failed)
     return _("✗ Rule %(number)s: %(why)s", number=number, why=why)
+
+
+def routed_text(rules: Sequence[int | str] | None, is_muted: bool) -> str:
+    """Return by which rules an event was routed, as `Reception` has them; '' if not known."""
+    if rules is None:
+        return ""
+    numbers = _(" and ").join(str(rule) for rule in rules if rule != NAMED)
+    if NAMED in rules:
+        if numbers:
+            return _("The address named the bots; all else is by rule %(rules)s.", rules=numbers)
+        return _("The address named the bots.")
+    if not numbers:
+        return _("No rule matched, so it went to %(bot)s.", bot=DEFAULT)
+    if is_muted:
+        return _("Rule %(rules)s sends it to nobody.", rules=numbers)
+    return _("It was routed by rule %(rules)s.", rules=numbers)
 
 
 def conditions_text(rule: Route) -> str:

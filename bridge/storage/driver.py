@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 BUSY_TIMEOUT = 4.0  # seconds that SQLite waits for another process's commit
-FRESH = 1.0  # seconds for which a connection to PostgreSQL is assumed to be still alive
+ASK_EVERY = 1.0  # seconds for which a connection to PostgreSQL is assumed to be still alive
 MOVED = "the database's file was removed or replaced"
 
 _BOOT_CLOCK = getattr(time, "CLOCK_BOOTTIME", None)
@@ -88,10 +88,10 @@ class Connection:
     def is_alive(self) -> bool:
         """Tell whether this is still the way to the database; if not, it is closed.
 
-        Once in FRESH seconds PostgreSQL is asked, and its clock is read.
+        Once in ASK_EVERY seconds PostgreSQL is asked, and its clock is read.
         """
         alive = self._identify() == self._identity
-        if self.is_postgres and steady_time() - self._asked_at > FRESH:
+        if self.is_postgres and steady_time() - self._asked_at > ASK_EVERY:
             try:
                 self._ask_clock()
             except Exception:  # of whatever kind: a new connection says what is wrong

@@ -50,7 +50,7 @@ def test_several_events_in_one_body(cli: Cli) -> None:
 def test_a_muted_event_is_stored_and_sent_to_nobody(cli: Cli, tmp_path: Path) -> None:
     (tmp_path / "routes.toml").write_text("[[route]]\nbots = []\n")
     assert cli("send", "feedback").stdout.endswith("→ nobody\n")
-    assert "It is sent to nobody" in cli("show", "1").stdout
+    assert "Rule 1 sends it to nobody" in cli("show", "1").stdout
 
 
 def test_an_undecodable_body_is_kept_and_reported_with_exit_code_1(cli: Cli) -> None:

@@ -20,6 +20,7 @@ def test_an_event_is_shown_with_deliveries_and_attempts(cli: Cli, end_all: EndAl
     for said in (
         "Event 1  crashlog",
         "title: 商城",
+        "The address named the bots.",
         "→ default parked (invalid_parameter)",
         "→ dev parked",
         "  40058  invalid_parameter  ",

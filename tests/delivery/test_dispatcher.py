@@ -282,7 +282,31 @@ def test_a_call_whose_lease_was_lost_is_not_made(
     outbox.claim(1)
     send(dispatcher, attempt)
     assert client.sent == []
-    assert "the lease was lost" in caplog.text
+    assert "→ bot default: the lease was lost; another process sends it" in caplog.text
+
+
+def test_a_call_whose_lease_cannot_be_renewed_is_made_later(
+    dispatcher: Dispatcher,
+    outbox: Outbox,
+    client: FakeClient,
+    clock: Clock,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def away(*_: object) -> None:
+        raise StorageError("the disk is full")
+
+    put(outbox, clock)
+    [attempt] = outbox.claim(1)
+    clock.advance(LEASE - 1.0)
+    with monkeypatch.context() as patch:
+        patch.setattr(outbox, "renew", away)
+        send(dispatcher, attempt)
+    assert client.sent == []
+    assert "its lease cannot be renewed (the disk is full); sent later" in caplog.text
+    clock.advance(LEASE)
+    dispatcher.run_once()
+    until(lambda: states(outbox) == ["sent"])
 
 
 def test_a_lease_that_is_lost_during_the_call_is_logged(
@@ -311,7 +335,7 @@ def test_no_lease_ends_while_others_render_or_during_a_late_call(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(SenderLimit, "ARRIVING", -1.0)
-    monkeypatch.setattr(senders, "FRESH", 0.01)
+    monkeypatch.setattr(senders, "RENEW_AFTER", 0.01)
     go = threading.Event()
     left: list[float] = []  # seconds of the lease when a call begins
     render = Renderer.messages

@@ -180,7 +180,7 @@ def test_the_same_payload_is_no_duplicate_of_one_from_before_a_clock_was_set_bac
 def test_after_its_machine_slept_a_process_leaves_the_leases_of_others_alone(
     postgres_url: str, bots: dict[str, Bot], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(drivers, "FRESH", -1.0)  # the database's clock is read each time
+    monkeypatch.setattr(drivers, "ASK_EVERY", -1.0)  # the database's clock is read each time
     one, other = (
         Outbox(postgres_url, bots, rate=RATE, max_age=86400.0, dedupe=0.0) for _ in range(2)
     )
