@@ -12,6 +12,7 @@ from support import Clock
 
 from bridge.errors import PgyerError
 from bridge.pgyer.watch import GRACE
+from bridge.sandbox import pgyer
 
 Start = Callable[..., Any]
 
@@ -134,9 +135,9 @@ def test_the_reply_of_an_upload_that_was_posted_belongs_to_its_build(
 
 
 def test_several_builds_between_two_looks_are_all_sent_in_their_order(
-    process: Any, fake: FakePgyer
+    process: Any, fake: FakePgyer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fake.page = 2
+    monkeypatch.setattr(pgyer, "PAGE", 2)
     for age in (900.0, 700.0, 500.0, 300.0):
         fake.upload(age=age)
     process.post(fake.builds[2])
