@@ -1,10 +1,11 @@
 """Short ways to use an outbox in a test."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from support import Clock, event
 
-from bridge.model import Attempt, Bot, Outcome, Routed, Secret, Target, Verdict
+from bridge.delivery.wecom import Client
+from bridge.model import Attempt, Bot, Message, Outcome, Routed, Secret, Target, Verdict
 from bridge.storage.outbox import Outbox
 from bridge.storage.queries import AttemptLine, Health, Queries
 
@@ -14,6 +15,18 @@ BUSY = Outcome(Verdict.RETRY, "system_busy", "system busy", -1)
 RATED = Outcome(Verdict.REST, "rate_limited", "api freq out of limit", 45009)
 STOPPED = Outcome(Verdict.STOP, "invalid_webhook", "invalid webhook url", 93000)
 REFUSED = Outcome(Verdict.PARK, "invalid_parameter", "invalid Request Parameter", 40058)
+
+
+class FakeClient(Client):
+    """Takes what it is given to send, and answers as it was set up to."""
+
+    def __init__(self) -> None:
+        self.sent: list[tuple[str, Message]] = []
+        self.answer: Callable[[], Outcome] = lambda: SENT
+
+    def send(self, bot: Bot, message: Message) -> Outcome:
+        self.sent.append((bot.name, message))
+        return self.answer()
 
 
 def put(outbox: Outbox, clock: Clock, *targets: Target, **payload: object) -> int:

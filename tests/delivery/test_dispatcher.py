@@ -1,13 +1,13 @@
 """The dispatcher's loop and its senders, also where something inside the bridge goes wrong."""
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from outbox_helpers import put, rows, states
+from outbox_helpers import FakeClient, put, rows, states
 from prometheus_client import REGISTRY
 from support import ROOT, Clock, event, until
 
@@ -15,25 +15,12 @@ from bridge.delivery import dispatcher as dispatchers
 from bridge.delivery import sender as senders
 from bridge.delivery.dispatcher import PRUNE_EVERY, Dispatcher
 from bridge.delivery.sender import RECORD_TRIES, Call, SenderLimit
-from bridge.delivery.wecom import Client
 from bridge.errors import StorageError
 from bridge.messages.renderer import Renderer
 from bridge.model import Attempt, Bot, Message, Outcome, Routed, Target, Verdict
 from bridge.storage.claims import LEASE
 from bridge.storage.outbox import Outbox
 from bridge.storage.results import Recorded
-
-
-class FakeClient(Client):
-    """Takes what it is given to send, and answers as it was set up to."""
-
-    def __init__(self) -> None:
-        self.sent: list[tuple[str, Message]] = []
-        self.answer: Callable[[], Outcome] = lambda: Outcome(Verdict.SENT, "ok", "ok", 0)
-
-    def send(self, bot: Bot, message: Message) -> Outcome:
-        self.sent.append((bot.name, message))
-        return self.answer()
 
 
 @pytest.fixture

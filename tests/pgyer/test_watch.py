@@ -17,16 +17,6 @@ from bridge.sandbox import pgyer
 Start = Callable[..., Any]
 
 
-@pytest.fixture
-def process(process: Any, fake: FakePgyer, clock: Clock) -> Any:
-    """A process that has looked once: of the app `demo` it knows build 1."""
-    fake.upload(age=0.0)
-    assert process.look() == {"demo-0000": "baseline"}
-    clock.advance(1000.0)
-    fake.names()
-    return process
-
-
 def test_what_is_there_at_the_first_look_is_not_sent(process: Any) -> None:
     assert process.look() == {}
     assert process.sent() == []
