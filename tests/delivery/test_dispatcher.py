@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from outbox_helpers import SENT, FakeClient, put, rows, states
+from outbox_helpers import SENT, FakeClient, busy_writer, make_outbox, put, rows, states
 from prometheus_client import REGISTRY
 from rendering import SHIPPED_RENDERER
 from support import Clock, event, until
@@ -305,7 +305,7 @@ def test_however_long_it_renders_no_other_process_gets_the_bot_during_the_call(
     monkeypatch: pytest.MonkeyPatch,
     seconds: float,
 ) -> None:
-    other = Outbox(database_url, bots, rate=18, max_age=86400.0, dedupe=600.0, clock=clock)
+    other = make_outbox(database_url, bots, clock)
     claimed: list[Attempt] = []
     render = Renderer.messages
 
@@ -457,22 +457,13 @@ def test_what_expires_is_logged_and_counted_once_though_its_transaction_is_run_a
     put(outbox, clock)
     clock.advance(86_400)
     before = counted("expired")
-    blocked, go = threading.Event(), threading.Event()
-
-    def block(connection: object) -> None:
-        blocked.set()
-        go.wait(30)
 
     def fail(connection: object) -> None:
         raise ZeroDivisionError
 
-    with ThreadPoolExecutor(3) as pool:
-        first = pool.submit(outbox.database.write, block)
-        assert blocked.wait(30)
-        together = [pool.submit(outbox.maintain), pool.submit(outbox.database.write, fail)]
-        until(lambda: outbox.database.writer.queued == 2)
-        go.set()
-        first.result()
+    with ThreadPoolExecutor(2) as pool:
+        with busy_writer(outbox.database, queued=2):
+            together = [pool.submit(outbox.maintain), pool.submit(outbox.database.write, fail)]
         together[0].result()
         with pytest.raises(ZeroDivisionError):
             together[1].result()
