@@ -99,22 +99,16 @@ def test_an_alarm_comes_at_most_once_an_hour(outbox: Outbox, clock: Clock) -> No
     assert len(alarms(outbox)) == 2
 
 
-def test_a_stopped_bot_that_answers_again_is_no_longer_stopped(
-    outbox: Outbox, clock: Clock
+@pytest.mark.parametrize(
+    ("outcome", "stopped"), [(SENT, {}), (BUSY, {"dev": "invalid_webhook"})], ids=["sent", "busy"]
+)
+def test_a_stopped_bot_is_so_until_it_answers_which_a_passing_failure_does_not_hide(
+    outbox: Outbox, clock: Clock, outcome: Outcome, stopped: dict[str, str]
 ) -> None:
     stop_dev(outbox, clock)
     clock.advance(STOPPED_RETRY)
-    outbox.record(claim_one(outbox), SENT)
-    assert health(outbox).stopped == {}
-
-
-def test_a_passing_failure_does_not_hide_that_a_bot_is_stopped(
-    outbox: Outbox, clock: Clock
-) -> None:
-    stop_dev(outbox, clock)
-    clock.advance(STOPPED_RETRY)
-    outbox.record(claim_one(outbox), BUSY)
-    assert health(outbox).stopped == {"dev": "invalid_webhook"}
+    outbox.record(claim_one(outbox), outcome)
+    assert health(outbox).stopped == stopped
 
 
 def test_a_stopped_bot_is_tried_when_told_to(outbox: Outbox, clock: Clock) -> None:
