@@ -3,9 +3,11 @@
 import re
 import socket
 import ssl
+import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 
 from bridge.model import Outcome
 
@@ -65,6 +67,18 @@ def drip(start: bytes, piece: bytes) -> Talk:
             connection.sendall(piece)
 
     return talk
+
+
+def make_certificate(folder: Path, openssl: str = "openssl") -> tuple[Path, Path]:
+    """Make a certificate for 127.0.0.1, and its key, by the names that certbot gives them."""
+    certificate, key = folder / "fullchain.pem", folder / "privkey.pem"
+    subprocess.run(
+        [openssl, "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1",
+         "-nodes", "-days", "2", "-subj", "/CN=bridge", "-addext", "subjectAltName=IP:127.0.0.1",
+         "-out", certificate, "-keyout", key],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    return certificate, key
 
 
 def check_storable(outcome: Outcome) -> None:

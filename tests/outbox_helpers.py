@@ -1,12 +1,20 @@
 """Short ways to use an outbox in a test."""
 
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any
 
-from support import Clock, event
+from support import Clock, event, until
 
-from bridge.model import Attempt, Bot, Outcome, Routed, Secret, Target, Verdict
+from bridge.delivery.wecom import Client
+from bridge.model import Attempt, Bot, Event, Message, Outcome, Routed, Secret, Target, Verdict
+from bridge.storage.database import Database
+from bridge.storage.driver import Connection
 from bridge.storage.outbox import Outbox
 from bridge.storage.queries import AttemptLine, Health, Queries
+from bridge.storage.tables import add_event
 
 DEFAULT, DEV = Target("default"), Target("dev")
 SENT = Outcome(Verdict.SENT, "ok", "ok", 0)
@@ -16,9 +24,49 @@ STOPPED = Outcome(Verdict.STOP, "invalid_webhook", "invalid webhook url", 93000)
 REFUSED = Outcome(Verdict.PARK, "invalid_parameter", "invalid Request Parameter", 40058)
 
 
+class FakeClient(Client):
+    """Takes what it is given to send, and answers as it was set up to."""
+
+    def __init__(self) -> None:
+        self.sent: list[tuple[str, Message]] = []
+        self.answer: Callable[[], Outcome] = lambda: SENT
+
+    def send(self, bot: Bot, message: Message) -> Outcome:
+        self.sent.append((bot.name, message))
+        return self.answer()
+
+
+def make_outbox(url: str, bots: Mapping[str, Bot], clock: Clock, **more: Any) -> Outbox:
+    """An outbox as each process has one; the end of a test closes it."""
+    wanted: dict[str, Any] = {"rate": 18, "max_age": 86400.0, "dedupe": 600.0, **more}
+    return Outbox(url, bots, clock=clock, **wanted)
+
+
+@contextmanager
+def busy_writer(database: Database, queued: int) -> Iterator[None]:
+    """Keep a database's writer busy until so many wait, who are committed together then."""
+    busy, go = threading.Event(), threading.Event()
+
+    def block(connection: Connection) -> None:
+        busy.set()
+        go.wait(30)
+
+    with ThreadPoolExecutor(1) as pool:
+        blocking = pool.submit(database.write, block)
+        assert busy.wait(30)
+        yield
+        until(lambda: database.writer.queued == queued)
+        go.set()
+        blocking.result()
+
+
 def put(outbox: Outbox, clock: Clock, *targets: Target, **payload: object) -> int:
     [accepted] = outbox.accept([Routed(event(clock, **payload), targets or (DEFAULT,))])
     return accepted.event
+
+
+def insert_event(connection: Connection) -> int:
+    return add_event(connection, 1.0, 9.0, Event("good", {}, 1.0), ())
 
 
 def claim(outbox: Outbox, limit: int = 10) -> list[Attempt]:

@@ -19,6 +19,7 @@ from bridge.storage.database import Database
 
 ROOT = Path(__file__).parent.parent
 TOKEN = "a-token-that-nobody-guesses"
+HOOK = f"/pgyer/{TOKEN}"
 PATIENCE = 30.0  # seconds; a safety limit, never what a test is about
 
 

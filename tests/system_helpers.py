@@ -21,7 +21,7 @@ def contents(box: Sandbox, key: str | None = None) -> list[str]:
 
 
 def new_version(n: int = 0) -> str:
-    return json.dumps({"type": "updateVersion", "title": f"App {n}", "os_version": f"1.{n}"})
+    return json.dumps({"type": "updateVersion", "title": f"App {n}"})
 
 
 def rows(tmp_path: Path, query: str) -> list[tuple[object, ...]]:

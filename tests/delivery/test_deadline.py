@@ -3,13 +3,12 @@
 import shutil
 import socket
 import ssl
-import subprocess
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from far_side import check_storable, drip, far_side, read_message
+from far_side import check_storable, drip, far_side, make_certificate, read_message
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from support import PATIENCE
@@ -19,15 +18,20 @@ from bridge.model import Bot, Message, Outcome, Secret, Verdict
 from bridge.sandbox import SEND, Sandbox, serve, server
 
 MESSAGE = Message("text", {"content": "hi"})
+LARGE = Message("text", {"content": "x" * 50_000_000})
 SOON = 0.3  # seconds, the deadline of these tests
 OK = b'{"errcode": 0, "errmsg": "ok"}'
 
 
-def send(url: str, timeout: float = SOON) -> Outcome:
+def bot_at(url: str) -> Bot:
+    return Bot("default", Secret(f"{url}/send?key=k"))
+
+
+def send(url: str, timeout: float = SOON, message: Message = MESSAGE) -> Outcome:
     """Make one call; a test fails where it does not end at all."""
-    client, bot = Client(timeout=timeout), Bot("default", Secret(f"{url}/send?key=k"))
     with ThreadPoolExecutor(1) as pool:
-        return pool.submit(client.send, bot, MESSAGE).result(PATIENCE)
+        call = pool.submit(Client(timeout=timeout).send, bot_at(url), message)
+        return call.result(PATIENCE)
 
 
 ANSWERS = [
@@ -66,9 +70,7 @@ def test_the_faults_of_the_sandbox_that_drip_end_at_the_deadline(
 def test_a_far_side_that_never_reads_ends_at_the_deadline() -> None:
     unread = threading.Event()
     with far_side(lambda connection: unread.wait(PATIENCE) and None) as place:
-        client = Client(timeout=SOON)
-        bot = Bot("default", Secret(f"http://{place}/send?key=k"))
-        outcome = client.send(bot, Message("text", {"content": "x" * 50_000_000}))
+        outcome = send(f"http://{place}", message=LARGE)
         unread.set()
     assert outcome.verdict is Verdict.RETRY
 
@@ -85,7 +87,7 @@ def test_a_kept_connection_has_a_deadline_for_each_call() -> None:
         drip(b"", b"H")(connection)
 
     with far_side(talk) as place:
-        client, bot = Client(timeout=4.0), Bot("default", Secret(f"http://{place}/send?key=k"))
+        client, bot = Client(timeout=4.0), bot_at(f"http://{place}")
         reasons = [client.send(bot, MESSAGE).reason for _ in range(4)]
     assert reasons == ["ok", "ok", "ok", "read_timeout"]
     assert len(connections) == 1
@@ -100,7 +102,7 @@ def test_a_call_that_ends_in_time_is_not_touched_by_a_later_one() -> None:
         connection.sendall(reply % (len(OK), OK))
 
     with far_side(talk) as place, ThreadPoolExecutor(8) as pool:
-        client, bot = Client(), Bot("default", Secret(f"http://{place}/send?key=k"))
+        client, bot = Client(), bot_at(f"http://{place}")
         sent = list(pool.map(lambda _: client.send(bot, MESSAGE).reason, range(200)))
     assert sent == ["ok"] * 200
 
@@ -118,51 +120,34 @@ def test_a_tls_handshake_that_drips_ends_at_the_deadline() -> None:
         assert send(f"https://{place}").verdict is Verdict.RETRY
 
 
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A certificate for 127.0.0.1 with its key, in one file."""
+@pytest.fixture
+def tls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ssl.SSLContext:
+    """Serves by a certificate that the client trusts."""
     if not shutil.which("openssl"):
         pytest.skip("there is no openssl to make a certificate with")
-    folder = tmp_path_factory.mktemp("tls")
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2",
-         "-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1",
-         "-keyout", "key.pem", "-out", "cert.pem"],
-        cwd=folder, check=True, capture_output=True,
-    )  # fmt: skip
-    both = folder / "both.pem"
-    both.write_bytes((folder / "key.pem").read_bytes() + (folder / "cert.pem").read_bytes())
-    return both
+    certificate, key = make_certificate(tmp_path)
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    return context
 
 
 @pytest.mark.parametrize(("start", "piece"), ANSWERS)
 def test_an_answer_over_tls_that_drips_ends_at_the_deadline(
-    start: bytes, piece: bytes, certificate: Path, monkeypatch: pytest.MonkeyPatch
+    start: bytes, piece: bytes, tls: ssl.SSLContext
 ) -> None:
-    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
-    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    tls.load_cert_chain(certificate)
     with far_side(drip(start, piece), tls) as place:
         assert send(f"https://{place}", timeout=1.0).reason == "read_timeout"
 
 
-def test_a_far_side_that_reads_slowly_over_tls_ends_at_the_deadline(
-    certificate: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
-    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    tls.load_cert_chain(certificate)
-
+def test_a_far_side_that_reads_slowly_over_tls_ends_at_the_deadline(tls: ssl.SSLContext) -> None:
     def talk(connection: socket.socket) -> None:
         stopped = threading.Event()
         while connection.recv(16384) and not stopped.wait(0.02):
             pass
 
-    with far_side(talk, tls) as place, ThreadPoolExecutor(1) as pool:
-        client, bot = Client(timeout=1.0), Bot("default", Secret(f"https://{place}/send?key=k"))
-        message = Message("text", {"content": "x" * 50_000_000})
-        outcome = pool.submit(client.send, bot, message).result(PATIENCE)
-    assert outcome.reason == "read_timeout"
+    with far_side(talk, tls) as place:
+        assert send(f"https://{place}", timeout=1.0, message=LARGE).reason == "read_timeout"
 
 
 def test_all_addresses_of_a_host_share_the_time(monkeypatch: pytest.MonkeyPatch) -> None:

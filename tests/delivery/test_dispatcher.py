@@ -1,39 +1,26 @@
 """The dispatcher's loop and its senders, also where something inside the bridge goes wrong."""
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import pytest
-from outbox_helpers import put, rows, states
+from outbox_helpers import SENT, FakeClient, busy_writer, make_outbox, put, rows, states
 from prometheus_client import REGISTRY
-from support import ROOT, Clock, event, until
+from rendering import SHIPPED_RENDERER
+from support import Clock, event, until
 
 from bridge.delivery import dispatcher as dispatchers
-from bridge.delivery import sender as senders
 from bridge.delivery.dispatcher import PRUNE_EVERY, Dispatcher
-from bridge.delivery.sender import RECORD_TRIES, Call, SenderLimit
-from bridge.delivery.wecom import Client
+from bridge.delivery.sender import RECORD_TRIES, Call, Sender, SenderLimit
+from bridge.delivery.wecom import CALL_TIMEOUT
 from bridge.errors import StorageError
 from bridge.messages.renderer import Renderer
 from bridge.model import Attempt, Bot, Message, Outcome, Routed, Target, Verdict
 from bridge.storage.claims import LEASE
 from bridge.storage.outbox import Outbox
 from bridge.storage.results import Recorded
-
-
-class FakeClient(Client):
-    """Takes what it is given to send, and answers as it was set up to."""
-
-    def __init__(self) -> None:
-        self.sent: list[tuple[str, Message]] = []
-        self.answer: Callable[[], Outcome] = lambda: Outcome(Verdict.SENT, "ok", "ok", 0)
-
-    def send(self, bot: Bot, message: Message) -> Outcome:
-        self.sent.append((bot.name, message))
-        return self.answer()
 
 
 @pytest.fixture
@@ -45,15 +32,27 @@ def client() -> FakeClient:
 def dispatcher(
     outbox: Outbox, client: FakeClient, bots: dict[str, Bot], clock: Clock
 ) -> Iterator[Dispatcher]:
-    renderer = Renderer(ROOT / "templates", ZoneInfo("Asia/Shanghai"))
-    loop = Dispatcher(outbox, renderer, client, bots, 30 * 86400.0, clock)
+    loop = Dispatcher(outbox, SHIPPED_RENDERER, client, bots, 30 * 86400.0, clock)
     yield loop
     loop.stop()
 
 
-def send(dispatcher: Dispatcher, attempt: Attempt) -> None:
-    """Make an attempt in this thread."""
-    dispatcher._sender.send(attempt, Call())
+@pytest.fixture
+def pauses() -> list[float]:
+    return []
+
+
+@pytest.fixture
+def sender(
+    outbox: Outbox, client: FakeClient, bots: dict[str, Bot], clock: Clock, pauses: list[float]
+) -> Sender:
+    """A sender in the test's own thread."""
+    return Sender(outbox, SHIPPED_RENDERER, client, bots, clock, pauses.append)
+
+
+def send_next(sender: Sender) -> None:
+    [attempt] = sender.outbox.claim(1)
+    sender.send(attempt, Call())
 
 
 def test_a_new_event_is_sent_at_once(
@@ -66,7 +65,7 @@ def test_a_new_event_is_sent_at_once(
 
 
 def test_each_attempt_keeps_what_it_carried(
-    dispatcher: Dispatcher, outbox: Outbox, client: FakeClient, clock: Clock
+    sender: Sender, outbox: Outbox, client: FakeClient, clock: Clock
 ) -> None:
     def answer() -> Outcome:
         media_id = "m" if "data" in client.sent[-1][1].body else ""
@@ -76,13 +75,11 @@ def test_each_attempt_keeps_what_it_carried(
     target = Target("default", ("@all",), "", ("qrcode", "log"))
     put(outbox, clock, target, link="https://www.pgyer.com/abcd", notes="崩溃" * 4000)
     for _ in range(5):
-        [attempt] = outbox.claim(1)
-        send(dispatcher, attempt)
+        send_next(sender)
     assert states(outbox) == ["sent"]
     for n in range(20):
         put(outbox, clock, n=n)
-    [attempt] = outbox.claim(1)
-    send(dispatcher, attempt)
+    send_next(sender)
     assert [row["carried"] for row in rows(outbox, "attempts")] == [
         "message markdown",
         "mention",
@@ -109,12 +106,10 @@ def test_a_bug_parks_the_delivery_and_the_next_is_sent(
     clock: Clock,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    answers: Iterator[Outcome] = iter([Outcome(Verdict.SENT, "ok")])
-
     def answer() -> Outcome:
         if len(client.sent) == 1:
             raise ZeroDivisionError
-        return next(answers)
+        return SENT
 
     client.answer = answer
     put(outbox, clock)
@@ -162,40 +157,38 @@ class Recording:
 
 @pytest.mark.parametrize("trouble", [StorageError("disk full"), KeyError("disk full")], ids=repr)
 def test_an_outcome_that_cannot_be_recorded_is_recorded_a_little_later(
-    dispatcher: Dispatcher,
+    sender: Sender,
     outbox: Outbox,
     client: FakeClient,
+    pauses: list[float],
     clock: Clock,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
     trouble: Exception,
 ) -> None:
-    monkeypatch.setattr(senders, "RECORD_PAUSE", 0.001)
     put(outbox, clock)
-    [attempt] = outbox.claim(1)
     monkeypatch.setattr(outbox, "record", Recording(outbox, [trouble]))
-    send(dispatcher, attempt)
+    send_next(sender)
     assert states(outbox) == ["sent"]
     assert len(client.sent) == 1
     assert "disk full" in caplog.text
     assert "could not be recorded" in caplog.text
-    assert "; next try in" in caplog.text
+    assert "; next try in 2 s" in caplog.text and pauses == [2.0]
 
 
 def test_an_outcome_that_cannot_be_recorded_at_all_is_logged_and_sent_again(
     dispatcher: Dispatcher,
+    sender: Sender,
     outbox: Outbox,
     client: FakeClient,
     clock: Clock,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr(senders, "RECORD_PAUSE", 0.001)
     put(outbox, clock)
-    [attempt] = outbox.claim(1)
     troubles: list[Exception] = [StorageError("disk full") for _ in range(RECORD_TRIES)]
     monkeypatch.setattr(outbox, "record", Recording(outbox, troubles))
-    send(dispatcher, attempt)
+    send_next(sender)
     assert "ok, but it could not be recorded (disk full); it will be sent again" in caplog.text
     assert states(outbox) == ["pending"]
     clock.advance(LEASE)
@@ -214,7 +207,7 @@ def test_an_outcome_that_cannot_be_recorded_at_all_is_logged_and_sent_again(
     ],
 )
 def test_the_log_says_what_to_do_about_a_stopped_bot(
-    dispatcher: Dispatcher,
+    sender: Sender,
     outbox: Outbox,
     client: FakeClient,
     clock: Clock,
@@ -224,8 +217,7 @@ def test_the_log_says_what_to_do_about_a_stopped_bot(
 ) -> None:
     client.answer = lambda: Outcome(Verdict.STOP, reason)
     put(outbox, clock, Target("dev"))
-    [attempt] = outbox.claim(1)
-    send(dispatcher, attempt)
+    send_next(sender)
     assert "the bot is stopped; next try in 60 min. " in caplog.text
     assert todo in caplog.text
 
@@ -255,7 +247,7 @@ def test_nothing_is_claimed_any_more_once_it_is_to_stop(
     def answer() -> Outcome:
         called.set()
         go.wait(30)
-        return Outcome(Verdict.SENT, "ok")
+        return SENT
 
     client.answer = answer
     put(outbox, clock)
@@ -270,7 +262,7 @@ def test_nothing_is_claimed_any_more_once_it_is_to_stop(
 
 
 def test_a_call_whose_lease_was_lost_is_not_made(
-    dispatcher: Dispatcher,
+    sender: Sender,
     outbox: Outbox,
     client: FakeClient,
     clock: Clock,
@@ -280,13 +272,14 @@ def test_a_call_whose_lease_was_lost_is_not_made(
     [attempt] = outbox.claim(1)
     clock.advance(20)
     outbox.claim(1)
-    send(dispatcher, attempt)
+    sender.send(attempt, Call())
     assert client.sent == []
     assert "→ bot default: the lease was lost; another process sends it" in caplog.text
 
 
 def test_a_call_whose_lease_cannot_be_renewed_is_made_later(
     dispatcher: Dispatcher,
+    sender: Sender,
     outbox: Outbox,
     client: FakeClient,
     clock: Clock,
@@ -301,7 +294,7 @@ def test_a_call_whose_lease_cannot_be_renewed_is_made_later(
     clock.advance(LEASE - 1.0)
     with monkeypatch.context() as patch:
         patch.setattr(outbox, "renew", away)
-        send(dispatcher, attempt)
+        sender.send(attempt, Call())
     assert client.sent == []
     assert "its lease cannot be renewed (the disk is full); sent later" in caplog.text
     clock.advance(LEASE)
@@ -319,7 +312,7 @@ def test_a_lease_that_is_lost_during_the_call_is_logged(
     def answer() -> Outcome:
         clock.advance(20)
         outbox.claim(1)
-        return Outcome(Verdict.SENT, "ok")
+        return SENT
 
     client.answer = answer
     put(outbox, clock)
@@ -327,7 +320,40 @@ def test_a_lease_that_is_lost_during_the_call_is_logged(
     until(lambda: "the lease was lost, so another process may send it again" in caplog.text)
 
 
-def test_no_lease_ends_while_others_render_or_during_a_late_call(
+@pytest.mark.parametrize("seconds", [0.0, LEASE - CALL_TIMEOUT, LEASE - 1.0, LEASE + 1.0])
+def test_however_long_it_renders_no_other_process_gets_the_bot_during_the_call(
+    sender: Sender,
+    database_url: str,
+    client: FakeClient,
+    bots: dict[str, Bot],
+    clock: Clock,
+    monkeypatch: pytest.MonkeyPatch,
+    seconds: float,
+) -> None:
+    other = make_outbox(database_url, bots, clock)
+    claimed: list[Attempt] = []
+    render = Renderer.messages
+
+    def slowly(*what: Any) -> list[Message]:
+        clock.advance(seconds)
+        return render(*what)
+
+    def answer() -> Outcome:
+        clock.advance(CALL_TIMEOUT)
+        claimed.extend(other.claim(1))
+        return SENT
+
+    monkeypatch.setattr(Renderer, "messages", slowly)
+    client.answer = answer
+    put(sender.outbox, clock)
+    send_next(sender)
+    assert claimed == []
+    assert states(sender.outbox) == ["sent"]
+    assert len(rows(sender.outbox, "attempts")) == 1
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)  # it takes real seconds
+def test_no_lease_ends_while_others_render(
     dispatcher: Dispatcher,
     outbox: Outbox,
     client: FakeClient,
@@ -335,7 +361,6 @@ def test_no_lease_ends_while_others_render_or_during_a_late_call(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(SenderLimit, "ARRIVING", -1.0)
-    monkeypatch.setattr(senders, "RENEW_AFTER", 0.01)
     go = threading.Event()
     left: list[float] = []  # seconds of the lease when a call begins
     render = Renderer.messages
@@ -349,16 +374,15 @@ def test_no_lease_ends_while_others_render_or_during_a_late_call(
 
     def answer(bot: Bot, _message: Message) -> Outcome:
         left.append(leases()[bot.name] - clock())
-        return Outcome(Verdict.SENT, "ok")
+        return SENT
 
     monkeypatch.setattr(client, "send", answer)
     monkeypatch.setattr(Renderer, "messages", slowly)
-    began = clock()
     put(outbox, clock, Target("default"), Target("dev"))
     dispatcher.run_once()
-    for late in (LEASE - 1.0, 2 * LEASE - 2.0):  # the one that waits is renewed again and again
+    for _ in range(2):  # the one that waits is renewed again and again
         clock.advance(LEASE - 1.0)
-        until(lambda: max(leases().values()) >= began + late + LEASE)  # noqa: B023
+        until(lambda: max(leases().values()) == clock() + LEASE)
     go.set()
     until(lambda: states(outbox) == ["sent", "sent"])
     assert left == [LEASE] * 2
@@ -377,7 +401,7 @@ def test_all_senders_busy_means_nothing_more_is_claimed(
 
     def answer() -> Outcome:
         go.wait(30)
-        return Outcome(Verdict.SENT, "ok")
+        return SENT
 
     client.answer = answer
     put(outbox, clock, Target("default"), Target("dev"))
@@ -391,23 +415,19 @@ def test_all_senders_busy_means_nothing_more_is_claimed(
 
 
 def test_a_template_that_shrank_ends_the_delivery_with_its_last_message(
-    dispatcher: Dispatcher, outbox: Outbox, client: FakeClient, clock: Clock
+    sender: Sender, outbox: Outbox, client: FakeClient, clock: Clock
 ) -> None:
     put(outbox, clock, Target("default", ("@all",)))
     [attempt] = outbox.claim(1)
     more = [attempt.deliveries[0].id]
-    outbox.record(attempt, Outcome(Verdict.SENT, "ok"), unfinished=more)
-    [attempt] = outbox.claim(1)
-    send(dispatcher, attempt)
+    outbox.record(attempt, SENT, unfinished=more)
+    send_next(sender)
     assert [message.msgtype for _, message in client.sent] == ["text"]
     assert states(outbox) == ["sent"]
 
 
 def test_old_history_is_deleted_while_it_runs(
-    dispatcher: Dispatcher,
-    outbox: Outbox,
-    clock: Clock,
-    monkeypatch: pytest.MonkeyPatch,
+    dispatcher: Dispatcher, outbox: Outbox, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     outbox.accept([Routed(event(clock), ())])
     clock.advance(31 * 86400)
@@ -431,36 +451,29 @@ def counted(state: str) -> float:
 
 
 def test_a_refused_first_message_is_counted_as_parked_whatever_would_have_followed(
-    dispatcher: Dispatcher, outbox: Outbox, client: FakeClient, clock: Clock
+    sender: Sender, outbox: Outbox, client: FakeClient, clock: Clock
 ) -> None:
     before = counted("parked"), counted("sent")
     client.answer = lambda: Outcome(Verdict.PARK, "invalid_parameter", errcode=40058)
     put(outbox, clock, Target("default", ("@all",)))
-    [attempt] = outbox.claim(1)
-    send(dispatcher, attempt)
+    send_next(sender)
     assert states(outbox) == ["parked"]
     assert (counted("parked"), counted("sent")) == (before[0] + 1, before[1])
 
 
 def test_a_delivery_is_counted_as_sent_once_and_its_upload_not_at_all(
-    dispatcher: Dispatcher, outbox: Outbox, client: FakeClient, clock: Clock
+    sender: Sender, outbox: Outbox, client: FakeClient, clock: Clock
 ) -> None:
     answers = iter(["", "m1", ""])  # the message, the upload, the file
     client.answer = lambda: Outcome(Verdict.SENT, "ok", errcode=0, media_id=next(answers))
     put(outbox, clock, Target("default", attach=("log",)), notes="x" * 9999)
     before, observed = counted("sent"), REGISTRY.get_sample_value("bridge_delivered_seconds_count")
     for _ in range(3):
-        [attempt] = outbox.claim(1)
-        send(dispatcher, attempt)
+        send_next(sender)
     assert states(outbox) == ["sent"]
     assert len(client.sent) == 3
     assert counted("sent") == before + 1
     assert REGISTRY.get_sample_value("bridge_delivered_seconds_count") == (observed or 0.0) + 1
-
-
-def expired() -> float:
-    labels = {"bot": "default", "state": "expired"}
-    return REGISTRY.get_sample_value("bridge_deliveries_total", labels) or 0.0
 
 
 def test_what_expires_is_logged_and_counted_once_though_its_transaction_is_run_again(
@@ -468,28 +481,19 @@ def test_what_expires_is_logged_and_counted_once_though_its_transaction_is_run_a
 ) -> None:
     put(outbox, clock)
     clock.advance(86_400)
-    before = expired()
-    blocked, go = threading.Event(), threading.Event()
-
-    def block(connection: object) -> None:
-        blocked.set()
-        go.wait(30)
+    before = counted("expired")
 
     def fail(connection: object) -> None:
         raise ZeroDivisionError
 
-    with ThreadPoolExecutor(3) as pool:
-        first = pool.submit(outbox.database.write, block)
-        assert blocked.wait(30)
-        together = [pool.submit(outbox.maintain), pool.submit(outbox.database.write, fail)]
-        until(lambda: outbox.database.writer.queued == 2)
-        go.set()
-        first.result()
+    with ThreadPoolExecutor(2) as pool:
+        with busy_writer(outbox.database, queued=2):
+            together = [pool.submit(outbox.maintain), pool.submit(outbox.database.write, fail)]
         together[0].result()
         with pytest.raises(ZeroDivisionError):
             together[1].result()
     assert states(outbox)[0] == "expired"
-    assert expired() == before + 1
+    assert counted("expired") == before + 1
     assert caplog.text.count("are too old and expire") == 1
 
 

@@ -11,10 +11,10 @@ import threading
 import time
 from pathlib import Path
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import pytest
 from jinja2 import DictLoader
+from rendering import SHANGHAI, folder, rendered
 from support import ROOT
 
 from bridge.messages import budget as limits
@@ -25,8 +25,6 @@ from bridge.messages.environment import BridgeEnvironment
 from bridge.messages.renderer import Renderer
 from bridge.model import Event, Target
 
-SHANGHAI = ZoneInfo("Asia/Shanghai")
-TO_DEFAULT = Target("default")
 APP = Event("updateVersion", {"title": "App", "notes": "n" * 50}, 0.0)
 
 QUICK = 0.2  # seconds of CPU for a rendering where it need not be the whole second
@@ -128,7 +126,7 @@ def _render(template: str, report: int) -> None:
     child.run = _no_child  # the trial passes; a child for each would only take its time
     renderer = Renderer(folder, SHANGHAI)
     assert renderer.problems == []
-    shown = renderer.messages(APP, TO_DEFAULT)[0].body["content"]
+    shown = rendered(renderer, APP)
     problems = [text[:300] for text in renderer.problems_by_file.values()]
     result = json.dumps({"shown": shown, "problems": problems})
     os.write(report, result.encode())
@@ -196,9 +194,8 @@ def test_a_costly_template_is_refused_when_it_is_tried_in_the_child(
     assert time.process_time() - began < 1, "this process did the work"
     line = "[12]" if "includes itself" in name else "2"
     assert re.match(rf"default\.markdown\.j2:{line}: ", problem), problem
-    assert "**App**" in renderer.messages(APP, TO_DEFAULT)[0].body["content"]
-    fine = renderer.messages(APP, Target("default", template="fine"))
-    assert fine[0].body["content"] == "fine"
+    assert "**App**" in rendered(renderer, APP)
+    assert rendered(renderer, APP, Target("default", template="fine")) == "fine"
 
 
 @pytest.mark.parametrize("shown", ["n.x|string", "n.x ~ ''", "[n.x]|join"])
@@ -208,22 +205,15 @@ def test_a_tree_that_doubles_is_shown_as_far_as_a_message_has_room(
     path = folder(tmp_path, default__markdown=f"{_TREE}{{{{ ({shown})[:9] }}}}")
     renderer = Renderer(path, SHANGHAI)
     assert renderer.problems == []
-    assert "((((" in renderer.messages(APP, TO_DEFAULT)[0].body["content"]
+    assert "((((" in rendered(renderer, APP)
 
 
 # What leads out
 
 
-def folder(tmp_path: Path, **files: str) -> Path:
-    """A folder of templates; `__` in a name stands for its dots."""
-    for name, text in files.items():
-        (tmp_path / f"{name.replace('__', '.')}.j2").write_text(text, encoding="utf-8")
-    return tmp_path
-
-
 def problems_of(tmp_path: Path, template: str) -> list[str]:
     renderer = Renderer(folder(tmp_path, default__markdown=f"first\n{template}"), SHANGHAI)
-    assert "App" in renderer.messages(APP, TO_DEFAULT)[0].body["content"]
+    assert "App" in rendered(renderer, APP)
     return renderer.problems
 
 
@@ -275,8 +265,7 @@ def test_what_leads_out_of_the_sandbox_is_refused_with_its_line(
 @pytest.mark.parametrize("name", ["config", "environ", "environment", "request", "os", "open"])
 def test_a_template_knows_no_name_of_the_program(name: str, tmp_path: Path) -> None:
     assert problems_of(tmp_path, f"{{{{ title }}}}[{{{{ {name} }}}}]") == []
-    [message] = Renderer(tmp_path, SHANGHAI).messages(APP, TO_DEFAULT)
-    assert message.body["content"] == "first\nApp[]"
+    assert rendered(Renderer(tmp_path, SHANGHAI), APP) == "first\nApp[]"
 
 
 @pytest.mark.parametrize(
@@ -310,14 +299,14 @@ def test_the_limits_are_in_no_ordinary_template_s_way(
 ) -> None:
     renderer = Renderer(folder(tmp_path, default__markdown=template), SHANGHAI)
     assert renderer.problems == []
-    assert renderer.messages(APP, TO_DEFAULT)[0].body["content"] == shown
+    assert rendered(renderer, APP) == shown
 
 
 def test_a_template_in_the_same_folder_can_be_included(tmp_path: Path) -> None:
     path = folder(tmp_path, default__markdown="{% include '_part.j2' %}", _part="<{{ title }}>")
     renderer = Renderer(path, SHANGHAI)
     assert renderer.problems == []
-    assert renderer.messages(APP, TO_DEFAULT)[0].body["content"] == "<App>"
+    assert rendered(renderer, APP) == "<App>"
 
 
 # Budgets
@@ -332,7 +321,7 @@ def test_a_template_that_becomes_slow_on_an_event_gives_way_to_its_last_good_ver
     renderer = Renderer(path, SHANGHAI)
     folder(tmp_path, default__markdown="{% if title == 'App' %}" + _SLOW + "{% endif %}new")
     began = time.process_time()
-    assert renderer.messages(APP, TO_DEFAULT)[0].body["content"] == "good App"
+    assert rendered(renderer, APP) == "good App"
     assert time.process_time() - began < MAX_CPU
     [problem] = sorted(renderer.problems_by_file.values())
     assert problem.startswith("default.markdown.j2:1: ") and "1 s of CPU" in problem
@@ -348,7 +337,7 @@ def test_the_second_of_cpu_is_for_all_renderings_that_fitting_takes(
     long = Event("x", {"title": "App", "notes": "n" * 9999}, 0.0)
     assert renderer.problems == []
     began = time.process_time()
-    assert "App" in renderer.messages(long, TO_DEFAULT)[0].body["content"]
+    assert "App" in rendered(renderer, long)
     assert time.process_time() - began < 4 * QUICK
     assert "of CPU" in renderer.problems_by_file["default.markdown.j2"]
 
@@ -367,10 +356,8 @@ def test_an_ordinary_template_after_a_costly_one_is_as_before(
     renderer = Renderer(path, SHANGHAI)
     assert renderer.problems == []
     for costly in ("slow", "large"):
-        content = renderer.messages(APP, Target("default", template=costly))[0].body["content"]
-        assert "**App**" in content
-        content = renderer.messages(APP, TO_DEFAULT)[0].body["content"]
-        assert content == "fine " + "x" * 1000
+        assert "**App**" in rendered(renderer, APP, Target("default", template=costly))
+        assert rendered(renderer, APP) == "fine " + "x" * 1000
     assert [p.split(": ")[0] for p in sorted(renderer.problems_by_file.values())] == [
         "large.markdown.j2:1",
         "slow.markdown.j2:1",
@@ -391,7 +378,7 @@ def test_a_costly_template_in_one_thread_is_nothing_to_another(
         target=renderer.messages, args=(APP, Target("default", template="slow"))
     )
     slow.start()
-    content = {renderer.messages(APP, TO_DEFAULT)[0].body["content"] for _ in range(50)}
+    content = {rendered(renderer, APP) for _ in range(50)}
     slow.join()
     assert content == {"fine App"}
     assert [p.split(": ")[0] for p in sorted(renderer.problems_by_file.values())] == [

@@ -14,6 +14,7 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
+from rendering import TO_DEFAULT, rendered
 from support import ROOT, until
 
 from bridge.messages import child
@@ -21,10 +22,9 @@ from bridge.messages.budget import TooCostlyError
 from bridge.messages.child import ChildError
 from bridge.messages.findings import Finding
 from bridge.messages.renderer import Renderer
-from bridge.model import Event, Target
+from bridge.model import Event
 
 UTC = ZoneInfo("UTC")
-TO_DEFAULT = Target("default")
 
 
 def pid() -> int:
@@ -189,8 +189,7 @@ def test_without_a_child_files_are_tried_in_this_process(
     renderer = Renderer(tmp_path, UTC)
     [problem] = renderer.problems
     assert problem.startswith("crashlog.markdown.j2:2: it would make more than")
-    [message] = renderer.messages(Event("x", {"title": "App"}, 0.0), TO_DEFAULT)
-    assert message.body["content"] == "fine App"
+    assert rendered(renderer, Event("x", {"title": "App"}, 0.0)) == "fine App"
     warnings = [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING]
     assert sum("cannot be started" in warning for warning in warnings) == 1
     found = renderer.draft("x", "default.markdown.j2", Event("x", {}, 0.0), TO_DEFAULT)

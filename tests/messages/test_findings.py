@@ -7,16 +7,15 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
-from support import ROOT
+from rendering import SHIPPED, TO_DEFAULT, rendered
 
 from bridge.messages.budget import TooCostlyError
 from bridge.messages.findings import Finding, NoMessageError, finding_of, half, merged
 from bridge.messages.renderer import Renderer
-from bridge.model import Event, Target
+from bridge.model import Event
 from bridge.wording import speaking
 
 UTC = ZoneInfo("UTC")
-TO_DEFAULT = Target("default")
 
 
 def event(**payload: object) -> Event:
@@ -27,7 +26,7 @@ def event(**payload: object) -> Event:
 def folder(tmp_path: Path) -> Path:
     """A folder with the templates that come with the bridge."""
     made = tmp_path / "mine"
-    shutil.copytree(ROOT / "templates", made)
+    shutil.copytree(SHIPPED, made)
     return made
 
 
@@ -40,24 +39,24 @@ def test_the_log_warns_once_for_each_change_of_a_file(
 ) -> None:
     renderer = Renderer(folder, UTC)
     for _ in range(3):
-        renderer.messages(event(), TO_DEFAULT)
+        rendered(renderer, event())
     assert warnings(caplog) == []
     (folder / "crashlog.markdown.j2").write_text("{{ titel }} {{ link }}\n@all\n- a")
     for _ in range(3):
-        renderer.messages(event(), TO_DEFAULT)
+        rendered(renderer, event())
     [line] = warnings(caplog)
     assert line.startswith("template crashlog.markdown.j2:1: titel is no variable")
     assert "crashlog.markdown.j2:2: @all" in line and "crashlog.markdown.j2:3: a list" in line
     (folder / "feedback.markdown.j2").write_text("{title} {{ link }}")
     for _ in range(3):
-        renderer.messages(event(), TO_DEFAULT)
+        rendered(renderer, event())
     assert len(warnings(caplog)) == 2 and "feedback" in warnings(caplog)[1]
     (folder / "crashlog.markdown.j2").write_text("{{ titel }} {{ link }}\n@all\n- a\n- b")
-    renderer.messages(event(), TO_DEFAULT)
+    rendered(renderer, event())
     assert len(warnings(caplog)) == 3
     (folder / "updateVersion.markdown.j2.txt").write_text("x")
     for _ in range(3):
-        renderer.messages(event(), TO_DEFAULT)
+        rendered(renderer, event())
     assert len(warnings(caplog)) == 4 and "must end in .j2" in warnings(caplog)[3]
 
 
@@ -69,7 +68,7 @@ def test_the_log_is_english_whatever_the_reader_speaks(
     (folder / "default.markdown.j2").write_text("{{ 1 // (title != 'Bad')|int }}{{ link }}")
     with speaking("zh"):
         renderer = Renderer(folder, UTC)
-        renderer.messages(Event("x", {"title": "Bad"}, 0.0), TO_DEFAULT)
+        rendered(renderer, Event("x", {"title": "Bad"}, 0.0))
         [problem] = renderer.problems
     assert len(caplog.records) == 3
     assert not re.search("[一-鿿]", caplog.text)
@@ -79,7 +78,7 @@ def test_the_log_is_english_whatever_the_reader_speaks(
 def test_a_likely_mistake_does_not_keep_a_template_from_being_used(folder: Path) -> None:
     (folder / "crashlog.markdown.j2").write_text("{{ titel }}用 {{ title }}")
     renderer = Renderer(folder, UTC)
-    assert renderer.messages(event(), TO_DEFAULT)[0].body["content"] == "用 App"
+    assert rendered(renderer, event()) == "用 App"
     assert renderer.problems == []
     assert [one.code for one in renderer.findings["crashlog.markdown.j2"]] == [
         "no_link", "unknown_variable"
@@ -96,7 +95,7 @@ def test_findings_are_all_that_is_wrong_without_saying_it_twice(folder: Path) ->
     (folder / "x.Text.j2").write_text("x")
     (folder / "updateVersion.jinja2").write_text("x")
     renderer = Renderer(folder, UTC)
-    renderer.messages(Event("x", {"title": "Bad"}, 0.0), TO_DEFAULT)
+    rendered(renderer, Event("x", {"title": "Bad"}, 0.0))
     found = {
         file: [(one.code, one.line) for one in findings]
         for file, findings in renderer.findings.items()

@@ -6,23 +6,19 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from support import ROOT
+from rendering import SHANGHAI, SHIPPED, TO_DEFAULT, accepted, decoded, folder
 
 from bridge.messages.markdown import ZWSP, plain, shorten, size
 from bridge.messages.renderer import Renderer
-from bridge.model import FIELDS, Event, Message, Target, is_web_address
+from bridge.model import FIELDS, Message, Target, is_web_address
 from bridge.msgtypes import MSGTYPES, TEXT_LIMITS
 from bridge.receiving.decoding import decode
 from bridge.samples import samples
-from bridge.sandbox.rules import judge
 
-SHANGHAI = ZoneInfo("Asia/Shanghai")
-SHIPPED = ROOT / "templates"
 EXAMPLES = sorted(path.name.removesuffix(".j2") for path in (SHIPPED / "examples").glob("*.j2"))
 TEXT_TEMPLATES = sorted(
     path.name.removesuffix(".j2")
@@ -32,25 +28,10 @@ TEXT_TEMPLATES = sorted(
 URL = "https://www.pgyer.com/oooplay"
 
 
-def event(**payload: object) -> Event:
-    return decode(json.dumps(payload).encode(), 1_800_000_000.0)[0]
-
-
-def folder(tmp_path: Path, **files: str) -> Path:
-    """A folder of templates; `__` in a name stands for its dots."""
-    for name, text in files.items():
-        (tmp_path / f"{name.replace('__', '.')}.j2").write_text(text, encoding="utf-8")
-    return tmp_path
-
-
-def made(path: Path, target: Target = Target("default"), **payload: object) -> Message:  # noqa: B008
+def made(path: Path, **payload: object) -> Message:
     renderer = Renderer(path, SHANGHAI)
     assert renderer.problems == []
-    return renderer.messages(event(**payload), target)[0]
-
-
-def accepted(message: Message) -> bool:
-    return judge(message.to_json(), ()) == (0, "ok")
+    return renderer.messages(decoded(**payload), TO_DEFAULT)[0]
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +61,7 @@ def test_wecom_takes_what_an_example_makes_of_a_sample(
     renderer = Renderer(tmp_path, SHANGHAI)
     assert renderer.problems == []
     made = decode(samples()[sample], 0.0)[0]
-    main, *follow = renderer.messages(made, Target("default"))
+    main, *follow = renderer.messages(made, TO_DEFAULT)
     assert follow == []
     assert accepted(main)
     needs_link = kind in ("news", "template_card")
@@ -97,7 +78,7 @@ def test_a_copied_example_takes_the_shipped_one_s_place(tmp_path: Path) -> None:
 
 
 def test_the_news_example_shows_the_app_s_qr_picture_and_links_to_it(everything: Renderer) -> None:
-    made = event(title="OooPlay", os_version="2.4", build_version=139, notes="new", link=URL)
+    made = decoded(title="OooPlay", os_version="2.4", build_version=139, notes="new", link=URL)
     [message] = everything.messages(made, Target("default", template="updateVersion.news"))
     assert message.body == {
         "articles": [
@@ -112,7 +93,7 @@ def test_the_news_example_shows_the_app_s_qr_picture_and_links_to_it(everything:
 
 
 def test_the_card_example_has_version_size_and_a_download_button(everything: Renderer) -> None:
-    made = event(title="A", os_version="2.4", appsize=2238036, link=URL, device_type="iOS")
+    made = decoded(title="A", os_version="2.4", appsize=2238036, link=URL, device_type="iOS")
     [message] = everything.messages(made, Target("default", template="updateVersion.template_card"))
     assert message.body["emphasis_content"] == {"title": "2.4", "desc": "版本"}
     assert message.body["horizontal_content_list"] == [
@@ -147,7 +128,7 @@ def test_any_text_in_any_field_makes_a_message_that_fits_and_calls_nobody(
     everything: Renderer, template: str, payload: dict[str, str], mentioned: bool
 ) -> None:
     target = Target("default", ("li",) if mentioned else (), template)
-    main, *_ = everything.messages(event(**payload), target)
+    main, *_ = everything.messages(decoded(**payload), target)
     text = str(main.body["content"])
     assert everything.problems == []
     assert main.msgtype == template.split(".")[1]
@@ -169,7 +150,7 @@ def test_any_text_in_any_field_makes_a_message_that_fits_and_calls_nobody(
 def test_any_text_in_any_field_makes_a_body_that_wecom_takes(
     everything: Renderer, template: str, payload: dict[str, str]
 ) -> None:
-    made = event(**{**payload, "title": payload.get("title", "") + "A", "link": URL})
+    made = decoded(**{**payload, "title": payload.get("title", "") + "A", "link": URL})
     [main] = everything.messages(made, Target("default", template=template))
     assert main.msgtype == template.split(".")[1], everything.problems
     assert accepted(main)
@@ -195,7 +176,9 @@ def _values(tree: Any, path: str = "") -> Iterator[tuple[str, str]]:
 def test_the_values_of_the_news_example_are_the_very_strings(
     everything: Renderer, title: str, version: str, build: str, notes: str
 ) -> None:
-    made = event(title="A" + title, os_version=version, build_version=build, notes=notes, link=URL)
+    made = decoded(
+        title="A" + title, os_version=version, build_version=build, notes=notes, link=URL
+    )
     [main] = everything.messages(made, Target("default", template="updateVersion.news"))
     fields = made.fields
     build_shown = f" ({fields['build_version']})" if fields["build_version"] else ""
@@ -211,23 +194,12 @@ def test_the_values_of_the_news_example_are_the_very_strings(
 @settings(deadline=None)
 @given(title=_WORDS, action=_WORDS, version=_WORDS, build=_WORDS, device=_WORDS, notes=_WORDS)
 def test_the_values_of_the_card_example_are_the_very_strings(
-    everything: Renderer,
-    title: str,
-    action: str,
-    version: str,
-    build: str,
-    device: str,
-    notes: str,
+    everything: Renderer, title: str, action: str, version: str, build: str, device: str, notes: str
 ) -> None:
-    made = event(
-        title="A" + title,
-        action=action,
-        os_version=version,
-        build_version=build,
-        device_type=device,
-        notes=notes,
-        link=URL,
-    )
+    made = decoded(
+        title="A" + title, action=action, os_version=version, build_version=build,
+        device_type=device, notes=notes, link=URL,
+    )  # fmt: skip
     [main] = everything.messages(made, Target("default", template="updateVersion.template_card"))
     fields = made.fields
     rows = {"平台": fields["device_type"], "构建": fields["build_version"]}
@@ -303,7 +275,7 @@ def test_an_expression_in_json_is_one_json_value(
 
 def test_mark_up_that_calls_or_colours_is_never_made_in_json(tmp_path: Path) -> None:
     path = folder(tmp_path, default__news=_NEWS % "{{ mention ~ notes|color('info') }}")
-    main, call = Renderer(path, SHANGHAI).messages(event(notes="x"), Target("default", ("wang",)))
+    main, call = Renderer(path, SHANGHAI).messages(decoded(notes="x"), Target("default", ("wang",)))
     assert main.body["articles"][0]["description"] == "x"
     assert call == Message("text", {"content": "", "mentioned_list": ["wang"]})
 
@@ -326,7 +298,7 @@ def test_nothing_in_a_value_ends_its_string(tmp_path: Path) -> None:
 
 def test_values_full_of_quotes_still_make_a_card(everything: Renderer) -> None:
     names = ("action", "os_version", "notes", "device_type", "build_version", "appsize", "created")
-    made = event(title='"' * 5000, link=URL, **dict.fromkeys(names, '"' * 5000))
+    made = decoded(title='"' * 5000, link=URL, **dict.fromkeys(names, '"' * 5000))
     [main] = everything.messages(made, Target("default", template="updateVersion.template_card"))
     assert main.msgtype == "template_card" and accepted(main)
 
@@ -350,7 +322,7 @@ def test_a_log_follows_whenever_the_notes_in_a_card_were_cut(tmp_path: Path) -> 
     path = folder(tmp_path, default__news=_NEWS % "{{ notes }}")
     renderer, target = Renderer(path, SHANGHAI), Target("default", attach=("log",))
     for length, kinds in ((512, ["news"]), (513, ["news", "file"]), (5000, ["news", "file"])):
-        messages = renderer.messages(event(title="A", notes="x" * length), target)
+        messages = renderer.messages(decoded(title="A", notes="x" * length), target)
         assert [message.msgtype for message in messages] == kinds, length
 
 
@@ -370,12 +342,12 @@ def test_a_json_template_that_makes_no_body_is_named_and_the_generic_one_tells(
     renderer = Renderer(folder(tmp_path, default__news=template), SHANGHAI)
     [problem] = renderer.problems
     assert problem.startswith("default.news.j2: ")
-    [message] = renderer.messages(event(title="App"), Target("default"))
+    [message] = renderer.messages(decoded(title="App"), TO_DEFAULT)
     assert message.msgtype == "markdown" and "**App**" in message.body["content"]
 
 
 def test_without_a_link_the_generic_template_tells_and_calls(everything: Renderer) -> None:
     target = Target("default", ("wang",), "updateVersion.news")
-    [message] = everything.messages(event(title="<@all>"), target)
+    [message] = everything.messages(decoded(title="<@all>"), target)
     assert message.msgtype == "markdown"
     assert f"<{ZWSP}@all>" in message.body["content"] and "<@wang>" in message.body["content"]

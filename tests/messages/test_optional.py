@@ -1,30 +1,24 @@
 """Lines that vanish: the filter `optional`, and templates that do not use it."""
 
 from pathlib import Path
-from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support import ROOT
+from rendering import FORMER, SHANGHAI, SHIPPED, SHIPPED_RENDERER, TO_DEFAULT, folder, rendered
 
 from bridge.messages.markdown import EMPTY, FILLED, finish, size
 from bridge.messages.renderer import Renderer
 from bridge.model import Event, Target
 from bridge.samples import examples
 
-SHANGHAI = ZoneInfo("Asia/Shanghai")
-SHIPPED = Renderer(ROOT / "templates", SHANGHAI)
-FORMER = Path(__file__).parent / "former_templates"
-
 
 def content(tmp_path: Path, template: str, msgtype: str = "markdown", **payload: object) -> str:
-    (tmp_path / f"default.{msgtype}.j2").write_text(template, encoding="utf-8")
-    renderer = Renderer(tmp_path, SHANGHAI)
+    renderer = Renderer(folder(tmp_path, **{f"default__{msgtype}": template}), SHANGHAI)
     assert renderer.problems == []
-    [message] = renderer.messages(Event("", payload, 0.0), Target("default"))
+    text = rendered(renderer, Event("", payload, 0.0))
     assert renderer.problems_by_file == {}
-    return str(message.body["content"])
+    return text
 
 
 @pytest.mark.parametrize("msgtype", ["markdown", "markdown_v2", "text"])
@@ -116,9 +110,9 @@ def test_text_from_outside_takes_no_line_away(mark: str, tmp_path: Path) -> None
 
 def test_in_json_it_is_the_value(tmp_path: Path) -> None:
     template = '{"articles": [{"title": {{ title|optional }}, "description": {{ x|optional }}, "url": {{ link }}}]}'  # noqa: E501
-    (tmp_path / "default.news.j2").write_text(template, encoding="utf-8")
-    payload = {"title": '"T"', "link": "https://a.b"}
-    [message] = Renderer(tmp_path, SHANGHAI).messages(Event("", payload, 0.0), Target("default"))
+    renderer = Renderer(folder(tmp_path, default__news=template), SHANGHAI)
+    event = Event("", {"title": '"T"', "link": "https://a.b"}, 0.0)
+    [message] = renderer.messages(event, TO_DEFAULT)
     assert message.body["articles"] == [{"title": '"T"', "url": "https://a.b"}]
 
 
@@ -139,8 +133,7 @@ SHORT = {"notes": "1. 新增优惠券中心\n2. 修复购物车数量显示不�
 
 def shown(kind: str, **changes: object) -> list[str]:
     payload = {**examples()[kind].payload, **changes}
-    [message] = SHIPPED.messages(Event(kind, payload, 0.0), Target("default"))
-    return str(message.body["content"]).split("\n")
+    return rendered(SHIPPED_RENDERER, Event(kind, payload, 0.0)).split("\n")
 
 
 def test_a_new_version_says_what_it_is_on_its_first_line_and_has_eight_at_most() -> None:
@@ -173,7 +166,7 @@ def test_of_the_facts_only_those_that_came_are_shown(
 def test_a_line_that_a_beginner_adds_looks_right_wherever_it_stands(
     kind: str, tmp_path: Path
 ) -> None:
-    source = (ROOT / "templates" / f"{kind}.markdown.j2").read_text(encoding="utf-8").split("\n")
+    source = (SHIPPED / f"{kind}.markdown.j2").read_text(encoding="utf-8").split("\n")
     payload = dict(examples()["updateVersion"].payload)
     before = content(tmp_path, "\n".join(source), **payload).split("\n")
     for at in range(1, len(source)):
@@ -221,18 +214,16 @@ def test_templates_of_the_former_kind_show_what_they_showed(kind: str, expected:
         "appsize": "2238036", "created": "2015-10-09 11:25:16", "updated": "2015-10-09 11:25:16",
         "link": "http://www.pgyer.com/oooplay_test", "notes": "修復了一些小弱智的小bug",
     }  # fmt: skip
-    [message] = renderer.messages(Event(kind, payload, 0.0), Target("default", ("wang",)))
-    assert message.body["content"] == expected
+    target = Target("default", ("wang",))
+    assert rendered(renderer, Event(kind, payload, 0.0), target) == expected
 
 
 def test_the_former_notice_and_default_still_show_what_came() -> None:
     renderer = Renderer(FORMER, SHANGHAI)
-    [message] = renderer.messages(examples()["botStopped"], Target("default"))
-    assert "**dev** 被企业微信拒绝：invalid_webhook" in str(message.body["content"])
-    [message] = renderer.messages(
-        Event("x", {"type": "x", "y": {"z": [1]}}, 0.0), Target("default")
-    )
-    assert "y</font>：z: (1)" in str(message.body["content"])
+    text = rendered(renderer, examples()["botStopped"])
+    assert "**dev** 被企业微信拒绝：invalid_webhook" in text
+    text = rendered(renderer, Event("x", {"type": "x", "y": {"z": [1]}}, 0.0))
+    assert "y</font>：z: (1)" in text
 
 
 @given(st.text(alphabet="a ·\n>#{}%版", max_size=40))

@@ -10,49 +10,34 @@ from zoneinfo import ZoneInfo
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rendering import (
+    SHANGHAI,
+    SHIPPED,
+    SHIPPED_RENDERER,
+    TO_DEFAULT,
+    decoded,
+    folder,
+    rendered,
+)
 from support import ROOT, cpu_seconds
 
 from bridge.messages.context import notes_of
 from bridge.messages.markdown import ZWSP, size
 from bridge.messages.renderer import Renderer
 from bridge.model import Delivery, Event, Message, Target
-from bridge.receiving.decoding import decode, undecodable
+from bridge.receiving.decoding import undecodable
 from bridge.samples import examples, samples
 from bridge.wording import notice
 
-SHANGHAI = ZoneInfo("Asia/Shanghai")
-SHIPPED = ROOT / "templates"
 LONG = "测试 crash <redacted> -> *x*\n"
 
 
-def event(**payload: object) -> Event:
-    return decode(json.dumps(payload).encode(), 1_800_000_000.0)[0]
-
-
-def folder(tmp_path: Path, **files: str) -> Path:
-    """A folder of templates; `__` in a name stands for its dots."""
-    for name, text in files.items():
-        (tmp_path / f"{name.replace('__', '.')}.j2").write_text(text, encoding="utf-8")
-    return tmp_path
-
-
-def renderer(path: Path = SHIPPED, zone: str = "Asia/Shanghai") -> Renderer:
-    return Renderer(path, ZoneInfo(zone))
-
-
-TO_DEFAULT = Target("default")
-
-
 def content(path: Path, target: Target = TO_DEFAULT, **payload: object) -> str:
-    message = renderer(path).messages(event(**payload), target)[0]
-    return str(message.body["content"])
+    return rendered(Renderer(path, SHANGHAI), decoded(**payload), target)
 
 
-SHIPPED_RENDERER = renderer()
-
-
-def shipped(target: Target = TO_DEFAULT, **payload: object) -> list[Message]:
-    return SHIPPED_RENDERER.messages(event(**payload), target)
+def shipped(**payload: object) -> str:
+    return rendered(SHIPPED_RENDERER, decoded(**payload))
 
 
 # The templates that come with the bridge
@@ -78,13 +63,13 @@ def test_an_event_renders_as_its_golden_file_says(name: str) -> None:
 
 
 def test_an_unknown_event_renders_as_its_golden_file_says() -> None:
-    [message] = shipped(
+    text = shipped(
         type="certExpired", action="证书过期", title="商城", device_type="iOS",
         message="您的应用商城的证书将于 2026-12-01 过期。", link="https://www.pgyer.com/shop_demo",
         created="2026-11-24 10:02:11", certificate={"name": "Shop Ltd.", "days": 7},
         devices=["iPhone", "iPad"], teams=[{"name": "A", "users": 3}, {"name": "B"}],
     )  # fmt: skip
-    check_golden("default.md", str(message.body["content"]))
+    check_golden("default.md", text)
 
 
 def test_a_digest_renders_as_its_golden_file_says() -> None:
@@ -119,7 +104,7 @@ def test_an_example_renders_as_its_golden_file_says(path: Path, tmp_path: Path) 
     shutil.copy(path, tmp_path)
     build = {"buildIcon": "326af839deb628abd4321a607b18096e", "buildQRCodeURL": "https://a.b/qr"}
     payload = {**examples()[stem].payload, "data": build}
-    [message] = renderer(tmp_path).messages(Event(stem, payload, 0.0), TO_DEFAULT)
+    [message] = Renderer(tmp_path, SHANGHAI).messages(Event(stem, payload, 0.0), TO_DEFAULT)
     assert message.msgtype == msgtype
     text = message.body.get("content") or json.dumps(message.body, ensure_ascii=False, indent=2)
     check_golden(f"examples/{stem}.{msgtype}.{'md' if 'content' in message.body else 'json'}", text)
@@ -130,13 +115,12 @@ def test_a_missing_or_empty_field_leaves_no_line_behind(name: str) -> None:
     given = json.loads(samples()[name])
     for field in ("os_version", "build_version", "appsize", "device_type", "notes", "link"):
         for empty in ("", None, "null", "  "):
-            [message] = shipped(**{**given, field: empty})
-            text = str(message.body["content"])
+            text = shipped(**{**given, field: empty})
             assert "None" not in text and "null" not in text and "undefined" not in text
             assert not re.search(r"：\s*$", text, re.MULTILINE), text
             assert "\n\n\n" not in text
-        [message] = shipped(**{key: value for key, value in given.items() if key != field})
-        assert not re.search(r"：\s*$|^>\s*$|\(\)", str(message.body["content"]), re.MULTILINE)
+        text = shipped(**{key: value for key, value in given.items() if key != field})
+        assert not re.search(r"：\s*$|^>\s*$|\(\)", text, re.MULTILINE)
 
 
 @pytest.mark.parametrize(
@@ -156,16 +140,14 @@ def test_a_missing_or_empty_field_leaves_no_line_behind(name: str) -> None:
 def test_an_unknown_event_shows_nested_values_readably(
     payload: dict[str, object], lines: list[str]
 ) -> None:
-    [message] = shipped(type="x", **payload)
-    head, *shown = str(message.body["content"]).split("\n", 1)
+    head, *shown = shipped(type="x", **payload).split("\n", 1)
     assert head.startswith('### <font color="comment">x</font>')
     assert "".join(shown).strip() == "\n".join(lines)
     assert not re.search(r"[\[\](){}'\"]", "".join(shown))
 
 
 def test_an_event_of_nothing_at_all_still_says_something() -> None:
-    [message] = shipped()
-    assert "蒲公英通知" in str(message.body["content"])
+    assert "蒲公英通知" in shipped()
 
 
 @pytest.mark.parametrize(
@@ -174,8 +156,7 @@ def test_an_event_of_nothing_at_all_still_says_something() -> None:
 def test_the_notice_of_a_stopped_bot_is_plain_chinese(reason: str) -> None:
     facts = {"bot": "dev", "reason": reason, "detail": "invalid webhook url"}
     payload = {**facts, "message": notice("botStopped", **facts)}
-    [message] = SHIPPED_RENDERER.messages(Event("botStopped", payload, 0.0), TO_DEFAULT)
-    text = str(message.body["content"])
+    text = rendered(SHIPPED_RENDERER, Event("botStopped", payload, 0.0))
     assert "机器人 dev：" in text and "每小时自动再试一次" in text
     assert reason not in text and "invalid webhook url" not in text
     assert ("在群里重新启用" in text) is (reason == "robot_disabled")
@@ -183,10 +164,7 @@ def test_the_notice_of_a_stopped_bot_is_plain_chinese(reason: str) -> None:
 
 
 def test_the_notice_of_an_undecodable_body_quotes_its_beginning_on_one_line() -> None:
-    [message] = SHIPPED_RENDERER.messages(
-        undecodable(b"<?xml <@all>\n**x**" * 20, 0.0, "no"), Target("default")
-    )
-    text = str(message.body["content"])
+    text = rendered(SHIPPED_RENDERER, undecodable(b"<?xml <@all>\n**x**" * 20, 0.0, "no"))
     [quoted] = [line for line in text.splitlines() if line.startswith("> ")]
     assert text.count("<@") == 0 and "<?xml" in quoted.replace(ZWSP, "")
     assert "360 字节" in text
@@ -211,7 +189,7 @@ def test_the_route_s_template_comes_before_the_type_and_the_type_before_default(
 
 def test_a_template_named_by_an_unknown_type_is_used(tmp_path: Path) -> None:
     path = folder(tmp_path, buildFailed__text="failed", default__markdown="default")
-    [message] = renderer(path).messages(event(type="buildFailed"), TO_DEFAULT)
+    [message] = Renderer(path, SHANGHAI).messages(decoded(type="buildFailed"), TO_DEFAULT)
     assert message == Message("text", {"content": "failed"})
 
 
@@ -221,15 +199,14 @@ def test_a_template_named_by_an_unknown_type_is_used(tmp_path: Path) -> None:
 )  # fmt: skip
 def test_a_sender_cannot_choose_a_template_of_the_bridge_s_own_events(kind: str) -> None:
     for payload in ({"type": kind}, {"type": kind, "action": "告警"}):
-        [message] = shipped(**payload, title="Shop", notes="It is on fire")
-        text = str(message.body["content"])
+        text = shipped(**payload, title="Shop", notes="It is on fire")
         assert "Shop" in text and "It is on fire" in text
         assert "机器人" not in text and "共" not in text
     assert SHIPPED_RENDERER.file_for(Event("test", {"bot": "dev"}, 0.0)) == "test.markdown.j2"
-    [message] = SHIPPED_RENDERER.messages(Event("test", {"bot": "dev"}, 0.0), TO_DEFAULT)
-    assert "机器人 **dev** 已接通" in str(message.body["content"])
-    [message] = SHIPPED_RENDERER.messages(undecodable(b"<xml>", 0.0, "why"), TO_DEFAULT)
-    assert "收到一条无法识别的通知" in str(message.body["content"])
+    text = rendered(SHIPPED_RENDERER, Event("test", {"bot": "dev"}, 0.0))
+    assert "机器人 **dev** 已接通" in text
+    text = rendered(SHIPPED_RENDERER, undecodable(b"<xml>", 0.0, "why"))
+    assert "收到一条无法识别的通知" in text
 
 
 def test_a_type_cannot_name_a_file_outside(tmp_path: Path) -> None:
@@ -240,7 +217,7 @@ def test_a_type_cannot_name_a_file_outside(tmp_path: Path) -> None:
 
 def test_of_several_msgtypes_of_one_name_the_last_known_wins(tmp_path: Path) -> None:
     path = folder(tmp_path, feedback__markdown="one", feedback__text="two")
-    [message] = renderer(path).messages(event(type="feedback"), TO_DEFAULT)
+    [message] = Renderer(path, SHANGHAI).messages(decoded(type="feedback"), TO_DEFAULT)
     assert message == Message("text", {"content": "two"})
 
 
@@ -302,18 +279,16 @@ def test_what_a_template_shows(
     template: str, payload: dict[str, object], shown: str, tmp_path: Path
 ) -> None:
     path = folder(tmp_path, default__markdown=template)
-    made = renderer(path)
+    made = Renderer(path, SHANGHAI)
     assert made.problems == []
-    [message] = made.messages(event(**payload), TO_DEFAULT)
-    assert message.body["content"] == shown
+    assert rendered(made, decoded(**payload)) == shown
 
 
 def test_times_are_shown_in_the_bridge_s_time_zone(tmp_path: Path) -> None:
     path = folder(tmp_path, default__markdown="{{ created|datetime }} {{ timestamp|datetime }}")
-    [message] = renderer(path, "Europe/Berlin").messages(
-        event(created="2015-10-09 11:25:16", timestamp=1444361118), Target("default")
-    )
-    assert message.body["content"] == "2015-10-09 05:25 2015-10-09 05:25"
+    event = decoded(created="2015-10-09 11:25:16", timestamp=1444361118)
+    shown = rendered(Renderer(path, ZoneInfo("Europe/Berlin")), event)
+    assert shown == "2015-10-09 05:25 2015-10-09 05:25"
 
 
 def test_in_text_the_filters_leave_no_markup(tmp_path: Path) -> None:
@@ -339,14 +314,13 @@ def test_in_text_the_filters_leave_no_markup(tmp_path: Path) -> None:
 )
 def test_a_line_break_that_was_typed_as_two_characters_is_one(notes: str, shown: str) -> None:
     for kind in ("updateVersion", "feedback", "other"):
-        assert notes_of(event(type=kind, notes=notes)) == shown.strip()
-    assert notes_of(event(type="crashlog", notes=notes)) == notes
+        assert notes_of(decoded(type=kind, notes=notes)) == shown.strip()
+    assert notes_of(decoded(type="crashlog", notes=notes)) == notes
 
 
 @pytest.mark.parametrize("kind", ["updateVersion", "zzz"])
 def test_typed_line_breaks_are_line_breaks_in_every_template(kind: str) -> None:
-    [message] = shipped(type=kind, title="A", notes=r"1. 修复\n2. 优化", x=1)
-    assert "1. 修复\n2. 优化" in str(message.body["content"])
+    assert "1. 修复\n2. 优化" in shipped(type=kind, title="A", notes=r"1. 修复\n2. 优化", x=1)
 
 
 # Mentions
@@ -362,7 +336,7 @@ def test_userids_stand_where_the_template_puts_them_or_at_the_end(tmp_path: Path
 
 def test_all_and_mobiles_follow_a_markdown_message_as_text() -> None:
     target = Target("default", ("wang", "@all", "13800138000"))
-    main, call = shipped(target, type="feedback", title="<@li>")
+    main, call = SHIPPED_RENDERER.messages(decoded(type="feedback", title="<@li>"), target)
     assert "<@wang>" in str(main.body["content"]) and "@all" not in str(main.body["content"])
     assert call == Message(
         "text",
@@ -376,7 +350,8 @@ def test_all_and_mobiles_follow_a_markdown_message_as_text() -> None:
 
 def test_in_a_text_message_they_are_its_own_lists(tmp_path: Path) -> None:
     path = folder(tmp_path, default__text="look")
-    [message] = renderer(path).messages(event(), Target("default", ("wang", "@all", "13800138000")))
+    target = Target("default", ("wang", "@all", "13800138000"))
+    [message] = Renderer(path, SHANGHAI).messages(decoded(), target)
     assert message.body == {
         "content": "look\n<@wang>",
         "mentioned_list": ["@all"],
@@ -386,7 +361,9 @@ def test_in_a_text_message_they_are_its_own_lists(tmp_path: Path) -> None:
 
 def test_markdown_v2_can_call_nobody_so_a_text_does(tmp_path: Path) -> None:
     path = folder(tmp_path, default__markdown_v2="| {{ title }} |{{ mention }}")
-    main, call = renderer(path).messages(event(title="a|b"), Target("default", ("wang",)))
+    main, call = Renderer(path, SHANGHAI).messages(
+        decoded(title="a|b"), Target("default", ("wang",))
+    )
     assert main == Message("markdown_v2", {"content": "| a｜b |"})
     assert call.body["mentioned_list"] == ["wang"]
 
@@ -401,16 +378,14 @@ def test_markdown_v2_can_call_nobody_so_a_text_does(tmp_path: Path) -> None:
     name=st.sampled_from(["crashlog", "feedback", "updateVersion", "zzz"]),
 )
 def test_any_text_of_any_length_fits(notes: str, times: int, title: str, name: str) -> None:
-    [message] = shipped(type=name, title=title, notes=notes * times, extra={"a": [notes]})
-    assert size(str(message.body["content"])) <= 4096
+    text = shipped(type=name, title=title, notes=notes * times, extra={"a": [notes]})
+    assert size(text) <= 4096
 
 
 def test_the_room_is_used_and_the_cut_is_marked_and_what_matters_stays() -> None:
     link = "https://www.pgyer.com/abcd"
-    [message] = shipped(
-        type="feedback", title="OooPlay", os_version="2.4", link=link, notes=LONG * 1000
-    )
-    text = str(message.body["content"])
+    fields = {"title": "OooPlay", "os_version": "2.4", "link": link}
+    text = shipped(type="feedback", **fields, notes=LONG * 1000)
     assert 0.95 * 4096 <= size(text) <= 4096
     assert f"…（已截断，共 {len((LONG * 1000).strip())} 字）" in text
     for kept in ("OooPlay", "2.4", f"]({link})"):
@@ -420,23 +395,20 @@ def test_the_room_is_used_and_the_cut_is_marked_and_what_matters_stays() -> None
 @pytest.mark.sweep
 def test_tags_and_links_are_whole_at_every_length() -> None:
     for length in range(3500, 4600, 7):
-        [message] = shipped(type="feedback", title="T", link="https://a.b/c", notes="*" * length)
-        text = str(message.body["content"])
+        text = shipped(type="feedback", title="T", link="https://a.b/c", notes="*" * length)
         assert size(text) <= 4096
         assert text.count("<font") == text.count("</font>")
         assert text.endswith("](https://a.b/c)")
 
 
 def test_a_title_too_long_is_cut_last_and_the_message_still_fits() -> None:
-    [message] = shipped(type="feedback", title="很长" * 5000, notes="x" * 5000, link="https://a.b")
-    text = str(message.body["content"])
+    text = shipped(type="feedback", title="很长" * 5000, notes="x" * 5000, link="https://a.b")
     assert 0.95 * 4096 <= size(text) <= 4096
     assert "很长很长" in text and "https://a.b" in text
 
 
 def test_a_link_is_whole_or_absent() -> None:
-    [message] = shipped(type="feedback", title="T", link="https://a.b/" + "c" * 5000)
-    assert "https" not in str(message.body["content"])
+    assert "https" not in shipped(type="feedback", title="T", link="https://a.b/" + "c" * 5000)
 
 
 @pytest.mark.parametrize(
@@ -451,17 +423,15 @@ def test_a_link_is_whole_or_absent() -> None:
     ids=["many", "deep", "list", "key", "nested"],
 )
 def test_odd_payloads_fit_and_say_what_was_left_out(payload: dict[str, object]) -> None:
-    [message] = shipped(type="zzz", **payload)
-    text = str(message.body["content"])
+    text = shipped(type="zzz", **payload)
     assert 0.9 * 4096 <= size(text) <= 4096
     assert "（其余从略）" in text or "已截断" in text
 
 
 def test_a_mebibyte_is_rendered_in_no_time() -> None:
-    made = event(type="crashlog", title="T", notes=LONG * (1 << 15))
-    target = Target("default")
+    made = decoded(type="crashlog", title="T", notes=LONG * (1 << 15))
     # Generous: quadratic would be minutes.
-    assert min(cpu_seconds(lambda: SHIPPED_RENDERER.messages(made, target)) for _ in range(3)) < 4
+    assert min(cpu_seconds(lambda: rendered(SHIPPED_RENDERER, made)) for _ in range(3)) < 4
 
 
 def test_a_template_of_a_user_s_own_fits_as_well(tmp_path: Path) -> None:
@@ -481,11 +451,10 @@ def test_a_broken_template_is_named_with_file_and_line_and_the_generic_one_tells
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     path = folder(tmp_path, feedback__markdown="ok\n{% if %}", default__markdown="fine")
-    made = renderer(path)
+    made = Renderer(path, SHANGHAI)
     assert [p.split(": ")[0] for p in made.problems] == ["feedback.markdown.j2:2"]
     assert caplog.text.count("feedback.markdown.j2:2") == 1
-    [message] = made.messages(event(type="feedback", title="App"), TO_DEFAULT)
-    assert "**App**" in str(message.body["content"])
+    assert "**App**" in rendered(made, decoded(type="feedback", title="App"))
 
 
 @pytest.mark.parametrize(
@@ -500,19 +469,19 @@ def test_a_broken_template_is_named_with_file_and_line_and_the_generic_one_tells
     ],
 )
 def test_a_mistake_at_run_time_shows_at_the_start(template: str, line: int, tmp_path: Path) -> None:
-    [problem] = renderer(folder(tmp_path, default__markdown=template)).problems
+    [problem] = Renderer(folder(tmp_path, default__markdown=template), SHANGHAI).problems
     assert problem.startswith(f"default.markdown.j2:{line}: " if line else "default.markdown.j2: ")
 
 
 def test_a_mistake_in_the_macros_names_their_file(tmp_path: Path) -> None:
     path = folder(tmp_path, default__markdown="{% import '_macros.j2' as m %}{{ m.x() }}")
     (path / "_macros.j2").write_text("\n{% macro x( %}", encoding="utf-8")
-    assert [p.split(": ")[0] for p in renderer(path).problems] == ["_macros.j2:2"]
+    assert [p.split(": ")[0] for p in Renderer(path, SHANGHAI).problems] == ["_macros.j2:2"]
 
 
 def test_a_name_without_a_known_msgtype_is_a_problem(tmp_path: Path) -> None:
     path = folder(tmp_path, feedback="x", feedback__html="x", default__markdown="x")
-    problems = renderer(path).problems
+    problems = Renderer(path, SHANGHAI).problems
     assert len(problems) == 2
     assert all("must end in .<msgtype>.j2" in problem for problem in problems)
 
@@ -541,11 +510,11 @@ def test_a_file_that_cannot_be_read_or_shows_nothing_is_broken_and_costs_no_even
     for msgtype in ("markdown", "markdown_v2", "text") if name == "default" else ("markdown",):
         file = tmp_path / f"{name}.{msgtype}.j2"
         file.write_bytes(data)
-        made = renderer(tmp_path)
+        made = Renderer(tmp_path, SHANGHAI)
         [problem] = made.problems
         assert re.match(rf"{name}\.{msgtype}\.j2: it (is not UTF-8 text|shows nothing): ", problem)
         target = Target("default", ("wang",))
-        [message] = made.messages(event(type="updateVersion", title="App"), target)
+        [message] = made.messages(decoded(type="updateVersion", title="App"), target)
         assert message.msgtype == "markdown" and "**App**" in str(message.body["content"])
         assert file.name in made.files
         file.write_text("{{ title }} 好", encoding="utf-8")
@@ -555,10 +524,9 @@ def test_a_file_that_cannot_be_read_or_shows_nothing_is_broken_and_costs_no_even
 
 
 def test_a_file_that_cannot_be_read_any_more_keeps_its_last_good_version(tmp_path: Path) -> None:
-    made = renderer(folder(tmp_path, default__markdown="good {{ title }}"))
+    made = Renderer(folder(tmp_path, default__markdown="good {{ title }}"), SHANGHAI)
     (tmp_path / "default.markdown.j2").write_bytes("版本 {{ title }}".encode("gbk"))
-    [message] = made.messages(event(title="App"), TO_DEFAULT)
-    assert message.body["content"] == "good App"
+    assert rendered(made, decoded(title="App")) == "good App"
     assert made.problems == [
         "default.markdown.j2: it is not UTF-8 text: save it again with the encoding UTF-8"
     ]
@@ -566,9 +534,9 @@ def test_a_file_that_cannot_be_read_any_more_keeps_its_last_good_version(tmp_pat
 
 def test_a_folder_with_a_template_s_name_is_a_problem(tmp_path: Path) -> None:
     (tmp_path / "default.markdown.j2").mkdir()
-    made = renderer(tmp_path)
+    made = Renderer(tmp_path, SHANGHAI)
     assert made.problems[0].startswith("default.markdown.j2: ")
-    assert "**App**" in str(made.messages(event(title="App"), TO_DEFAULT)[0].body["content"])
+    assert "**App**" in rendered(made, decoded(title="App"))
 
 
 @pytest.mark.parametrize(
@@ -581,12 +549,12 @@ def test_a_file_whose_name_is_not_utf8_is_named_and_costs_no_other(
 ) -> None:
     path = folder(tmp_path, default__markdown="{{ title }}")
     Path(os.fsdecode(bytes(path) + b"/" + name)).write_text("x")
-    made = renderer(path)
+    made = Renderer(path, SHANGHAI)
     assert made.problems == [
         f"{shown}: the file cannot be read: its name is not UTF-8, or has a backslash: rename it"
     ]
     assert shown in caplog.text
-    assert made.messages(event(title="App"), TO_DEFAULT)[0].body["content"] == "App"
+    assert rendered(made, decoded(title="App")) == "App"
 
 
 def test_a_link_that_leads_nowhere_costs_no_other_file(tmp_path: Path) -> None:
@@ -594,29 +562,28 @@ def test_a_link_that_leads_nowhere_costs_no_other_file(tmp_path: Path) -> None:
     (tmp_path / ".#default.markdown.j2").symlink_to("nobody@nowhere")
     for n in range(9):  # the order in which a folder is read is nobody's choice
         folder(tmp_path, **{f"a{n}__markdown": f"{n} {{{{ title }}}}"})
-    made = renderer(tmp_path)
+    made = Renderer(tmp_path, SHANGHAI)
     assert len(made.files) == 9 and made.problems == []
 
 
 def test_a_helper_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     path = folder(tmp_path, default__markdown="{% import '_macros.j2' as m %}{{ m.x() }}")
     (path / "_macros.j2").write_bytes("{% macro x() %}版本{% endmacro %}".encode("gbk"))
-    made = renderer(path)
+    made = Renderer(path, SHANGHAI)
     assert made.problems[0].startswith("_macros.j2: it is not UTF-8 text")
-    assert "**App**" in str(made.messages(event(title="App"), TO_DEFAULT)[0].body["content"])
+    assert "**App**" in rendered(made, decoded(title="App"))
 
 
 def test_a_template_may_show_nothing_of_some_events_which_the_generic_one_shows(
     tmp_path: Path,
 ) -> None:
     path = folder(tmp_path, default__markdown="{% if notes %}{{ notes }}{% endif %}\n")
-    made = renderer(path)
+    made = Renderer(path, SHANGHAI)
     assert made.problems == []
     target = Target("default", ("wang",))
-    assert made.messages(event(notes="x"), target)[0].body["content"] == "x\n<@wang>"
-    [message] = made.messages(event(title="App"), target)
-    assert "**App**" in str(message.body["content"])
-    assert str(message.body["content"]).endswith("<@wang>")
+    assert rendered(made, decoded(notes="x"), target) == "x\n<@wang>"
+    text = rendered(made, decoded(title="App"), target)
+    assert "**App**" in text and text.endswith("<@wang>")
     assert made.problems == []
 
 
@@ -624,10 +591,10 @@ def test_an_edited_template_is_picked_up_and_a_broken_edit_keeps_the_last_good_o
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     path = folder(tmp_path, default__markdown="one")
-    made = renderer(path)
+    made = Renderer(path, SHANGHAI)
 
     def shown() -> object:
-        return made.messages(event(title="App"), TO_DEFAULT)[0].body["content"]
+        return rendered(made, decoded(title="App"))
 
     assert shown() == "one"
     folder(tmp_path, default__markdown="two, longer")
@@ -648,25 +615,24 @@ def test_a_template_that_fails_on_one_event_only_is_told_by_the_generic_one(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     path = folder(tmp_path, default__markdown="{{ 1 // (title|int - 7) }}")
-    made = renderer(path)
+    made = Renderer(path, SHANGHAI)
     assert made.problems == []
     for _ in range(2):
-        [message] = made.messages(event(title="7"), TO_DEFAULT)
-        assert "**7**" in str(message.body["content"])
+        assert "**7**" in rendered(made, decoded(title="7"))
     assert caplog.text.count("default.markdown.j2:1") == 1
     assert made.problems == []  # what /readyz looks at: the file is good
     assert [p.split(": ")[0] for p in sorted(made.problems_by_file.values())] == [
         "default.markdown.j2:1"
     ]
-    assert made.messages(event(title="8"), TO_DEFAULT)[0].body["content"] == "1"
+    assert rendered(made, decoded(title="8")) == "1"
     assert made.problems_by_file == {}
 
 
 def test_a_look_at_an_event_changes_nothing_about_a_template(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    made = renderer(folder(tmp_path, default__markdown="{{ 1 // (title|int - 7) }}"))
-    bad, good = event(title="7"), event(title="8")
+    made = Renderer(folder(tmp_path, default__markdown="{{ 1 // (title|int - 7) }}"), SHANGHAI)
+    bad, good = decoded(title="7"), decoded(title="8")
     assert "**7**" in str(made.messages(bad, TO_DEFAULT, is_look=True)[0].body["content"])
     assert made.problems_by_file == {} and "ERROR" not in caplog.text
     made.messages(bad, TO_DEFAULT)
@@ -678,16 +644,16 @@ def test_a_card_without_the_link_it_needs_is_not_marked_as_broken(tmp_path: Path
     path = folder(
         tmp_path, default__news='{"articles": [{"title": {{ title }}, "url": {{ link }}}]}'
     )
-    made = renderer(path)
-    assert made.messages(event(title="App"), TO_DEFAULT)[0].msgtype == "markdown"
+    made = Renderer(path, SHANGHAI)
+    assert made.messages(decoded(title="App"), TO_DEFAULT)[0].msgtype == "markdown"
     assert made.problems == [] and "needs a url" in made.problems_by_file["default.news.j2"]
-    linked = event(title="App", link="https://a.b")
+    linked = decoded(title="App", link="https://a.b")
     assert made.messages(linked, TO_DEFAULT)[0].msgtype == "news"
     assert made.problems_by_file == {}
 
 
 def test_a_former_version_that_fails_too_is_not_what_is_named(tmp_path: Path) -> None:
-    made = renderer(folder(tmp_path, default__markdown="{{ 1 // (title|int - 7) }} old"))
+    made = Renderer(folder(tmp_path, default__markdown="{{ 1 // (title|int - 7) }} old"), SHANGHAI)
     folder(tmp_path, default__markdown="\n{{ 1 // (title|int - 7) }} new")
-    assert "**7**" in str(made.messages(event(title="7"), TO_DEFAULT)[0].body["content"])
+    assert "**7**" in rendered(made, decoded(title="7"))
     assert made.problems_by_file["default.markdown.j2"].startswith("default.markdown.j2:2: ")

@@ -5,6 +5,7 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
+from rendering import rendered
 
 from bridge.messages.renderer import Renderer
 from bridge.model import Delivery, Event, Target
@@ -27,8 +28,7 @@ def renderer(tmp_path: Path, saved: dict[str, str]) -> Renderer:
 
 
 def text(renderer: Renderer, template: str = "") -> str:
-    content: str = renderer.messages(EVENT, Target("default", template=template))[0].body["content"]
-    return content
+    return rendered(renderer, EVENT, Target("default", template=template))
 
 
 def test_a_saved_text_wins_from_the_next_message_on(

@@ -2,17 +2,14 @@
 
 import time
 from pathlib import Path
-from zoneinfo import ZoneInfo
 
 import pytest
-from support import ROOT
+from rendering import SHANGHAI, SHIPPED_RENDERER, TO_DEFAULT, folder, rendered
 
 from bridge.messages.markdown import shorten, size, stack
 from bridge.messages.renderer import Renderer
 from bridge.model import Event, Target
 
-SHANGHAI = ZoneInfo("Asia/Shanghai")
-SHIPPED = Renderer(ROOT / "templates", SHANGHAI)
 FRAMES = [f"\tat com.example.shop.Cart.step{n}(Cart.java:{n})" for n in range(40)]
 HEADER = ["Incident Identifier: 6156848E-344E-4D9E-84E0-87AFD0D0AE7B", "Process: Shop [1234]", ""]
 
@@ -90,27 +87,26 @@ def test_a_crash_shows_the_first_lines_and_the_whole_log_follows(length: int) ->
     lines = ["java.lang.IllegalStateException: 购物车为空", *FRAMES, *["\tat x.y.Z(Z.java)"] * 4000]
     log = "\n".join(lines[:length])
     event = Event("crashlog", {"title": "商城", "link": "https://a.b/c", "notes": log}, 0.0)
-    main, file = SHIPPED.messages(event, Target("default", attach=("log",)))
+    main, file = SHIPPED_RENDERER.messages(event, Target("default", attach=("log",)))
     text = str(main.body["content"])
     assert "购物车为空" in text and text.count("\tat ") == 12
     assert f"…（已截断，共 {len(log)} 字）" in text
     assert text.endswith("[查看应用](https://a.b/c)")
     assert file.msgtype == "file" and file.body["data"].decode() == log
-    assert SHIPPED.preview(event, Target("default"))[1]  # it counts as cut
+    assert SHIPPED_RENDERER.preview(event, TO_DEFAULT)[1]  # it counts as cut
 
 
 def test_a_crash_that_is_shown_whole_brings_no_file() -> None:
     log = "\n".join(["java.lang.Error: x", *FRAMES[:12]])
     event = Event("crashlog", {"title": "商城", "notes": log}, 0.0)
-    [main] = SHIPPED.messages(event, Target("default", attach=("log",)))
-    assert log in str(main.body["content"]) and "已截断" not in str(main.body["content"])
+    text = rendered(SHIPPED_RENDERER, event, Target("default", attach=("log",)))
+    assert log in text and "已截断" not in text
 
 
 def test_a_template_says_how_many_lines(tmp_path: Path) -> None:
-    (tmp_path / "default.text.j2").write_text("{{ notes|stack(2) }}", encoding="utf-8")
+    path = folder(tmp_path, default__text="{{ notes|stack(2) }}")
     event = Event("", {"notes": "\n".join(["Error: <@all>", *FRAMES])}, 0.0)
-    [message] = Renderer(tmp_path, SHANGHAI).messages(event, Target("default"))
-    text = str(message.body["content"])
+    text = rendered(Renderer(path, SHANGHAI), event)
     assert text.count("\n") == 3 and "<@" not in text
 
 
@@ -118,9 +114,8 @@ def test_in_a_card_a_stack_that_was_cut_brings_the_file(tmp_path: Path) -> None:
     card = (
         '{"articles": [{"title": "A", "description": {{ notes|stack(1) }}, "url": "https://a.b"}]}'
     )
-    (tmp_path / "default.news.j2").write_text(card, encoding="utf-8")
+    renderer = Renderer(folder(tmp_path, default__news=card), SHANGHAI)
     event = Event("", {"notes": "\n".join(["Error: x", *FRAMES])}, 0.0)
-    renderer = Renderer(tmp_path, SHANGHAI)
     main, file = renderer.messages(event, Target("default", attach=("log",)))
     assert (main.msgtype, file.msgtype) == ("news", "file")
 

@@ -92,5 +92,11 @@ def start(
 
 
 @pytest.fixture
-def process(start: Callable[..., Process]) -> Process:
-    return start()
+def process(start: Callable[..., Process], fake: FakePgyer, clock: Clock) -> Process:
+    """A process that has looked once: of the app `demo` it knows build 1."""
+    process = start()
+    fake.upload(age=0.0)
+    assert process.look() == {"demo-0000": "baseline"}
+    clock.advance(1000.0)
+    fake.names()
+    return process

@@ -2,16 +2,14 @@
 
 import json
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support import ROOT
+from rendering import SHIPPED_RENDERER, TO_DEFAULT
 
 from bridge.errors import PgyerError
-from bridge.messages.renderer import Renderer
-from bridge.model import Target, to_json
+from bridge.model import to_json
 from bridge.pgyer.builds import build_of, builds_of, details, event_of_build, pages_of, view_of
 from bridge.storage.build_marks import marks_of
 from bridge.storage.tables import event_row
@@ -120,7 +118,6 @@ def test_a_page_of_harmony_and_a_view_in_an_array() -> None:
     )
 
 
-RENDERER = Renderer(ROOT / "templates", ZoneInfo("UTC"))
 NAMES = st.sampled_from(
     ["code", "data", "list", "pageCount", "buildKey", "appKey", "buildBuildVersion", "buildCreated",
      "buildName", "buildShortcutUrl", "buildIcon", "buildType", "buildPassword", "buildQRCodeURL"]
@@ -152,4 +149,4 @@ def test_any_build_can_be_stored_and_shown(row: dict[str, Any]) -> None:
     assert "\0" not in to_json(stored["payload"]).encode().decode()
     assert marks_of(event)
     assert "buildPassword" not in stored["payload"] and "appKey" not in stored["payload"]
-    assert RENDERER.messages(event, Target("default"))
+    assert SHIPPED_RENDERER.messages(event, TO_DEFAULT)

@@ -1,14 +1,13 @@
 """Calls of Pgyer's API: what is sent, and what an answer means."""
 
 import json
-import socket
-import threading
 import time
 import traceback
 from urllib.parse import parse_qs
 
 import pytest
 import responses
+from far_side import drip, far_side
 from pgyer_api import KEY, FakePgyer, serve
 from support import Clock
 
@@ -119,23 +118,8 @@ def test_a_real_call_by_http_says_pgyers_time(clock: Clock) -> None:
 
 def test_a_whole_call_has_a_deadline() -> None:
     """Also where a byte comes now and then."""
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        listening.settimeout(30)
-        stop = threading.Event()
-
-        def drip() -> None:
-            connection, _ = listening.accept()
-            with connection:
-                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n{")
-                while not stop.wait(0.05):
-                    connection.sendall(b" ")
-
-        thread = threading.Thread(target=drip)
-        thread.start()
+    with far_side(drip(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n{", b" ")) as place:
         began = time.monotonic()
-        url = f"http://127.0.0.1:{listening.getsockname()[1]}"
         with pytest.raises(PgyerError, match="cannot be reached"):
-            Client(Secret(KEY), url).call("listMy", {}, seconds=0.3)
+            Client(Secret(KEY), f"http://{place}").call("listMy", {}, seconds=0.3)
         assert time.monotonic() - began < 5.0
-        stop.set()
-        thread.join()

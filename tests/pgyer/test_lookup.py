@@ -6,65 +6,34 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import pytest
+from outbox_helpers import FakeClient
 from pgyer_api import FakePgyer, Row
+from rendering import SHANGHAI, folder
 from support import Clock
 
 from bridge.delivery.sender import Call, Sender
-from bridge.delivery.wecom import Client
 from bridge.messages.renderer import Renderer
-from bridge.model import Bot, Message, Outcome, Verdict
+from bridge.model import Bot
 from bridge.pgyer import lookup as lookups
 from bridge.pgyer.lookup import Lookup
 
 ASKS = "{{ title }} {{ build_version }}\n{{ build.icon|optional }}\n{{ build.qrcode|optional }}"
 
 
-class Group(Client):
-    """Keeps what it is given to send."""
-
-    def __init__(self) -> None:
-        self.texts: list[str] = []
-
-    def send(self, bot: Bot, message: Message) -> Outcome:
-        self.texts.append(message.body["content"])
-        return Outcome(Verdict.SENT, "ok", "ok", 0)
-
-
 @pytest.fixture
-def group() -> Group:
-    return Group()
-
-
-@pytest.fixture
-def process(process: Any, fake: FakePgyer, clock: Clock) -> Any:
-    """A process that has looked once, so that it knows the app."""
-    fake.upload(age=0.0)
-    process.look()
-    clock.advance(1000.0)
-    fake.names()
-    return process
-
-
-@pytest.fixture
-def send(
-    process: Any, group: Group, bots: dict[str, Bot], clock: Clock, tmp_path: Path
-) -> Callable[..., str]:
+def send(process: Any, bots: dict[str, Bot], clock: Clock, tmp_path: Path) -> Callable[..., str]:
     """Post the webhook of a build, and send its message by a template; return its text."""
-    folder = tmp_path / "templates"
-    folder.mkdir()
-    lookup = Lookup(process.client, process.known)
+    client, lookup = FakeClient(), Lookup(process.client, process.known)
 
-    def send(build: Row, template: str = ASKS, bot: str = "default", **more: Any) -> str:
-        (folder / "updateVersion.markdown.j2").write_text(template)
-        renderer = Renderer(folder, ZoneInfo("UTC"))
-        sender = Sender(process.outbox, renderer, group, bots, clock, time.sleep, lookup)
-        process.post(build, (bot,), **more)
+    def send(build: Row, template: str = ASKS, bot: str = "default") -> str:
+        renderer = Renderer(folder(tmp_path, updateVersion__markdown=template), SHANGHAI)
+        sender = Sender(process.outbox, renderer, client, bots, clock, time.sleep, lookup)
+        process.post(build, (bot,))
         for attempt in process.outbox.claim(10):
             sender.send(attempt, Call())
-        return group.texts[-1]
+        return str(client.sent[-1][1].body["content"])
 
     return send
 

@@ -174,7 +174,8 @@ def test_a_state_that_cannot_be_read_is_none(start: Start, clock: Clock, fake: F
         assert process.poller.state().good_at == State().good_at
 
 
-def test_the_key_is_in_no_row(process: Any, fake: FakePgyer, clock: Clock) -> None:
+def test_the_key_is_in_no_row(start: Start, clock: Clock, fake: FakePgyer) -> None:
+    process = start()
     fake.upload()
     process.poller.poll()
     fake.fault = lambda name: (200, b'{"code":1002}')

@@ -12,18 +12,9 @@ from support import Clock
 
 from bridge.errors import PgyerError
 from bridge.pgyer.watch import GRACE
+from bridge.sandbox import pgyer
 
 Start = Callable[..., Any]
-
-
-@pytest.fixture
-def process(process: Any, fake: FakePgyer, clock: Clock) -> Any:
-    """A process that has looked once: of the app `demo` it knows build 1."""
-    fake.upload(age=0.0)
-    assert process.look() == {"demo-0000": "baseline"}
-    clock.advance(1000.0)
-    fake.names()
-    return process
 
 
 def test_what_is_there_at_the_first_look_is_not_sent(process: Any) -> None:
@@ -134,9 +125,9 @@ def test_the_reply_of_an_upload_that_was_posted_belongs_to_its_build(
 
 
 def test_several_builds_between_two_looks_are_all_sent_in_their_order(
-    process: Any, fake: FakePgyer
+    process: Any, fake: FakePgyer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fake.page = 2
+    monkeypatch.setattr(pgyer, "PAGE", 2)
     for age in (900.0, 700.0, 500.0, 300.0):
         fake.upload(age=age)
     process.post(fake.builds[2])

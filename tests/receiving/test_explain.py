@@ -6,7 +6,6 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from bridge import wording
 from bridge.model import Event, Route, Target
 from bridge.receiving.explain import (
     Result,
@@ -17,6 +16,7 @@ from bridge.receiving.explain import (
     target_text,
 )
 from bridge.receiving.routing import parse
+from bridge.wording import speaking
 
 ZONE = ZoneInfo("Asia/Shanghai")
 RULES = """
@@ -48,15 +48,12 @@ def rules(text: str = RULES) -> list[Route]:
     return routes
 
 
-@pytest.fixture
-def language(request: pytest.FixtureRequest) -> Iterator[None]:
-    token = wording.language.set(request.param)
-    yield
-    wording.language.reset(token)
+@pytest.fixture(autouse=True)
+def _in_chinese() -> Iterator[None]:
+    with speaking("zh"):
+        yield
 
 
-@pytest.mark.parametrize("language", ["zh"], indirect=True)
-@pytest.mark.usefixtures("language")
 def test_a_rule_is_a_sentence_in_chinese() -> None:
     assert [rule_text(rule) for rule in rules()] == [
         "第 1 条：类型为 崩溃日志 或 用户反馈、应用名匹配 商城* → dev，"
@@ -70,10 +67,11 @@ def test_a_rule_is_a_sentence_in_chinese() -> None:
     assert default_text([]) == "没有路由规则：所有通知 → default"
 
 
-@pytest.mark.parametrize("language", ["en"], indirect=True)
-@pytest.mark.usefixtures("language")
 def test_a_rule_is_a_sentence_in_english() -> None:
-    assert [rule_text(rule) for rule in rules()] == [
+    with speaking("en"):
+        sentences = [rule_text(rule) for rule in rules()]
+        otherwise = default_text(rules())
+    assert sentences == [
         "Rule 1: type is crash log or feedback and app name matches 商城* → dev, "
         "mentions @wangqing @all, delayed 22:00-08:05",
         "Rule 2: type is new version or 新版本 and platform is iOS or Android → default and dev, "
@@ -81,11 +79,9 @@ def test_a_rule_is_a_sentence_in_english() -> None:
         "Rule 3: version matches *preview* and action is 应用更新 → not sent, without attachments",
         "Rule 4: every event → default",
     ]
-    assert default_text(rules()) == "None of them matches → default"
+    assert otherwise == "None of them matches → default"
 
 
-@pytest.mark.parametrize("language", ["zh"], indirect=True)
-@pytest.mark.usefixtures("language")
 def test_each_rule_says_what_became_of_it_and_which_conditions_failed() -> None:
     payload = {"type": "updateVersion", "title": "OooPlay\n\t2", "os_version": "9.preview"}
     event = Event("updateVersion", {**payload, "device_type": "iOS"}, 0.0)
@@ -104,8 +100,6 @@ def test_each_rule_says_what_became_of_it_and_which_conditions_failed() -> None:
     ]
 
 
-@pytest.mark.parametrize("language", ["zh"], indirect=True)
-@pytest.mark.usefixtures("language")
 def test_after_the_rule_that_decides_none_is_looked_at() -> None:
     event = Event("crashlog", {"title": "商城"}, 0.0)
     checked = check_rules(event, rules())
@@ -113,16 +107,12 @@ def test_after_the_rule_that_decides_none_is_looked_at() -> None:
     assert checked_text(event, checked[1]) == "– 第 2 条：前面已有规则生效，不再看"
 
 
-@pytest.mark.parametrize("language", ["zh"], indirect=True)
-@pytest.mark.usefixtures("language")
 def test_a_long_value_is_cut() -> None:
     event = Event("crashlog", {"title": "x" * 5000}, 0.0)
     [one] = check_rules(event, rules('[[route]]\napp = "商城"\n'))
     assert checked_text(event, one) == f"✗ 第 1 条：应用名是“{'x' * 80}”，不是 商城"
 
 
-@pytest.mark.parametrize("language", ["zh"], indirect=True)
-@pytest.mark.usefixtures("language")
 def test_a_target_says_whom_it_mentions_and_until_when_it_is_delayed() -> None:
     until = datetime(2026, 3, 11, 8, 0, tzinfo=ZONE).timestamp()
     assert target_text(Target("dev"), ZONE) == "dev"

@@ -1,32 +1,18 @@
-"""The receiver in this process, where every corner can be reached."""
+"""The receiver: what it answers, and what it says at the start."""
 
+import gzip
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
-from support import TOKEN
+from support import HOOK
 
 from bridge import create_app
 from bridge.errors import StorageError
 from bridge.receiving import decoding as pgyer
 from bridge.storage.schema import NEWEST
-
-HOOK = f"/pgyer/{TOKEN}"
-
-
-@pytest.fixture
-def app(environ: dict[str, str]) -> Iterator[Flask]:
-    app = create_app(environ)
-    yield app
-    app.extensions["bridge"].close()
-
-
-@pytest.fixture
-def client(app: Flask) -> FlaskClient:
-    return app.test_client()
 
 
 def test_an_event_is_accepted_once_and_then_a_duplicate(client: FlaskClient) -> None:
@@ -51,8 +37,6 @@ def test_answers_are_in_the_contract_s_order_and_say_what_is_wrong(client: Flask
 
 
 def test_a_packed_body_that_is_too_large_unpacked_is_refused(client: FlaskClient) -> None:
-    import gzip
-
     bomb = gzip.compress(b" " * (pgyer.MAX_BODY + 1))
     assert client.post(HOOK, data=bomb).status_code == 413
 

@@ -293,6 +293,8 @@ def test_each_rule_is_written_under_route_in_two_brackets(text: str, hint: str) 
         ("template = 5", "template must be a text, not 5"),
         ("template = '/'", "template must be a name such as crashlog-short, not '/'"),
         ("attach = 'x'", "attach knows qrcode and log, not 'x'"),
+        ("attach = ['pdf']", "attach knows qrcode and log, not 'pdf'"),
+        ("attach = 1", "attach must be a text or a list of texts, not 1"),
         ("quiet = 7", "quiet must be a text, not 7"),
         ("quiet = 'x'", "quiet must be two times such as 22:00-08:00, not 'x'"),
         ("quiet = ''", "quiet must be two times such as 22:00-08:00, not ''"),
@@ -305,10 +307,7 @@ def test_each_rule_is_written_under_route_in_two_brackets(text: str, hint: str) 
     ],
 )
 def test_a_problem_says_what_to_write_instead(line: str, said: str) -> None:
-    assert said in [
-        problem.removeprefix("routes.toml:1 (rule 1): ")
-        for problem in problems(f"[[route]]\n{line}\n")
-    ]
+    assert f"routes.toml:1 (rule 1): {said}" in problems(f"[[route]]\n{line}\n")
 
 
 @pytest.mark.parametrize(
@@ -330,28 +329,11 @@ def test_quiet_hours_are_written_as_two_times_of_the_day(
 @pytest.mark.parametrize(
     "given",
     ["24:00-8:00", "30:00-8:00", "22:60-8:00", "22:0-8:00", "22-8:00", "022:00-8:00", "22:00-8:00x",
-     "22:000-8:00", ":00-8:00", "22:00", "22:00-8:00-9:00", "22:00~8:00"],
+     "22:000-8:00", ":00-8:00", "22:00", "22:00-8:00-9:00", "22:00~8:00", "22-8"],
 )  # fmt: skip
 def test_quiet_hours_that_are_no_two_times_are_a_problem(given: str) -> None:
-    [problem] = problems(f"[[route]]\nquiet = '{given}'\n")
-    assert problem.endswith(f"quiet must be two times such as 22:00-08:00, not {given!r}")
-
-
-@pytest.mark.parametrize(
-    ("line", "said"),
-    [
-        ("quiet = '22-8'", "quiet must be two times such as 22:00-08:00, not '22-8'"),
-        ("quiet = '24:00-08:00'", "quiet must be two times"),
-        ("quiet = '08:00-08:00'", "quiet begins when it ends"),
-        ("quiet = 7", "quiet must be a text, not 7"),
-        ("attach = ['pdf']", "attach knows qrcode and log, not 'pdf'"),
-        ("attach = 1", "attach must be a text or a list of texts, not 1"),
-    ],
-)
-def test_bad_quiet_hours_and_attachments_are_problems(line: str, said: str) -> None:
-    _, problems = parse(f"[[route]]\n{line}\n", "routes.toml", ["default"])
-    assert any(said in problem for problem in problems), problems
-    assert all(problem.startswith("routes.toml:1 (rule 1): ") for problem in problems)
+    said = f"quiet must be two times such as 22:00-08:00, not {given!r}"
+    assert problems(f"[[route]]\nquiet = '{given}'\n") == [f"routes.toml:1 (rule 1): {said}"]
 
 
 @pytest.mark.parametrize(("text", "line"), [("[[route]\n", "12"), ("a = '", "…")])

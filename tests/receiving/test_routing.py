@@ -269,7 +269,7 @@ def test_bots_in_the_url_are_sent_what_the_rules_mute() -> None:
 
 SHANGHAI = ZoneInfo("Asia/Shanghai")
 BERLIN = ZoneInfo("Europe/Berlin")
-NIGHT, NOON = (22 * 60, 8 * 60), (12 * 60, 13 * 60 + 30)
+NIGHT, NOON, LUNCH = (22 * 60, 8 * 60), (12 * 60, 13 * 60 + 30), (12 * 60 + 30, 13 * 60 + 45)
 
 
 def at(text: str, zone: ZoneInfo = SHANGHAI) -> float:
@@ -289,6 +289,9 @@ def at(text: str, zone: ZoneInfo = SHANGHAI) -> float:
         (NOON, "2026-11-24 11:59:59", None),
         (NOON, "2026-11-24 12:00:00", "2026-11-24 13:30"),
         (NOON, "2026-11-24 13:30:00", None),
+        (LUNCH, "2026-11-24 12:29:59", None),
+        (LUNCH, "2026-11-24 12:30:00", "2026-11-24 13:45"),
+        (LUNCH, "2026-11-24 13:45:00", None),
         (None, "2026-11-24 12:00:00", None),
     ],
 )

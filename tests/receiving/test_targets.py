@@ -3,8 +3,6 @@
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
-import pytest
-
 from bridge.model import Event, Route, Routed, Target
 from bridge.receiving.routing import compared, matching, parse, quiet_end, route
 
@@ -50,24 +48,6 @@ def test_an_event_keeps_the_numbers_of_the_rules_that_it_was_routed_by() -> None
     assert route(event, [other], ZONE) == Routed(event, [Target("default")], [])
     assert route(event, [other], ZONE, ["dev"]) == Routed(event, [Target("dev")], ["url"])
     assert route(event, [first, mute], ZONE, ["ops"]).rules == ["url", 1, 3]
-
-
-@pytest.mark.parametrize(
-    ("quiet", "now", "until"),
-    [
-        ((22 * 60, 8 * 60), ("21:59", 10), None),
-        ((22 * 60, 8 * 60), ("22:00", 10), ("08:00", 11)),
-        ((22 * 60, 8 * 60), ("07:59", 10), ("08:00", 10)),
-        ((22 * 60, 8 * 60), ("08:00", 10), None),
-        ((12 * 60 + 30, 13 * 60 + 45), ("12:29", 10), None),
-        ((12 * 60 + 30, 13 * 60 + 45), ("12:30", 10), ("13:45", 10)),
-        ((12 * 60 + 30, 13 * 60 + 45), ("13:45", 10), None),
-    ],
-)
-def test_quiet_hours_begin_and_end_to_the_minute(
-    quiet: tuple[int, int], now: tuple[str, int], until: tuple[str, int] | None
-) -> None:
-    assert quiet_end(quiet, at(*now), ZONE) == (at(*until) if until else 0.0)
 
 
 def test_quiet_hours_end_at_the_full_minute() -> None:

@@ -1,30 +1,14 @@
 """What is lost before it came in leaves a trace: in the log, in the metrics, for the console."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from flask import Flask
 from flask.testing import FlaskClient
 from prometheus_client import REGISTRY
-from support import TOKEN, Clock
+from support import HOOK, TOKEN, Clock
 
 from bridge import create_app
 from bridge.receiving.wrong_requests import WrongRequests
-
-HOOK = f"/pgyer/{TOKEN}"
-
-
-@pytest.fixture
-def app(environ: dict[str, str]) -> Iterator[Flask]:
-    app = create_app({**environ, "BRIDGE_DISPATCH": "off"})
-    yield app
-    app.extensions["bridge"].close()
-
-
-@pytest.fixture
-def client(app: Flask) -> FlaskClient:
-    return app.test_client()
 
 
 def counted(kind: str) -> float:

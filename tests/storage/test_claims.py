@@ -12,7 +12,9 @@ from outbox_helpers import (
     claim_one,
     health,
     is_free_from,
+    make_outbox,
     put,
+    put_many,
     rows,
     states,
 )
@@ -97,7 +99,7 @@ def test_the_bot_that_waited_longest_is_served_first(
 ) -> None:
     names = [f"b{n}" for n in range(7)]
     known = {name: replace(bots["default"], name=name) for name in names}
-    outbox = Outbox(database_url, known, rate=18, max_age=86400.0, dedupe=0.0, clock=clock)
+    outbox = make_outbox(database_url, known, clock)
     for n in range(3):
         put(outbox, clock, *map(Target, names), n=n)
     served = []
@@ -109,30 +111,26 @@ def test_the_bot_that_waited_longest_is_served_first(
             outbox.record(attempt, SENT)
         served += [attempt.bot for attempt in claimed]
     assert {served.count(name) for name in names} == {2, 3}
-    outbox.database.close()
 
 
 def test_bots_that_only_others_know_do_not_hide_those_that_are_known_here(
     database_url: str, bots: dict[str, Bot], clock: Clock
 ) -> None:
     known = {name: replace(bots["default"], name=name) for name in "abcdefghij"}
-    every = Outbox(database_url, known, rate=18, max_age=86400.0, dedupe=0.0, clock=clock)
+    every = make_outbox(database_url, known, clock)
     put(every, clock, *map(Target, known))
     few = {name: known[name] for name in "ehj"}
-    outbox = Outbox(database_url, few, rate=18, max_age=86400.0, dedupe=0.0, clock=clock)
+    outbox = make_outbox(database_url, few, clock)
     assert [attempt.bot for attempt in claim(outbox, 1)] == ["e"]
     assert [attempt.bot for attempt in claim(outbox, 9)] == ["h", "j"]
     assert claim(outbox, 9) == []
     assert [attempt.bot for attempt in claim(every, 9)] == list("abcdfgi")
-    outbox.database.close()
-    every.database.close()
 
 
 def test_no_window_holds_more_than_the_rate_for_four_dispatchers(
     database_url: str, bots: dict[str, Bot], clock: Clock
 ) -> None:
-    url = database_url
-    boxes = [Outbox(url, bots, rate=18, max_age=86400.0, dedupe=0.0, clock=clock) for _ in range(4)]
+    boxes = [make_outbox(database_url, bots, clock) for _ in range(4)]
     for n in range(150):
         put(boxes[0], clock, n=n)
     calls: list[tuple[float, float]] = []
@@ -152,28 +150,22 @@ def test_no_window_holds_more_than_the_rate_for_four_dispatchers(
         max(sum(arrived <= begin <= arrived + 60 for begin, _ in calls) for _, arrived in calls)
         <= 18
     )
-    for box in boxes:
-        box.database.close()
 
 
 def test_the_rate_holds_over_a_restart(
     database_url: str, bots: dict[str, Bot], clock: Clock
 ) -> None:
-    def start() -> Outbox:
-        return Outbox(database_url, bots, rate=3, max_age=86400.0, dedupe=0.0, clock=clock)
-
-    outbox = start()
+    outbox = make_outbox(database_url, bots, clock, rate=3)
     for n in range(3):
         put(outbox, clock, n=n)
         outbox.record(claim_one(outbox), SENT)
     put(outbox, clock, n=4)
     assert claim(outbox) == []
     outbox.database.close()
-    outbox = start()
+    outbox = make_outbox(database_url, bots, clock, rate=3)
     assert claim(outbox) == []
     clock.advance(WINDOW)
     assert len(claim(outbox)) == 1
-    outbox.database.close()
 
 
 def test_refused_calls_count_against_the_rate(outbox: Outbox, clock: Clock) -> None:
@@ -188,7 +180,7 @@ def test_refused_calls_count_against_the_rate(outbox: Outbox, clock: Clock) -> N
 def test_a_call_that_died_counts_against_the_rate(
     database_url: str, bots: dict[str, Bot], clock: Clock
 ) -> None:
-    outbox = Outbox(database_url, bots, rate=1, max_age=86400.0, dedupe=0.0, clock=clock)
+    outbox = make_outbox(database_url, bots, clock, rate=1)
     put(outbox, clock)
     died_at = clock()
     claim_one(outbox)
@@ -196,18 +188,13 @@ def test_a_call_that_died_counts_against_the_rate(
     assert claim(outbox) == []
     clock.now = died_at + LEASE + WINDOW
     assert len(claim(outbox)) == 1
-    outbox.database.close()
 
 
 def test_the_lease_names_the_delivery_that_was_claimed_whatever_others_settle_meanwhile(
     postgres_url: str, bots: dict[str, Bot], clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    one, other = (
-        Outbox(postgres_url, bots, rate=18, max_age=86400.0, dedupe=0.0, clock=clock)
-        for _ in range(2)
-    )
-    put(one, clock)
-    put(one, clock)
+    one, other = (make_outbox(postgres_url, bots, clock) for _ in range(2))
+    put_many(one, clock, 2)
     operator = Operator(other.database, 86400.0, clock)
 
     def settle(_size: int) -> str:

@@ -11,6 +11,7 @@ from outbox_helpers import (
     STOPPED,
     claim,
     claim_one,
+    make_outbox,
     put,
     put_many,
     rows,
@@ -139,18 +140,13 @@ def test_clocks_that_differ_by_less_than_a_second_change_nothing(
     database_url: str, bots: dict[str, Bot], clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
     late = Clock(clock.now - 0.9)
-    ahead, behind = (
-        Outbox(database_url, bots, rate=RATE, max_age=86400.0, dedupe=0.0, clock=c)
-        for c in (clock, late)
-    )
+    ahead, behind = (make_outbox(database_url, bots, each) for each in (clock, late))
     put(ahead, clock, DEFAULT)
     ahead.record(claim_one(ahead), SENT)
     before = rows(ahead, "bots")
     assert claim(behind) == []
     assert rows(ahead, "bots") == before
     assert "set back" not in caplog.text
-    ahead.database.close()
-    behind.database.close()
 
 
 def test_notices_are_not_withheld_longer_by_a_clock_that_was_set_back(

@@ -13,21 +13,16 @@ from pathlib import Path
 import postgres
 import psycopg
 import pytest
+from outbox_helpers import insert_event
 from support import new_database, new_sqlite, until
 
 from bridge.errors import StorageError
-from bridge.model import Event
 from bridge.storage import database as databases
 from bridge.storage.database import Database
 from bridge.storage.driver import Connection
 from bridge.storage.postgres import PostgresConnection
-from bridge.storage.tables import add_event
 
 LONGEST = 10.0  # seconds that a request may wait for the database
-
-
-def insert_event(connection: Connection) -> int:
-    return add_event(connection, 1.0, 9.0, Event("good", {}, 1.0), ())
 
 
 def count_events(database: Database) -> int:
@@ -66,7 +61,6 @@ def test_a_read_only_file_or_folder_is_no_good_health(nobodys: Path, read_only: 
         path.chmod(0o755)
     database.open()
     database.check()
-    database.close()
 
 
 def test_a_postgresql_that_is_read_only_is_no_good_health(
@@ -90,7 +84,6 @@ def test_a_postgresql_that_is_read_only_is_no_good_health(
     database.write(insert_event)
     database.check()
     others.close()
-    database.close()
 
 
 def test_health_is_what_the_last_write_saw_and_a_trial_when_there_was_none(
@@ -108,7 +101,6 @@ def test_health_is_what_the_last_write_saw_and_a_trial_when_there_was_none(
         database.check()  # without a trial, which would succeed
     monkeypatch.setattr(databases, "TRIAL_EVERY", 0.0)
     database.check()
-    database.close()
 
 
 def test_a_disk_with_next_to_nothing_left_is_no_good_health(
@@ -123,7 +115,6 @@ def test_a_disk_with_next_to_nothing_left_is_no_good_health(
     with pytest.raises(StorageError, match="disk is full"):
         database.open()
     assert database.write(insert_event) == 1  # while it can
-    database.close()
 
 
 def test_a_mistake_of_ours_is_not_the_databases_bad_health(database_url: str) -> None:
@@ -132,7 +123,6 @@ def test_a_mistake_of_ours_is_not_the_databases_bad_health(database_url: str) ->
     with pytest.raises(ZeroDivisionError):
         database.write(lambda connection: 1 // 0)
     database.check()
-    database.close()
 
 
 def test_a_trial_changes_nothing_that_anybody_sees(database_url: str) -> None:
@@ -140,7 +130,6 @@ def test_a_trial_changes_nothing_that_anybody_sees(database_url: str) -> None:
     database.open()
     database.open()
     new_database(database_url)  # whoever starts next finds the schema up to date
-    database.close()
 
 
 # How long a caller waits
@@ -203,8 +192,6 @@ def test_nobody_waits_long_for_a_lock_of_somebody_else(
     assert wait <= LONGEST
     assert database.write(insert_event) > 1
     assert fresh.write(insert_event) > 1
-    database.close()
-    fresh.close()
 
 
 def test_nobody_waits_long_for_a_server_that_has_stopped_answering() -> None:
@@ -241,7 +228,6 @@ def test_a_slow_upgrade_of_the_schema_goes_on_while_nobody_waits_for_it(database
         database.open(0.1)
     go.set()
     assert database.write(insert_event) == 1
-    database.close()
 
 
 def test_an_open_database_leaves_nothing_that_a_fork_would_share(database_url: str) -> None:
@@ -328,7 +314,6 @@ def test_what_is_written_is_in_the_file_at_the_path_or_was_refused(
     database.close()
     after = Database(f"sqlite:///{folder}/x.db")
     assert count_events(after) >= 3
-    after.close()
 
 
 def test_a_commit_into_a_file_that_went_meanwhile_is_no_success(folder: Path) -> None:
@@ -342,7 +327,6 @@ def test_a_commit_into_a_file_that_went_meanwhile_is_no_success(folder: Path) ->
         database.write(write_and_lose)
     assert count_events(database) == 0
     assert database.write(insert_event) == 1
-    database.close()
 
 
 def test_what_was_written_into_a_file_that_went_meanwhile_is_written_into_the_new_one(
@@ -365,7 +349,6 @@ def test_what_was_written_into_a_file_that_went_meanwhile_is_written_into_the_ne
     assert caplog.text.count("removed or replaced") == 1
     replace_all(folder)
     assert database.write(insert_event) == 1  # nobody has to send it again
-    database.close()
 
 
 def test_who_only_reads_notices_it_too_and_says_so(
@@ -377,7 +360,6 @@ def test_who_only_reads_notices_it_too_and_says_so(
     replace_all(folder)
     assert count_events(database) == 0
     assert caplog.text.count("removed or replaced") == 1
-    database.close()
 
 
 def test_a_server_that_never_answers_keeps_no_listener(

@@ -1,7 +1,18 @@
 """Digests: which deliveries go into one message, and quiet hours."""
 
 import pytest
-from outbox_helpers import BUSY, DEFAULT, SENT, claim, claim_one, put, put_many, rows, states
+from outbox_helpers import (
+    BUSY,
+    DEFAULT,
+    SENT,
+    claim,
+    claim_one,
+    make_outbox,
+    put,
+    put_many,
+    rows,
+    states,
+)
 from support import Clock
 
 from bridge.model import Bot, Target
@@ -114,19 +125,11 @@ def test_what_is_held_is_told_as_a_digest_when_its_quiet_hours_end(
     outbox.record(attempt, SENT)
     assert claim(outbox) == []
     outbox.database.close()
-    restarted = Outbox(
-        database_url,
-        bots,
-        rate=18,
-        max_age=86400.0,
-        dedupe=600.0,
-        clock=clock,
-    )
+    restarted = make_outbox(database_url, bots, clock)
     clock.advance(3599)
     assert claim(restarted) == []
     clock.advance(1)
     assert len(claim_one(restarted).deliveries) == 3
-    restarted.database.close()
 
 
 def test_what_is_held_does_not_grow_too_old_meanwhile(outbox: Outbox, clock: Clock) -> None:

@@ -10,6 +10,7 @@ from outbox_helpers import (
     claim,
     claim_one,
     health,
+    make_outbox,
     put,
     rows,
     states,
@@ -24,6 +25,13 @@ from bridge.wording import meaning, speaking
 
 def bot_row(outbox: Outbox, name: str) -> dict[str, object]:
     return next(row for row in rows(outbox, "bots") if row["name"] == name)
+
+
+def stop_dev(outbox: Outbox, clock: Clock) -> None:
+    """Let WeCom refuse `dev` with something to send; `default` has been sent the notice."""
+    put(outbox, clock, DEV)
+    outbox.record(claim_one(outbox), STOPPED)
+    outbox.record(claim_one(outbox), SENT)
 
 
 def alarms(outbox: Outbox, kind: str = "botStopped") -> list[dict[str, object]]:
@@ -83,9 +91,7 @@ def test_with_no_bot_left_for_the_notice_the_log_says_so(
 
 
 def test_an_alarm_comes_at_most_once_an_hour(outbox: Outbox, clock: Clock) -> None:
-    put(outbox, clock, DEV)
-    outbox.record(claim_one(outbox), STOPPED)
-    outbox.record(claim_one(outbox), SENT)
+    stop_dev(outbox, clock)
     clock.advance(STOPPED_RETRY - 1)
     assert claim(outbox) == []
     clock.advance(1)
@@ -93,32 +99,20 @@ def test_an_alarm_comes_at_most_once_an_hour(outbox: Outbox, clock: Clock) -> No
     assert len(alarms(outbox)) == 2
 
 
-def test_a_stopped_bot_that_answers_again_is_no_longer_stopped(
-    outbox: Outbox, clock: Clock
+@pytest.mark.parametrize(
+    ("outcome", "stopped"), [(SENT, {}), (BUSY, {"dev": "invalid_webhook"})], ids=["sent", "busy"]
+)
+def test_a_stopped_bot_is_so_until_it_answers_which_a_passing_failure_does_not_hide(
+    outbox: Outbox, clock: Clock, outcome: Outcome, stopped: dict[str, str]
 ) -> None:
-    put(outbox, clock, DEV)
-    outbox.record(claim_one(outbox), STOPPED)
-    outbox.record(claim_one(outbox), SENT)
+    stop_dev(outbox, clock)
     clock.advance(STOPPED_RETRY)
-    outbox.record(claim_one(outbox), SENT)
-    assert health(outbox).stopped == {}
-
-
-def test_a_passing_failure_does_not_hide_that_a_bot_is_stopped(
-    outbox: Outbox, clock: Clock
-) -> None:
-    put(outbox, clock, DEV)
-    outbox.record(claim_one(outbox), STOPPED)
-    outbox.record(claim_one(outbox), SENT)
-    clock.advance(STOPPED_RETRY)
-    outbox.record(claim_one(outbox), BUSY)
-    assert health(outbox).stopped == {"dev": "invalid_webhook"}
+    outbox.record(claim_one(outbox), outcome)
+    assert health(outbox).stopped == stopped
 
 
 def test_a_stopped_bot_is_tried_when_told_to(outbox: Outbox, clock: Clock) -> None:
-    put(outbox, clock, DEV)
-    outbox.record(claim_one(outbox), STOPPED)
-    outbox.record(claim_one(outbox), SENT)
+    stop_dev(outbox, clock)
     assert outbox.resume("dev")
     assert claim_one(outbox).bot == "dev"
     assert not outbox.resume("nobody")
@@ -128,21 +122,11 @@ def test_a_stopped_bot_is_tried_when_told_to(outbox: Outbox, clock: Clock) -> No
 def test_a_stopped_bot_is_tried_when_its_key_has_changed(
     database_url: str, bots: dict[str, Bot], outbox: Outbox, clock: Clock, key: str, tried: bool
 ) -> None:
-    put(outbox, clock, DEV)
-    outbox.record(claim_one(outbox), STOPPED)
-    outbox.record(claim_one(outbox), SENT)
+    stop_dev(outbox, clock)
     dev = Bot("dev", Secret(f"http://wecom.invalid/cgi-bin/webhook/send?key={key}"))
-    restarted = Outbox(
-        database_url,
-        {**bots, "dev": dev},
-        rate=18,
-        max_age=86400.0,
-        dedupe=600.0,
-        clock=clock,
-    )
+    restarted = make_outbox(database_url, {**bots, "dev": dev}, clock)
     restarted.database.open()
     assert [a.bot for a in claim(restarted)] == (["dev"] if tried else [])
-    restarted.database.close()
 
 
 TABLES = ("events", "deliveries", "bots", "attempts", "attempt_deliveries")
@@ -175,9 +159,7 @@ def test_what_is_too_old_expires_and_a_notice_says_how_many(outbox: Outbox, cloc
 def test_notices_of_expiry_come_at_most_once_an_hour_and_count_all(
     outbox: Outbox, clock: Clock
 ) -> None:
-    put(outbox, clock, DEV)
-    outbox.record(claim_one(outbox), STOPPED)
-    outbox.record(claim_one(outbox), SENT)  # the alarm
+    stop_dev(outbox, clock)
     clock.advance(60)
     put(outbox, clock, DEV, n=2)
     put(outbox, clock, DEV, n=3)
@@ -203,9 +185,7 @@ def test_a_notice_that_expires_makes_no_further_notice(outbox: Outbox, clock: Cl
 
 
 def test_news_of_a_stopped_bot_go_to_default(outbox: Outbox, clock: Clock) -> None:
-    put(outbox, clock, DEV)
-    outbox.record(claim_one(outbox), STOPPED)
-    outbox.record(claim_one(outbox), SENT)
+    stop_dev(outbox, clock)
     clock.advance(86400)
     assert claim_one(outbox).bot == "default"
 
@@ -214,15 +194,7 @@ def test_what_waits_for_a_bot_that_is_no_longer_configured_expires_too(
     database_url: str, bots: dict[str, Bot], outbox: Outbox, clock: Clock
 ) -> None:
     put(outbox, clock, DEV)
-    left = Outbox(
-        database_url,
-        {"default": bots["default"]},
-        rate=18,
-        max_age=86400.0,
-        dedupe=600.0,
-        clock=clock,
-    )
+    left = make_outbox(database_url, {"default": bots["default"]}, clock)
     assert claim(left) == []
     clock.advance(86400)
     assert claim_one(left).bot == "default"
-    left.database.close()

@@ -43,8 +43,6 @@ def test_many_that_start_together_make_it_once(empty_url: str) -> None:
     with ThreadPoolExecutor(10) as pool:
         list(pool.map(lambda database: database.write(lambda connection: None), databases))
     assert versions(databases[0]) == list(range(1, NEWEST + 1))
-    for database in databases:
-        database.close()
 
 
 def test_many_that_open_a_new_file_at_once_wait_for_one_another(tmp_path: Path) -> None:
@@ -68,7 +66,6 @@ def test_a_newer_schema_is_refused_and_left_as_it_is(empty_url: str) -> None:
         older.write(lambda connection: None)
     older.close()
     assert versions(database) == [*range(1, NEWEST + 1), 9999]
-    database.close()
 
 
 def test_a_file_that_is_no_database_is_a_storage_error(tmp_path: Path) -> None:
@@ -76,7 +73,6 @@ def test_a_file_that_is_no_database_is_a_storage_error(tmp_path: Path) -> None:
     database = Database(f"sqlite:///{tmp_path}/x.db")
     with pytest.raises(StorageError, match="file is not a database"):
         database.write(lambda connection: None)
-    database.close()
 
 
 # Databases of the bridge that used Alembic. The dumps were made by its last version: one event
@@ -124,7 +120,6 @@ def test_an_older_database_is_taken_over_without_loss(
     [delayed] = queries.deliveries(4)
     assert delayed.target.not_before > clock()
     assert queries.health().pending == 3
-    outbox.database.close()
 
 
 def test_what_an_older_bridge_left_pending_is_sent(
@@ -138,7 +133,6 @@ def test_what_an_older_bridge_left_pending_is_sent(
     assert claimed["dev"].type == "undecodable"
     assert [row["reason"] for row in rows(outbox, "attempts")].count("interrupted") == 2
     assert put(outbox, clock, os_version="9") == 5
-    outbox.database.close()
 
 
 def test_an_older_bridge_refuses_the_database_that_was_taken_over(
@@ -149,7 +143,6 @@ def test_an_older_bridge_refuses_the_database_that_was_taken_over(
     with outbox.database.read() as connection:
         [row] = connection.execute("SELECT version_num FROM alembic_version")
     assert row["version_num"] > "0002"  # which is all that it knows
-    outbox.database.close()
 
 
 def test_attempts_under_way_when_schema_2_came_are_interrupted(
@@ -163,7 +156,6 @@ def test_attempts_under_way_when_schema_2_came_are_interrupted(
     outbox = restart()
     verdicts = [(row["verdict"], row["reason"]) for row in rows(outbox, "attempts")]
     assert verdicts[-1] == ("retry", "interrupted")
-    outbox.database.close()
 
 
 def test_what_runs_for_every_delivery_uses_its_index(tmp_path: Path) -> None:
@@ -186,4 +178,3 @@ def test_what_runs_for_every_delivery_uses_its_index(tmp_path: Path) -> None:
             steps = [row["detail"] for row in plan]
             assert any(index in step for step in steps), (name, steps)
             assert not any(step.startswith("SCAN deliveries") for step in steps), steps
-    database.close()

@@ -1,7 +1,7 @@
 """Templates that were saved in the console, on both databases."""
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -18,17 +18,9 @@ FILE = "crashlog.markdown.j2"
 
 
 @pytest.fixture
-def process(database_url: str, clock: Clock) -> Iterator[Callable[[], TemplateVersions]]:
+def process(database_url: str, clock: Clock) -> Callable[[], TemplateVersions]:
     """Make what a process has of the saved templates; all share one database."""
-    made: list[Database] = []
-
-    def make() -> TemplateVersions:
-        made.append(Database(database_url))
-        return TemplateVersions(made[-1], clock)
-
-    yield make
-    for database in made:
-        database.close()
+    return lambda: TemplateVersions(Database(database_url), clock)
 
 
 @pytest.fixture
@@ -139,7 +131,6 @@ def test_a_save_that_commits_late_is_not_missed(postgres_url: str, clock: Clock)
     thread.join()
     assert reader.texts() == {FILE: "late", "other.text.j2": "x"}
     late.close()
-    database.close()
 
 
 def test_asking_makes_no_database(tmp_path: Path, clock: Clock) -> None:

@@ -1,19 +1,16 @@
 """Group commit: what one caller's failure means for those committed with it."""
 
-import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from outbox_helpers import put
+from outbox_helpers import busy_writer, insert_event, put
 from support import Clock, until
 
 from bridge.errors import StorageError
-from bridge.model import Event
 from bridge.storage.database import Database
 from bridge.storage.driver import Connection
 from bridge.storage.outbox import Outbox
-from bridge.storage.tables import add_event
 
 
 @pytest.mark.parametrize("fails", [ZeroDivisionError, StorageError])
@@ -21,14 +18,6 @@ def test_a_write_that_fails_does_not_harm_those_committed_with_it(
     database_url: str, fails: type[Exception], caplog: pytest.LogCaptureFixture
 ) -> None:
     database = Database(database_url)
-    blocked, go = threading.Event(), threading.Event()
-
-    def block(connection: Connection) -> None:
-        blocked.set()
-        go.wait(30)
-
-    def insert_event(connection: Connection) -> None:
-        add_event(connection, 1.0, 9.0, Event("good", {}, 1.0), ())
 
     def broken(connection: Connection) -> None:
         insert_event(connection)
@@ -36,50 +25,35 @@ def test_a_write_that_fails_does_not_harm_those_committed_with_it(
             raise ZeroDivisionError
         connection.execute("UPDATE events SET type = NULL")
 
-    with ThreadPoolExecutor(4) as pool:
-        first = pool.submit(database.write, block)
-        assert blocked.wait(30)
-        together = [pool.submit(database.write, job) for job in (insert_event, broken)]
-        until(lambda: database.writer.queued == 2)
-        go.set()
-        first.result()
+    with ThreadPoolExecutor(2) as pool:
+        with busy_writer(database, queued=2):
+            together = [pool.submit(database.write, job) for job in (insert_event, broken)]
         together[0].result()
         with pytest.raises(fails):
             together[1].result()
     assert not caplog.records  # the driver keeps quiet about what its caller hears of
     with database.read() as connection:
         assert len(connection.execute("SELECT 1 FROM events")) == 1
-    database.close()
 
 
 def test_what_waits_for_a_thread_that_ends_all_of_a_sudden_is_not_taken_for_written(
     database_url: str,
 ) -> None:
     database = Database(database_url)
-    blocked, go = threading.Event(), threading.Event()
-
-    def block(connection: Connection) -> None:
-        blocked.set()
-        go.wait(30)
 
     def end(connection: Connection) -> None:
         raise SystemExit
 
-    with ThreadPoolExecutor(4) as pool:
-        first = pool.submit(database.write, block)
-        assert blocked.wait(30)
-        two = [pool.submit(database.write, end)]
-        until(lambda: database.writer.queued == 1)
-        two.append(pool.submit(database.write, lambda connection: None))
-        until(lambda: database.writer.queued == 2)
-        go.set()
-        first.result()
+    with ThreadPoolExecutor(2) as pool:
+        with busy_writer(database, queued=2):
+            two = [pool.submit(database.write, end)]
+            until(lambda: database.writer.queued == 1)
+            two.append(pool.submit(database.write, lambda connection: None))
         with pytest.raises(SystemExit):
             two[0].result()
         with pytest.raises(StorageError, match="interrupted"):
             two[1].result()
     assert database.write(lambda connection: 7) == 7
-    database.close()
 
 
 def test_a_database_that_takes_no_write_is_a_storage_error_until_it_does(tmp_path: Path) -> None:
@@ -91,7 +65,6 @@ def test_a_database_that_takes_no_write_is_a_storage_error_until_it_does(tmp_pat
         pass
     folder.mkdir()
     assert database.write(lambda connection: 7) == 7
-    database.close()
 
 
 def test_a_closed_database_takes_no_more_writes(outbox: Outbox, clock: Clock) -> None:

@@ -1,6 +1,6 @@
 """Requests with a wrong token are counted over all processes, and the count outlives them."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -29,10 +29,8 @@ class Later:
 
 
 @pytest.fixture
-def database(database_url: str) -> Iterator[Database]:
-    database = Database(database_url)
-    yield database
-    database.close()
+def database(database_url: str) -> Database:
+    return Database(database_url)
 
 
 @pytest.fixture
@@ -92,8 +90,6 @@ def test_processes_count_together(database_url: str, clock: Clock) -> None:
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(work, processes))
     assert stored(databases[0]).count == 20
-    for database in databases:
-        database.close()
 
 
 def test_the_first_and_the_last_are_those_of_all_processes(

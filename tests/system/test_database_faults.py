@@ -1,6 +1,5 @@
 """The real program while its database fails: no 200 for what is not kept, and health says why."""
 
-import json
 import os
 import resource
 import shutil
@@ -8,7 +7,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -16,18 +15,13 @@ import postgres
 import pytest
 import requests
 from support import ROOT, Deployment, until
+from system_helpers import Deploy, Served, new_version
 
 from bridge.sandbox import Sandbox
 from bridge.storage.driver import Connection
 
-Deploy = Callable[..., Deployment]
-Served = tuple[Sandbox, str]
 PASSWORD = "a-password-of-ours"
 LONGEST = 20.0  # seconds that a request may wait; the promise is 10, and the machine is busy
-
-
-def new_version(n: int) -> str:
-    return json.dumps({"type": "updateVersion", "title": f"App {n}"})
 
 
 def workers(bridge: Deployment) -> list[int]:

@@ -1,12 +1,11 @@
 """Several web processes and workers on one real PostgreSQL, and what happens when some die."""
 
-import json
 import os
 import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -14,14 +13,11 @@ import postgres
 import pytest
 import requests
 from support import ROOT, TOKEN, Deployment, free_port, until
+from system_helpers import DEFAULT, Deploy, Served, new_version
 
 from bridge.sandbox import Sandbox
 from bridge.storage.database import Database
 from bridge.storage.operator import Operator
-
-Deploy = Callable[..., Deployment]
-Served = tuple[Sandbox, str]
-DEFAULT = "key-of-default"
 
 
 class Workers:
@@ -59,10 +55,6 @@ def workers(tmp_path: Path) -> Iterator[Workers]:
 def heads(box: Sandbox, key: str = DEFAULT) -> list[str]:
     texts = [call.payload["markdown"]["content"] for call in box.messages(key)]
     return [text.split("\n")[0].rsplit("</font> ")[1] for text in texts]
-
-
-def new_version(n: int) -> str:
-    return json.dumps({"type": "updateVersion", "title": f"App {n}"})
 
 
 def test_web_processes_and_workers_tell_each_event_once_and_in_order(

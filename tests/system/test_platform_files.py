@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 import requests
+from far_side import make_certificate
 from postgres import free_port
 from support import PATIENCE, ROOT, TOKEN, Deployment, environment, until
 from system_helpers import DEFAULT, Served, contents, new_version
@@ -237,15 +238,7 @@ def test_systemd_takes_the_unit_and_finds_it_well_protected(tmp_path: Path) -> N
 
 @pytest.fixture
 def certificate(tmp_path: Path) -> tuple[Path, Path]:
-    """A certificate for 127.0.0.1, and its key."""
-    cert, key = tmp_path / "fullchain.pem", tmp_path / "privkey.pem"
-    subprocess.run(
-        [installed("openssl"), "req", "-x509", "-newkey", "ec", "-pkeyopt",
-         "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2", "-subj", "/CN=bridge",
-         "-addext", "subjectAltName=IP:127.0.0.1", "-out", cert, "-keyout", key],
-        check=True, capture_output=True,
-    )  # fmt: skip
-    return cert, key
+    return make_certificate(tmp_path, installed("openssl"))
 
 
 def test_nginx_brings_events_with_tls_at_a_host_and_under_a_path(

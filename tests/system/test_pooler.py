@@ -1,21 +1,19 @@
 """The bridge behind a pooler in transaction mode, as many platforms hand out: a real PgBouncer."""
 
-import json
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import postgres
 import pytest
 from support import Deployment, until
+from system_helpers import Deploy, Served, new_version
 
 from bridge.sandbox import Sandbox
 from bridge.storage.database import Database
 from bridge.storage.operator import Operator
 
-Deploy = Callable[..., Deployment]
-Served = tuple[Sandbox, str]
 KEYS = ("key-of-default", "key-of-dev")
 
 
@@ -32,10 +30,6 @@ def pooled_url(postgres_server: postgres.Server, postgres_url: str) -> Iterator[
 def titles(box: Sandbox, key: str) -> list[int]:
     texts = [call.payload["markdown"]["content"] for call in box.messages(key)]
     return [int(text.split("\n")[0].rsplit("App ")[1]) for text in texts]
-
-
-def new_version(n: int) -> str:
-    return json.dumps({"type": "updateVersion", "title": f"App {n}"})
 
 
 def test_every_event_through_a_pooler_is_stored_and_sent_once(
