@@ -74,7 +74,8 @@ def create_ops_app(bridge: Bridge) -> "_App":
     """Return an app of `/healthz`, `/readyz` and `/metrics` alone, which is all a worker serves."""
     app = _App("bridge", static_folder=None)
     app.live_at = path_of(bridge.settings.public_url)
-    app.config.update(MAX_CONTENT_LENGTH=MAX_BODY, PROVIDE_AUTOMATIC_OPTIONS=False)
+    # One byte more than is taken: a body without a length is cut there, without an error.
+    app.config.update(MAX_CONTENT_LENGTH=MAX_BODY + 1, PROVIDE_AUTOMATIC_OPTIONS=False)
     app.extensions |= {"bridge": bridge, "throttle": Throttle()}
     app.register_error_handler(HTTPException, _as_json)
     app.register_blueprint(ops)

@@ -5,6 +5,7 @@ import click
 from bridge.cli.common import bot_names, bots_option, json_option, open_bridge, read_body
 from bridge.cli.terminal import one_line
 from bridge.errors import TooLargeError
+from bridge.receiving.intake import read
 from bridge.wording import N_, said
 from bridge.wording import gettext as _
 
@@ -22,7 +23,7 @@ def send(file: str, bots: tuple[str, ...], as_json: bool) -> None:
     with open_bridge() as (bridge, terminal):
         names = bot_names(bots, bridge.settings.bots)
         try:
-            receipt = bridge.intake.take(body, bridge.clock(), names)
+            receipt = bridge.intake.store(read(body, bridge.clock()), names)
         except TooLargeError as error:
             raise click.ClickException(_("too large: %(why)s", why=said(error))) from None
         if as_json:

@@ -46,9 +46,11 @@ def decode(
 ) -> list[Event]:
     """Return the events in a body: [] for an empty one, several for an array.
 
-    Raises UndecodableError where no reading finds an object, TooLargeError where the unpacked
-    body is over MAX_BODY. `received_at` is in epoch seconds.
+    Raises UndecodableError where no reading finds an object, TooLargeError where the body is over
+    MAX_BODY, as it came or unpacked. `received_at` is in epoch seconds.
     """
+    if len(body) > MAX_BODY:
+        raise TooLargeError("over %(most)s bytes", most=MAX_BODY)
     body = _unpack(body, content_encoding)
     if body.startswith(b"{"):
         # Nearly every body is valid JSON; this finds the same as the readings below, only faster.

@@ -48,24 +48,13 @@ class Intake:
         self._routes = routes
         self._zone = zone
 
-    def take(
-        self,
-        body: bytes,
-        now: float,
-        bots: Sequence[str] = (),
-        content_type: str = "",
-        content_encoding: str = "",
-    ) -> Receipt:
-        """Store the events in a body, for the routes' bots or the ones named.
-
-        A body that cannot be decoded is stored as it came. When this returns, nothing of it can
-        be lost. Raises TooLargeError, StorageError.
-        """
-        events = read(body, now, content_type, content_encoding)
-        return self.store(events, bots) if events else Receipt()
-
     def store(self, events: Sequence[Event], bots: Sequence[str] = ()) -> Receipt:
-        """Store events for the routes' bots or the ones named; raises StorageError."""
+        """Store events for the routes' bots or the ones named; raises StorageError.
+
+        When this returns, none of them can be lost.
+        """
+        if not events:
+            return Receipt()
         routed = [routing.route(event, self._routes, self._zone, bots) for event in events]
         accepted = self._outbox.accept(routed, bots)
         pairs = zip(routed, accepted, strict=True)
@@ -77,7 +66,7 @@ def read(
 ) -> list[Event]:
     """Return the events in a body, none for a ping; one that keeps it where it is undecodable.
 
-    Raises TooLargeError.
+    `now` is in epoch seconds. Raises TooLargeError.
     """
     try:
         return decoding.decode(body, now, content_type, content_encoding)

@@ -3,7 +3,7 @@
 import hmac
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from flask import Blueprint, Response, request
 from flask.typing import ResponseReturnValue
@@ -12,9 +12,9 @@ from werkzeug.exceptions import NotFound, RequestEntityTooLarge
 from bridge import metrics
 from bridge.addresses import plain
 from bridge.errors import StorageError, TooLargeError
-from bridge.model import to_json
+from bridge.model import Event, to_json
 from bridge.receiving.event_types import KNOWN_TYPES
-from bridge.receiving.intake import Intake, Receipt
+from bridge.receiving.intake import Intake, Receipt, read
 from bridge.receiving.wrong_requests import WrongRequests
 from bridge.settings import Settings
 from bridge.wording import LANGUAGES, N_, gettext, speaking
@@ -22,6 +22,9 @@ from bridge.wording import LANGUAGES, N_, gettext, speaking
 log = logging.getLogger(__name__)
 
 _GREETING = N_("This address works: paste it into Pgyer's Webhook settings, type 其他指定URL.")
+_REFUSED = "a request with the right token is refused, and its event is lost"
+_ADVICE = ": `bridge url` shows the addresses to paste into Pgyer"
+SHOWN = 3  # events of a body, in a line of the log
 _TURNED = (
     "a GET that should have been a POST: a redirect (http to https, or another host name) has "
     "turned it, and its event is lost. Paste the address into Pgyer that needs no redirect"
@@ -35,6 +38,7 @@ def create_receiver(
     receiver = Blueprint("receiver", __name__, url_prefix="/pgyer")
     tokens = [token.reveal().encode() for token in settings.tokens]
     turned = WrongRequests("redirected", _TURNED)
+    refused = WrongRequests("refused", _REFUSED)
 
     @receiver.get("/<token>", defaults={"bots": ""}, strict_slashes=False)
     @receiver.get("/<token>/<bots>", strict_slashes=False)
@@ -55,25 +59,41 @@ def create_receiver(
         names = ("CONTENT_TYPE", "HTTP_CONTENT_ENCODING")
         content = [request.environ.get(name, "") for name in names]
         try:
-            receipt = intake.take(request.get_data(cache=False), now, named, *content)
+            events = read(request.get_data(cache=False), now, *content)
         except TooLargeError:
             raise RequestEntityTooLarge from None
+        try:
+            receipt = intake.store(events, named)
+        except StorageError as error:
+            _log_unstored(events, error)
+            body = {"error": "nothing was stored, please send it again"}
+            return body, 503, {"Retry-After": "5"}
         _report(receipt, time.perf_counter() - began)
         # A finished response: Flask would take as long to make one as decoding takes.
         text, status = f"{to_json(receipt.answer())}\n", 400 if receipt.error else 200
         return Response(text, status, mimetype="application/json")
 
-    @receiver.errorhandler(StorageError)
-    def not_stored(error: StorageError) -> ResponseReturnValue:
-        log.error("not accepted: %s; answered 503, so that the sender tries again", error)
-        body = {"error": "nothing was stored, please send it again"}
-        return body, 503, {"Retry-After": "5"}
+    @receiver.after_app_request
+    def report_refusal(response: Response) -> Response:
+        """Log what is refused to Pgyer, or to whoever posts like it: it is lost."""
+        if 400 <= response.status_code < 500 and request.path.startswith("/pgyer/"):
+            answer = response.get_json(silent=True) or {}
+            if not is_right(request.path.split("/")[2]):
+                wrong_tokens.note(_address())
+            elif request.method not in ("GET", "HEAD", "OPTIONS") and "event" not in answer:
+                advice = "" if response.status_code == 413 else _ADVICE
+                refused.note(
+                    _address(), f" ({response.status_code}: {answer.get('error')}){advice}"
+                )
+        return response
+
+    def is_right(token: str) -> bool:
+        # Every token is compared, and in constant time: neither which nor how much was right shows.
+        return bool(sum(hmac.compare_digest(token.encode(), known) for known in tokens))
 
     def check(token: str, bots: str) -> list[str]:
         """Check a URL's token and return the bots it names; 404 for an unknown one of either."""
-        # Every token is compared, and in constant time: neither which nor how much was right shows.
-        if not sum(hmac.compare_digest(token.encode(), known) for known in tokens):
-            wrong_tokens.note(_address())
+        if not is_right(token):
             raise NotFound
         names = (name.strip().lower() for name in bots.split(","))
         named = list(dict.fromkeys(filter(None, names)))
@@ -88,6 +108,13 @@ def create_receiver(
 def _address() -> str:
     """Return the address that the nearest proxy saw, or that of the connection."""
     return plain(request.access_route[-1]) if request.access_route else ""
+
+
+def _log_unstored(events: Sequence[Event], error: StorageError) -> None:
+    what = [f"{event.type or 'no type'} of {event.fields['title']!r}" for event in events[:SHOWN]]
+    what += ["…"] * (len(events) > SHOWN)
+    line = "not stored: %s (%s); answered 503: it is lost unless the sender sends it again"
+    log.error(line, ", ".join(what), error)
 
 
 def _report(receipt: Receipt, seconds: float) -> None:

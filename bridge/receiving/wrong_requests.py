@@ -32,11 +32,11 @@ class WrongRequests:
         self._first_at = 0.0
         self._logged_at = float("-inf")
 
-    def note(self, address: str) -> None:
-        """Count one, from this network address."""
+    def note(self, address: str, why: str = "") -> None:
+        """Count one, from this network address; `why` follows the text in the log."""
         metrics.WRONG_REQUESTS.labels(self._kind).inc()
         self._also()
-        now, address = self._clock(), "".join(filter(str.isprintable, address))[:64]
+        now, text = self._clock(), self._text + _printable(why, 300)
         with self._lock:
             self._count += 1
             self._first_at = self._first_at or now
@@ -46,4 +46,9 @@ class WrongRequests:
             self._logged_at, self._logged_count = now, count
         since = datetime.fromtimestamp(self._first_at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         more = f"; {new} such requests since the last line" if new > 1 else ""
-        log.warning("%s, from %s%s (%d since %s)", self._text, address or "?", more, count, since)
+        sender = _printable(address, 64) or "?"
+        log.warning("%s, from %s%s (%d since %s)", text, sender, more, count, since)
+
+
+def _printable(text: str, most: int) -> str:
+    return "".join(filter(str.isprintable, text))[:most]

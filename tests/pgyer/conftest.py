@@ -14,6 +14,7 @@ from bridge.model import Secret
 from bridge.pgyer.client import Client, Reply, read
 from bridge.pgyer.poller import Poller
 from bridge.pgyer.watch import Verdict, Watch
+from bridge.receiving import intake
 from bridge.receiving.intake import Intake
 from bridge.storage.outbox import Accepted, Outbox
 from bridge.storage.pgyer_builds import PgyerBuilds
@@ -61,7 +62,7 @@ class Process:
     def post(self, build: Row, bots: tuple[str, ...] = (), **more: Any) -> Accepted:
         """Post the webhook of a build."""
         body = json.dumps(webhook(build, **more)).encode()
-        return self.intake.take(body, self.clock(), bots).stored[0][2]
+        return self.intake.store(intake.read(body, self.clock()), bots).stored[0][2]
 
     def look(self) -> dict[str, str]:
         """Look once; return what became of each build that is not known, by its key."""

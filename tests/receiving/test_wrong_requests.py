@@ -56,6 +56,43 @@ def test_a_wrong_token_is_a_warning_and_counted_and_the_token_is_not_shown(
     assert "an-old-token" not in caplog.text
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "body", "why"),
+    [
+        ("POST", "/qa", b"{}", "404: unknown bot qa; there are: default, dev"),
+        ("POST", "/dev/more", b"{}", "404: not found"),
+        ("PUT", "", b"{}", "405: "),
+        ("POST", "", b" " * ((1 << 20) + 1), "413: the body is over 1048576 bytes"),
+    ],
+)
+def test_what_is_refused_with_the_right_token_is_a_warning_and_counted(
+    client: FlaskClient,
+    caplog: pytest.LogCaptureFixture,
+    method: str,
+    path: str,
+    body: bytes,
+    why: str,
+) -> None:
+    before = counted("refused")
+    assert client.open(HOOK + path, method=method, data=body).status_code == int(why[:3])
+    assert counted("refused") == before + 1
+    [record] = caplog.records
+    assert record.levelname == "WARNING"
+    assert f"right token is refused, and its event is lost ({why}" in record.getMessage()
+    assert ("`bridge url` shows" in record.getMessage()) == (why[:3] != "413")
+    assert TOKEN not in caplog.text
+
+
+def test_what_is_kept_or_only_looked_at_is_not_called_refused(
+    client: FlaskClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    before = counted("refused")
+    assert client.post(HOOK, data=b"\0").status_code == 400
+    assert client.get(f"{HOOK}/qa").status_code == 404
+    assert counted("refused") == before
+    assert "refused" not in caplog.text
+
+
 def test_an_address_cannot_write_lines_into_the_log(
     client: FlaskClient, caplog: pytest.LogCaptureFixture
 ) -> None:

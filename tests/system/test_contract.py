@@ -89,6 +89,18 @@ def test_a_body_over_1_mib_is_413(bridge: Deployment) -> None:
     assert bridge.post(b'{"a": 1}' + b" " * ((1 << 20) - 8)).status_code == 200
 
 
+@pytest.mark.parametrize("more", [0, 1, 1 << 20])
+@pytest.mark.parametrize("begin", [b'{"title": "', b"type=feedback&notes="], ids=["json", "form"])
+def test_a_body_of_unknown_length_is_taken_or_refused_as_a_whole(
+    bridge: Deployment, begin: bytes, more: int
+) -> None:
+    end = b'"}' if begin.startswith(b"{") else b"&build_version=7"
+    body = begin + b"x" * ((1 << 20) + more - len(begin + end)) + end
+    chunks = (body[n : n + 65_536] for n in range(0, len(body), 65_536))
+    answer = requests.post(bridge.hook, data=chunks, timeout=20)
+    assert answer.status_code == (413 if more else 200)
+
+
 def test_a_wrong_token_is_404_as_any_unknown_path(bridge: Deployment) -> None:
     wrong = requests.post(f"{bridge.url}/pgyer/wrong", data="{}", timeout=20)
     nowhere = requests.get(f"{bridge.url}/nowhere", timeout=20)
