@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, fields
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import parse_qs, parse_qsl, unquote, urlsplit
 from zoneinfo import ZoneInfo
 
 from bridge import setting_values as values
@@ -105,7 +105,11 @@ class Settings:
         webhooks = list(filter(None, (bot.webhook.reveal() for bot in self.bots.values())))
         found = {*webhooks, *([self.admin_password.reveal()] if self.admin_password else ())}
         if self.heartbeat_url:
-            found.add(self.heartbeat_url.reveal())
+            parts = urlsplit(self.heartbeat_url.reveal())
+            # The HTTP library's own lines have only path and query; a short path is no secret.
+            found |= {parts.geturl(), *([parts.path] if len(parts.path) > 8 else ())}
+            for name, value in parse_qsl(parts.query):
+                found |= _redacted(value, f"{name}=%s")
         if self.pgyer_key:
             found |= _redacted(self.pgyer_key.reveal(), "_api_key=%s")
         for token in self.tokens:

@@ -86,6 +86,8 @@ class Heartbeat:
             answer.close()
             if answer.status_code >= 300:
                 failure = f"HTTP {answer.status_code}"
+            if answer.is_redirect:
+                failure += ", a redirect, which is not followed"
         except Exception as error:  # its text would show the address
             failure = type(error).__name__
         metrics.HEARTBEATS.labels("failed" if failure else "ok").inc()

@@ -16,7 +16,7 @@ from bridge.messages.mentions import needs_list
 from bridge.messages.renderer import Renderer
 from bridge.model import Attempt, Bot, Delivery, Event, Message, Outcome, Verdict
 from bridge.storage.claims import LEASE
-from bridge.storage.outbox import Outbox
+from bridge.storage.outbox import SHOWN_EVENTS, Outbox
 from bridge.storage.results import Recorded, Result
 from bridge.wording import advice, speaking
 
@@ -209,7 +209,7 @@ class Sender:
 
     def _log(self, result: Result, recorded: Recorded) -> None:
         attempt, outcome, now = result.attempt, result.outcome, self.clock()
-        level, then = _consequence(attempt.bot, outcome, recorded, now)
+        level, then = _consequence(result, recorded, now)
         detail = f" ({outcome.detail})" if outcome.detail not in ("", "ok") else ""
         ms = round(1000 * (now - attempt.started_at))
         facts = {
@@ -225,9 +225,11 @@ class Sender:
         log.log(level, "%s", line, extra={"facts": facts})
 
 
-def _consequence(bot: str, outcome: Outcome, recorded: Recorded, now: float) -> tuple[int, str]:
-    """Return the level of an outcome's log line, and what happens next."""
-    wait = max(0.0, recorded.rest_until - now)
+def _consequence(result: Result, recorded: Recorded, now: float) -> tuple[int, str]:
+    """Return the level of a result's log line, and what happens next."""
+    outcome, wait = result.outcome, max(0.0, recorded.rest_until - now)
+    with speaking("en"):
+        todo = advice(outcome.reason, result.attempt.bot)
     if recorded.lease_lost:
         return logging.WARNING, "; the lease was lost, so another process may send it again"
     match outcome.verdict:
@@ -240,12 +242,11 @@ def _consequence(bot: str, outcome: Outcome, recorded: Recorded, now: float) -> 
         case Verdict.REST:
             return logging.WARNING, f"; the bot rests for {wait:.0f} s"
         case Verdict.STOP:
-            with speaking("en"):
-                todo = advice(outcome.reason, bot)
             minutes = f"{wait / 60:.0f} min"
             return logging.ERROR, f"; the bot is stopped; next try in {minutes}. {todo}"
         case Verdict.PARK:
-            return logging.ERROR, "; parked: WeCom will not take it"
+            ids = " ".join(str(d.event.id) for d in result.deliveries[:SHOWN_EVENTS])
+            return logging.ERROR, f"; parked. {todo} `bridge retry {ids}` sends it again."
 
 
 def _subject(deliveries: Sequence[Delivery], bot: str) -> str:

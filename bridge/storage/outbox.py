@@ -157,8 +157,9 @@ class Outbox:
         expired, unheard = self.database.write_and_wake(partial(self._notices.expire, now=now))
         for bot, events in expired.items():
             metrics.DELIVERIES.labels(bot, "expired").inc(len(events))
-            log.warning(
-                "bot %s: %d deliveries are too old and expire (events %s)",
+            log.error(
+                "bot %s: %d deliveries are too old and expire (events %s); `bridge retry ID` sends "
+                "what is still useful",
                 bot,
                 len(events),
                 events[:SHOWN_EVENTS],

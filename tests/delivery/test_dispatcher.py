@@ -222,6 +222,28 @@ def test_the_log_says_what_to_do_about_a_stopped_bot(
     assert todo in caplog.text
 
 
+@pytest.mark.parametrize(
+    ("reason", "todo"),
+    [
+        ("invalid_parameter", "Correct the message's template, then try again."),
+        ("http_400", "Check network, proxy and WECOM_API_URL."),
+    ],
+)
+def test_the_log_says_what_to_do_about_a_parked_delivery(
+    sender: Sender,
+    outbox: Outbox,
+    client: FakeClient,
+    clock: Clock,
+    caplog: pytest.LogCaptureFixture,
+    reason: str,
+    todo: str,
+) -> None:
+    client.answer = lambda: Outcome(Verdict.PARK, reason)
+    put(outbox, clock)
+    send_next(sender)
+    assert f"; parked. {todo} `bridge retry 1` sends it again." in caplog.text
+
+
 def test_templates_that_cannot_be_read_at_all_do_not_end_the_loop(
     dispatcher: Dispatcher,
     outbox: Outbox,
@@ -494,7 +516,7 @@ def test_what_expires_is_logged_and_counted_once_though_its_transaction_is_run_a
             together[1].result()
     assert states(outbox)[0] == "expired"
     assert counted("expired") == before + 1
-    assert caplog.text.count("are too old and expire") == 1
+    assert caplog.text.count("are too old and expire (events [1]); `bridge retry ID` sends") == 1
 
 
 # The limit of senders while events arrive

@@ -151,7 +151,10 @@ def test_each_kind_of_monitor_is_told_of_a_failure_in_its_own_way(url: str, fail
     ("answer", "reason"),
     [
         ({"status": 404}, "HTTP 404"),
-        ({"status": 302, "headers": {"Location": "https://elsewhere.example.com"}}, "HTTP 302"),
+        (
+            {"status": 302, "headers": {"Location": "https://elsewhere.example.com"}},
+            "HTTP 302, a redirect, which is not followed",
+        ),
         ({"body": requests.ConnectionError(f"no way to {URL}")}, "ConnectionError"),
     ],
 )
