@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -45,7 +46,7 @@ def until(
         waited = time.monotonic() - began
         assert waited < patience, f"waited {patience:.0f} s in vain until {what}"
         # To ask is work for whoever is waited for: the longer it takes, the less often.
-        time.sleep(min(max(waited / 10, 0.005), 0.1))
+        time.sleep(min(max(waited / 10, 0.005), 0.3))
 
 
 def cpu_seconds(work: Callable[[], object]) -> float:
@@ -101,6 +102,9 @@ class Deployment:
 
     def serves(self) -> bool:
         assert self.process and self.process.poll() is None, self.log.read_text()
+        with socket.socket() as probe:  # a request in vain takes fifty times as long
+            if probe.connect_ex(("127.0.0.1", self.port)):
+                return False
         try:
             return requests.get(f"{self.url}/healthz", timeout=5).ok
         except requests.RequestException:

@@ -49,7 +49,7 @@ _DEFUSED = {
     "markdown": (
         re.compile(rf"<(?=[@/!?A-Za-z]|\Z)|\](?=\(|\Z)|\*(?=\*|\Z)|{_ENTITY}"),
         re.compile(r"\A(?=[*@(;])|^(?=[^\S\n]*[#>])", re.MULTILINE),
-        {ord("`"): "｀"},
+        {"`": "｀"},
     ),
     "markdown_v2": (
         re.compile(
@@ -59,7 +59,7 @@ _DEFUSED = {
         re.compile(
             rf"^(?=[^\w\n]|[0-9]{{1,9}}[.)](?:[^\S\n]|$))|(?={_EMPHASIS.pattern})", re.MULTILINE
         ),
-        {ord("`"): "｀", ord("*"): "＊", ord("|"): "｜"},
+        {"`": "｀", "*": "＊", "|": "｜"},
     ),
 }
 
@@ -82,7 +82,9 @@ def defuse(text: str, msgtype: str) -> str:
     if _ADDRESS.fullmatch(text):
         return _EMPHASIS.sub(lambda run: _SOFT_UNDERSCORE * len(run[0]), text) if is_v2 else text
     behind, before, twins = _DEFUSED[dialect]
-    text = plain(text).translate(twins)
+    text = plain(text)
+    for sign, twin in twins.items():  # `translate` takes fifty times as long
+        text = text.replace(sign, twin)
     text = before.sub(ZWSP, behind.sub(rf"\g<0>{ZWSP}", text))
     return text.replace("\n", SOFT_BREAK) if is_v2 else text
 

@@ -81,7 +81,7 @@ def remember(database: Path) -> None:
 
 
 def test_the_sandbox_shows_the_groups(visit: Callable[..., Page], served: SimpleNamespace) -> None:
-    page = visit(f"{served.sandbox}/", viewport={"width": 1000, "height": 720})
+    page = visit(f"{served.sandbox}/", viewport=(1000, 720))
     expect(page.locator(".bubble")).to_have_count(MESSAGES)
     expect(page.locator("main")).to_contain_text("开发群")
     picture(page, "sandbox")
@@ -254,9 +254,7 @@ def test_every_page_fits_a_phone(
     visit: Callable[..., Page],
 ) -> None:  # fmt: skip
     visit.expected = 404  # type: ignore[attr-defined]
-    page = signed_in(
-        "/", locale=locale, color_scheme=scheme, viewport={"width": 390, "height": 844}
-    )
+    page = signed_in("/", locale=locale, color_scheme=scheme, viewport=(390, 844))
     for path in PAGES:
         page.goto(f"{served.console}{path}")
         width = page.evaluate("document.documentElement.scrollWidth")

@@ -135,7 +135,7 @@ def test_a_test_message_to_a_stopped_bot_is_answered_on_its_page(
 
 def test_twenty_bots_fit_one_screen(signed_in: Callable[..., Page]) -> None:
     for locale in ("zh-CN", "en-US"):
-        page = signed_in("/bots", locale=locale, viewport={"width": 1280, "height": 900})
+        page = signed_in("/bots", locale=locale, viewport=(1280, 900))
         expect(page.locator(".bots li")).to_have_count(20)
         box = page.locator(".bots").bounding_box()
         assert box["y"] + box["height"] <= 900
@@ -146,7 +146,7 @@ def test_the_answers_fit_a_phone(
     locale: str, signed_in: Callable[..., Page], served: SimpleNamespace
 ) -> None:
     number = post(served, title="夜间 " * 30, os_version="5" * 60)
-    page = signed_in("/bots", locale=locale, viewport={"width": 390, "height": 844})
+    page = signed_in("/bots", locale=locale, viewport=(390, 844))
     for path in ("/bots", "/", "/routes", f"/routes?id={number}", f"/events/{number}"):
         page.goto(f"{served.console}{path}")
         assert page.evaluate("document.documentElement.scrollWidth") <= 390, path

@@ -139,7 +139,7 @@ def luminance(colour: list[int]) -> float:
 def test_the_group_looks_as_the_document_says(
     width: int, scheme: str, visit: Callable[..., Page], sandbox: str
 ) -> None:
-    page = visit(f"{sandbox}/", viewport={"width": width, "height": 1260}, color_scheme=scheme)
+    page = visit(f"{sandbox}/", viewport=(width, 1260), color_scheme=scheme)
     expect(page.locator(".bubble")).to_have_count(8)
     page.wait_for_function("[...document.images].every(it => it.complete && it.naturalWidth)")
     if os.environ.get("PICTURES") == "write" and scheme == "light":

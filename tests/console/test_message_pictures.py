@@ -56,8 +56,7 @@ def show(visit: Callable[..., Page]) -> Iterator[Callable[[Sequence[Message], st
             if pages:
                 pages[0].goto(f"{url}/")
             else:
-                size = {"width": 430, "height": 900}
-                pages.append(visit(f"{url}/", pictures=AT_PGYER, viewport=size))
+                pages.append(visit(f"{url}/", pictures=AT_PGYER, viewport=(430, 900)))
             [page] = pages
             expect(page.locator(".bubble")).to_have_count(len(messages))
             page.wait_for_function("[...document.images].every(image => image.naturalWidth > 0)")

@@ -78,7 +78,8 @@ def titles(box: Sandbox, key: str, fault: str | None = None) -> list[str]:
 
 def pending(bridge: Deployment) -> int | None:
     """Return how many deliveries wait; None where the database cannot be used."""
-    found: int | None = requests.get(f"{bridge.url}/readyz", timeout=60).json()["pending"]
+    with Session() as session:
+        found: int | None = session.get(f"{bridge.url}/readyz", timeout=60).json()["pending"]
     return found
 
 
