@@ -11,7 +11,6 @@ import pytest
 from click.testing import CliRunner, Result
 from hypothesis import HealthCheck, settings
 from support import ROOT, Clock, Deployment, environment, new_database, new_sqlite
-from werkzeug.routing import Rule
 
 from bridge.cli import commands
 from bridge.messages import child
@@ -85,22 +84,6 @@ def _shipped_templates() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(child, "run", run_once)
-        yield
-
-
-@pytest.fixture(autouse=True, scope="session")
-def _builders_of_addresses() -> Iterator[None]:
-    """Compile them once in a process for each rule: that takes half of the time of a new app."""
-    compile_builder, found = Rule._compile_builder, dict[tuple[object, ...], Any]()
-
-    def compile_once(rule: Rule, append_unknown: bool = True) -> Any:
-        key = rule.rule, repr(rule.defaults), append_unknown
-        if key not in found:
-            found[key] = compile_builder(rule, append_unknown)
-        return found[key]
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Rule, "_compile_builder", compile_once)
         yield
 
 
