@@ -70,12 +70,14 @@ def stores_again(bridge: Deployment, box: Sandbox) -> None:
 
 @contextmanager
 def full_disk(bridge: Deployment) -> Iterator[str]:
-    """Let no file of the bridge grow any more; yield the limit for other processes."""
+    """Let the bridge write to no file any more; yield the limit for other processes.
+
+    A limit of the files' present size would leave room once SQLite begins its log anew.
+    """
     [worker] = workers(bridge)
-    size = (bridge.folder / "bridge.db-wal").stat().st_size
     _, hard = resource.prlimit(worker, resource.RLIMIT_FSIZE)
-    resource.prlimit(worker, resource.RLIMIT_FSIZE, (size, hard))
-    yield f"--fsize={size}"
+    resource.prlimit(worker, resource.RLIMIT_FSIZE, (1, hard))
+    yield "--fsize=1"
     resource.prlimit(worker, resource.RLIMIT_FSIZE, (hard, hard))
 
 
