@@ -88,7 +88,10 @@ def no_page(rest: str) -> ResponseReturnValue:
 def _refused(error: HTTPException) -> ResponseReturnValue:
     text = error.description or ""
     if isinstance(error, CSRFError):
-        text = _("This page was open for too long. Go back, reload it and try again.")
+        text = _(
+            "Nothing was changed: this page is from before the last sign-in, or the browser keeps "
+            "no cookies. Go back, reload it and try again."
+        )
     elif text == type(error).description:
         text = ""  # Werkzeug's own, in English; the page has one for each status
     return _error(error.code or 500, text)

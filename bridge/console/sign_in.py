@@ -107,10 +107,16 @@ def _require_sign_in() -> ResponseReturnValue | None:
         return None
     if request.endpoint not in _OPEN and not _is_signed_in():
         if request.method == "POST":
-            return redirect(url_for("console.sign_in"), 303)
+            return redirect(url_for("console.sign_in", next=_form_page(), refused=1), 303)
         return redirect(url_for("console.sign_in", next=request.full_path.rstrip("?")), 303)
     _csrf.protect()
     return None
+
+
+def _form_page() -> str | None:
+    """Return the page of the event or template that a form is about, None for any other form."""
+    is_about_one = not {"event_id", "file"}.isdisjoint(request.view_args or ())
+    return request.path.rpartition("/")[0] if is_about_one else None
 
 
 def _is_signed_in() -> bool:
