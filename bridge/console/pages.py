@@ -113,12 +113,10 @@ def raw(event_id: int) -> ResponseReturnValue:
     return send_file(body, "application/octet-stream", as_attachment=True, download_name=name)
 
 
-def find_event(event_id: int) -> Event:
-    """Return a stored event, or end the request with 404."""
-    text = _(
-        "There is no event %(id)s; perhaps it is older than BRIDGE_RETENTION_DAYS.", id=event_id
-    )
-    return bridge.queries.event(event_id) or abort(404, text)
+def find_event(asked: int | str) -> Event:
+    """Return a stored event by its id or what was typed as one, or end the request with 404."""
+    text = _("There is no event %(id)s; perhaps it is older than BRIDGE_RETENTION_DAYS.", id=asked)
+    return bridge.queries.event(id_from(str(asked))) or abort(404, text)
 
 
 def is_sending() -> bool:
@@ -140,7 +138,8 @@ def rendered(event: Event, deliveries: Sequence[DeliveryLine]) -> list[tuple[lis
 
 
 def id_from(text: str) -> int:
-    """Return an id from an address or a form, 0 where a database cannot have it."""
+    """Return an id from an address or a form, also as `#58`; 0 where a database cannot have it."""
+    text = text.strip().removeprefix("#")
     return int(text) if text.isascii() and text.isdecimal() and len(text) < 19 else 0
 
 

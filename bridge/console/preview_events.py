@@ -44,10 +44,10 @@ def asked_event(file: str, must_exist: bool = True) -> Asked:
     if choice == PASTED:
         asked = _pasted(example)
     else:
-        choice = request.values.get("id") or choice
+        choice = request.values.get("id", "").strip() or choice
         event = examples().get(choice) or bridge.queries.event(id_from(choice))
         if not event and must_exist:
-            find_event(id_from(choice))
+            find_event(choice)
         asked = Asked(choice, event or example)
     if file.startswith("digest."):
         return replace(asked, earlier=[*_digest_events(), *asked.earlier])

@@ -7,7 +7,7 @@ from flask import render_template, request
 from flask.typing import ResponseReturnValue
 
 from bridge.console.blueprint import console
-from bridge.console.pages import find_event, id_from
+from bridge.console.pages import find_event
 from bridge.model import NAMED, Event
 from bridge.receiving import explain
 from bridge.receiving.intake import read
@@ -21,8 +21,8 @@ TRIED = 20  # events of one body that are shown
 
 @console.get("/routes")
 def routes() -> ResponseReturnValue:
-    choice = request.args.get("id", "") or request.args.get("event", "")
-    return _page([find_event(id_from(choice))] if choice else [], choice=choice)
+    choice = request.args.get("id", "").strip() or request.args.get("event", "")
+    return _page([find_event(choice)] if choice else [], choice=choice)
 
 
 @console.post("/routes")

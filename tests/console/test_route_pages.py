@@ -61,7 +61,7 @@ def test_without_rules_the_page_says_that_all_goes_to_default(console: Console) 
 
 def test_a_stored_event_is_tried_by_its_id_or_from_the_list(routed: Console) -> None:
     number = routed.event({"type": "crashlog", "title": "商城 iOS"})
-    for query in (f"event={number}", f"id={number}", f"event=7&id={number}"):
+    for query in (f"event={number}", f"id={number}", f"event=7&id={number}", f"id=%23{number}+"):
         page = routed.page(f"/routes?{query}", "zh")
         rule, other, target = lines(tried(page))
         assert rule == "✓ 第 1 条：匹配"

@@ -125,9 +125,12 @@ def test_a_stored_event_can_be_previewed_by_its_number(console: Console) -> None
     assert "Mine" in preview(console, "{{ title }}", event=str(number))
     page = console.page(f"/templates/{FILE}?id={number}")
     assert "Mine" in page and f'<option value="{number}" selected>' in page
+    for typed in (f"#{number}", f" {number} "):
+        assert "Mine" in preview(console, "{{ title }}", event=typed)
     for wrong in ("99", "x", "", "9" * 40, "²"):
         answer = console.post("/templates/preview", "/bots", source="", file=FILE, event=wrong)
         assert answer.status_code == 404
+        assert f"There is no event {wrong};" in answer.text
 
 
 def test_an_id_outside_the_list_is_in_its_field(console: Console) -> None:
