@@ -17,9 +17,12 @@ def bots() -> ResponseReturnValue:
 
 
 def bot_lines() -> Sequence[BotLine]:
-    """Return every bot's condition: those in trouble first, then as people count their names."""
+    """Return every bot's condition: those in trouble first, then as people count their names.
+
+    Among them are those that were taken out of the settings, while deliveries wait for them.
+    """
     now = bridge.clock()
-    found = bridge.queries.bots(now)
+    found = bridge.queries.bots(now, with_removed=True)
     return sorted(found, key=lambda bot: (_trouble(bot, now), _natural(bot.name)))
 
 

@@ -100,7 +100,7 @@ def event(event_id: int) -> ResponseReturnValue:
         history=history,
         explain=explain,
         digests=history.digests(deliveries),
-        conditions={bot.name: bot for bot in bridge.queries.bots(bridge.clock())},
+        conditions={bot.name: bot for bot in bot_lines()},
         is_sending=is_sending(),
         messages=shown,
         bots=in_order(bridge.settings.bots),

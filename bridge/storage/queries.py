@@ -23,6 +23,7 @@ SCAN = 10_000  # events that one page of a filtered list looks at
 SHOWN_TOGETHER = 100  # events of one digest
 SILENT = 7 * 86400.0  # seconds without an event after which an app may count as silent
 SILENT_DAYS = 3  # with events: fewer are no habit
+REMOVED = "removed"  # why a bot counts as stopped that is not in the settings any more
 MINUTE = 60.0  # seconds
 HOUR = 3600.0
 
@@ -226,11 +227,18 @@ class Queries:
             rows = connection.execute(SQL["unsent_counts"], {"since": since})
         return {row["state"]: row["count"] for row in rows}
 
-    def bots(self, now: float) -> list[BotLine]:
-        """Return the condition of every configured bot."""
+    def bots(self, now: float, with_removed: bool = False) -> list[BotLine]:
+        """Return the condition of every configured bot.
+
+        `with_removed`: also of those that are not any more and have pending deliveries, as stopped.
+        """
         with self._database.read() as connection:
             rows = connection.execute(SQL["bot_lines"], {"since": now - MINUTE})
-        return [_filled(BotLine, row) for row in rows if row["name"] in self._known]
+        found = [_filled(BotLine, row) for row in rows if row["name"] in self._known]
+        if with_removed:
+            removed = [row for row in rows if row["pending"] and row["name"] not in self._known]
+            found += [_filled(BotLine, row, stopped=REMOVED, rest_until=0.0) for row in removed]
+        return found
 
     def per_hour(self, now: float, hours: int = 24) -> list[tuple[float, int]]:
         """Return the beginning of each of the last hours (epoch s) with its number of events."""

@@ -81,7 +81,7 @@ def test_what_is_not_there_has_a_friendly_page(console: Console, path: str) -> N
 def test_a_database_that_does_not_answer_is_said(
     console: Console, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(*_: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise StorageError("disk I/O error")
 
     monkeypatch.setattr(console.bridge.queries, "bots", fail)
@@ -93,7 +93,7 @@ def test_a_database_that_does_not_answer_is_said(
 def test_an_internal_error_has_a_page_too(
     console: Console, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(console.bridge.queries, "bots", lambda now: 1 / 0)
+    monkeypatch.setattr(console.bridge.queries, "bots", lambda *_, **__: 1 / 0)
     answer = console.get("/bots", headers={"Accept-Language": "en"})
     assert answer.status_code == 500
     assert "an error in the bridge itself" in answer.text

@@ -124,7 +124,14 @@ def test_a_delivery_to_a_bot_that_is_gone_says_so(console: Console, tmp_path: Pa
     console.bridge.close()
     later = serve(tmp_path, WECOM_BOT_KEY_DEV="")
     later.sign_in()
-    assert "This bot is not in the settings any more." in said(later, number)
+    what = "The bot dev is stopped: it is not in the settings any more."
+    assert what in said(later, number) and what in later.page("/")
+    for path in (f"/events/{number}", "/", "/bots"):
+        assert "Set WECOM_BOT_KEY_DEV again" in later.page(path)
+    assert 'id="bot-dev"' in later.page("/bots")
+    for path in ("/", "/bots"):
+        assert "/bots/default/test" in later.page(path)
+        assert "/bots/dev/test" not in later.page(path)
     later.bridge.close()
 
 
