@@ -79,7 +79,7 @@ def events() -> ResponseReturnValue:
         wanted=wanted,
         before=before,
         filters={name: text for name, text in given.items() if text},
-        types=bridge.queries.types(),
+        types=filter(None, bridge.queries.types()),
         bots=in_order(bridge.settings.bots),
     )
 

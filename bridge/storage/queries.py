@@ -275,7 +275,7 @@ class Queries:
         return sorted(silent, key=lambda app: app.last_at)
 
     def types(self) -> list[str]:
-        """Return the types of the latest SCAN events, for a filter to offer."""
+        """Return the types of the latest SCAN events; '' is that of those without one."""
         with self._database.read() as connection:
             rows = connection.execute(SQL["event_types"], {"bottom": _newest(connection) - SCAN})
             return sorted(row["type"] for row in rows)

@@ -66,8 +66,8 @@ def test_the_list_says_what_each_file_is_and_who_uses_it(tmp_path: Path) -> None
     routes.write_text('[[route]]\ntype = "nothing"\ntemplate = "short"\n')
     console = serve(tmp_path, BRIDGE_TEMPLATES=str(folder), BRIDGE_ROUTES=str(routes))
     console.sign_in()
-    for kind in ("crashlog", "feedback", "somethingNew"):
-        console.event({"type": kind})
+    for body in ({"type": "crashlog"}, {"type": "feedback"}, {"type": "somethingNew"}, {}):
+        console.event(body)
     rows = {
         found[1]: " ".join(re.sub("<[^>]*>", " ", found[0]).split())
         for found in re.finditer(
@@ -77,7 +77,10 @@ def test_the_list_says_what_each_file_is_and_who_uses_it(tmp_path: Path) -> None
         )
     }
     assert rows["crashlog.text.j2"] == "crashlog.text.j2 text valid crash log"
-    assert rows["default.markdown.j2"] == "default.markdown.j2 markdown valid feedback somethingNew"
+    others = "events without a type feedback somethingNew"
+    assert rows["default.markdown.j2"] == f"default.markdown.j2 markdown valid {others}"
+    filters = console.page("/events").partition('name="bot"')[0]
+    assert 'value="somethingNew"' in filters and filters.count('<option value="">') == 1
     assert rows["short.markdown.j2"].endswith("valid route rule 1")
     assert rows["_macros.j2"] == "_macros.j2 helper valid used by the others"
     assert rows["digest.markdown.j2"].endswith("several deliveries together")

@@ -312,7 +312,7 @@ SELECT count(*) AS count FROM events WHERE received_at >= :begin AND received_at
 
 -- name: event_types
 -- The types of the events after one.
-SELECT DISTINCT type FROM events WHERE id > :bottom AND type != '';
+SELECT DISTINCT type FROM events WHERE id > :bottom;
 
 -- name: pending
 -- How many deliveries are pending, and since when the oldest is due: what quiet hours delay is due
