@@ -128,6 +128,17 @@ def meaning(reason: str) -> str:
     return _either(zh, en).replace("{number}", reason.rpartition("_")[2])
 
 
+def detail(reason: str, errcode: int | None, text: str) -> str:
+    """Return what an outcome's detail adds to the meaning of its reason: WeCom's own words.
+
+    Without an errcode the words are the bridge's, in English, and the meaning says the same: then
+    it is no more than the HTTP status or the kind of error among them.
+    """
+    if errcode is None:
+        text = next(iter(re.findall(r"HTTP [0-9]+|\w+Error\b", text)), "")
+    return "" if text == "ok" or text in meaning(reason) else text
+
+
 def advice(reason: str, bot: str) -> str:
     """Return what to do when a call for a bot ended for this reason."""
     zh, en = _TABLES["advice"][_row(reason)[2]]

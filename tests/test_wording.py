@@ -22,6 +22,7 @@ from bridge.wording import (
     state,
     type_name,
 )
+from bridge.wording import detail as detail_of
 from bridge.wording import said as text_of
 
 REASONS = [
@@ -110,6 +111,21 @@ def test_reasons_with_a_number_keep_it() -> None:
     assert "query?e=93017" in said(lambda: advice("errcode_93017", "dev"))[0]
     assert "502" in said(lambda: meaning("http_502"))[1]
     assert "WECOM_API_URL" in said(lambda: advice("http_502", "dev"))[1]
+
+
+@pytest.mark.parametrize(
+    ("reason", "errcode", "detail", "shown"),
+    [("invalid_webhook", 93000, "invalid webhook url", "invalid webhook url"), ("ok", 0, "ok", ""),
+     ("ok", 0, "missing HTTP 404", "missing HTTP 404"),
+     ("wrong_address", None, "HTTP 404 without an errcode", "HTTP 404"),
+     ("http_502", None, "HTTP 502 without an errcode", ""),
+     ("connection", None, "the connection failed or broke", ""),
+     ("unreadable_answer", None, "DecodeError at the answer", "DecodeError")],
+)  # fmt: skip
+def test_a_detail_adds_wecom_s_words_and_does_not_repeat_the_meaning(
+    reason: str, errcode: int | None, detail: str, shown: str
+) -> None:
+    assert said(lambda: detail_of(reason, errcode, detail)) == (shown, shown)
 
 
 def test_errcodes_of_uploads_have_their_own_meaning() -> None:

@@ -51,12 +51,12 @@ def test_paging_goes_through_all_events_once(console: Console) -> None:
 
 
 def test_an_event_shows_fields_attempts_and_the_message(console: Console) -> None:
-    settle(console, Verdict.RETRY, "read_timeout")
+    settle(console, Verdict.RETRY, "system_busy", -1)
     page = console.page("/events/1")
     for shown in (
         "OooPlay",
         "<dt>os_version</dt><dd>2.4</dd>",
-        "no answer in time, but it may have arrived",
+        "WeCom is busy",
         "as it said",
         'data-msgtype="markdown"',
         "新版本",
