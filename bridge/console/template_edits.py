@@ -11,6 +11,7 @@ from bridge.console.pages import id_from
 from bridge.console.preview_events import asked_event
 from bridge.console.template_pages import list_page, seen, template_page, typed_text
 from bridge.messages.saving import find_name_problem, find_problems
+from bridge.samples import example_for
 from bridge.wiring import bridge
 from bridge.wording import TYPES
 from bridge.wording import gettext as _
@@ -80,6 +81,9 @@ def _save(file: str, source: str, done: str) -> ResponseReturnValue:
     else:
         bridge.template_versions.save({file: source})
         flash(f"{done} {_('It is used from the next message on.')}")
+    asked = asked_event(file, must_exist=False)
+    if asked.choice != example_for(file).type or request.form.get("payload"):
+        return template_page(file, source, asked)  # no address could hold what was pasted
     return redirect(url_for("console.template", file=file), 303)
 
 

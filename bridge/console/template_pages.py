@@ -88,7 +88,7 @@ def list_page(problems: Sequence[str] = ()) -> str:
 def template_page(file: str, source: str, asked: Asked, problems: Sequence[str] = ()) -> str:
     """Return a template's page with a text in its editor, and why that cannot be saved."""
     renderer, msgtype = bridge.renderer, msgtype_of(file)
-    own = renderer.folder_files.get(file)
+    own, current = renderer.folder_files.get(file), renderer.files.get(file, "")
     g.shows_pictures = not msgtype or MSGTYPES[msgtype].shows_pictures
     versions = bridge.template_versions.of(file)
     return render_template(
@@ -96,8 +96,8 @@ def template_page(file: str, source: str, asked: Asked, problems: Sequence[str] 
         file=file,
         msgtype=msgtype,
         source=source,
-        current=renderer.files.get(file, ""),
-        seen=seen(file) if problems else request.form.get("seen", seen(file)),
+        current=current,
+        seen=seen(file) if problems or source == current else request.form.get("seen", seen(file)),
         own=own,
         is_saved=file in bridge.template_versions.texts(),
         path=bridge.settings.templates / file,

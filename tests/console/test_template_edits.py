@@ -55,6 +55,10 @@ def message(console: Console, kind: str = "crashlog", template: str = "") -> str
     return content
 
 
+def seen_of(page: str) -> str:
+    return re.search(r'name="seen" value="(\w+)"', page)[1]  # type: ignore[index]
+
+
 def alert(answer: TestResponse) -> str:
     assert answer.status_code == 422
     found = re.search(r'role="alert">(.*?)</(?:div|p)>', answer.text, re.DOTALL)
@@ -110,6 +114,21 @@ def test_a_text_is_not_lost_with_the_event_that_it_was_previewed_with(console: C
     answer = save(console, "{{ broken", event="crashlog", id="4711")
     assert ">\n{{ broken</textarea>" in answer.text
     assert answer.status_code == 422
+
+
+def test_what_a_text_was_previewed_with_is_still_on_the_page_after_it_was_saved(
+    console: Console,
+) -> None:
+    number = str(console.event({"type": "crashlog", "title": "Stored"}))
+    pasted = '{"title": "Pasted"}'
+    used = seen_of(console.page(f"/templates/{FILE}"))
+    for n, more in enumerate(({"event": "pasted"}, {"event": number}, {"event": "crashlog"})):
+        page = save(console, f"{n} {{{{ title }}}}", payload=pasted, seen=used, **more)
+        assert f"{FILE} is saved." in page.text and pasted in unescape(page.text)
+        assert f'<option value="{more["event"]}" selected>' in page.text
+        used = seen_of(page.text)  # of the text that is in use now
+    page = save(console, "no more {{ title }}", event=number, seen=used)
+    assert "no more Stored" in page.text
 
 
 def test_warnings_do_not_hinder(console: Console) -> None:
@@ -304,19 +323,16 @@ def test_what_another_file_needs_is_not_removed_or_put_back(console: Console) ->
 def test_a_text_that_somebody_else_saved_meanwhile_is_not_replaced_without_a_word(
     console: Console,
 ) -> None:
-    def shown(page: str) -> str:
-        return re.search(r'name="seen" value="(\w+)"', page)[1]  # type: ignore[index]
-
-    opened = shown(console.page(f"/templates/{FILE}"))
+    opened = seen_of(console.page(f"/templates/{FILE}"))
     assert save(console, "theirs {{ title }}", seen=opened).status_code == 303
     looked = console.post(f"/templates/{FILE}/preview", "/bots", source="mine", seen=opened)
-    assert shown(looked.text) == opened
+    assert seen_of(looked.text) == opened
     assert "changed after" in alert(save(console, "{{ broken", seen=opened))
     answer = save(console, "mine {{ title }}", seen=opened)
     assert "changed after this page was opened: see the list “Versions” below" in alert(answer)
     assert ">\nmine {{ title }}</textarea>" in answer.text
     assert message(console) == "theirs 商城"
-    assert save(console, "mine {{ title }}", seen=shown(answer.text)).status_code == 303
+    assert save(console, "mine {{ title }}", seen=seen_of(answer.text)).status_code == 303
     assert message(console) == "mine 商城"
     assert save(console, "mine {{ title }}", seen=opened).status_code == 303  # it is so already
 
