@@ -7,16 +7,16 @@ from dataclasses import dataclass
 
 import click
 
-from bridge.cli.common import database_name, json_option, open_bridge
+from bridge.cli.common import database_name, database_problem, json_option, open_bridge
 from bridge.cli.terminal import Terminal, local_time
 from bridge.delivery.wecom import Client, proxy_problems
-from bridge.errors import PgyerError, SchemaError, SettingsError, StorageError
+from bridge.errors import PgyerError, SettingsError, StorageError
 from bridge.model import LATE, Event, Target, Verdict
 from bridge.platforms import ADVICE, database_loss
 from bridge.storage.operator import TEST
 from bridge.storage.queries import BotLine
 from bridge.wiring import Bridge
-from bridge.wording import N_, advice, asked_outcome, meaning, said
+from bridge.wording import N_, advice, asked_outcome, meaning
 from bridge.wording import gettext as _
 
 DAY = 86400.0  # seconds
@@ -105,10 +105,7 @@ def _findings(bridge: Bridge, send: bool) -> Iterator[Finding]:
         yield from _database(bridge)
         bots = bridge.queries.bots(0.0)
     except StorageError as error:
-        text = f"{database_name(bridge.settings)}: {said(error)}"
-        todo = _("see DATABASE_URL: is the folder there and writable, does the server run?")
-        if isinstance(error, SchemaError) or "disk is full" in str(error):
-            todo = ""  # it says itself what to do
+        text, todo = database_problem(bridge.settings, error)
         yield Finding("problem", "database", "unusable", text, todo)
     stopped = {bot.name for bot in bots if bot.stopped}
     yield from _sent(bridge, stopped) if send else _bots(bridge, bots)
@@ -222,10 +219,15 @@ def _bots(bridge: Bridge, bots: Sequence[BotLine]) -> Iterator[Finding]:
             yield Finding("ok", about, "nothing_sent", text, command="bridge check --send")
         else:
             when = local_time(bot.last_attempt_at, bridge.settings.timezone)
-            ok, text = bot.last_reason == "ok", f"{when} {meaning(bot.last_reason)}"
-            command = "" if ok else f"bridge check --send; bridge events --bot {bot.name}"
-            level = "ok" if ok else "problem"
-            yield Finding(level, about, bot.last_reason, text, command=command)
+            reason, text = bot.last_reason, f"{when} {meaning(bot.last_reason)}"
+            if reason == "ok":
+                yield Finding("ok", about, reason, text)
+                continue
+            command, rests = f"bridge events --bot {bot.name}", bot.rest_until > bridge.clock()
+            if not rests:  # else the bridge itself calls next, and the test would count for the rate
+                command = f"bridge check --send; {command}"
+            level = "remark" if rests and not bot.failures else "problem"
+            yield Finding(level, about, reason, text, advice(reason, bot.name), command)
 
 
 def _sent(bridge: Bridge, stopped: Collection[str]) -> Iterator[Finding]:

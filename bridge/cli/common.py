@@ -14,7 +14,7 @@ import click
 
 from bridge import configure
 from bridge.cli.terminal import Terminal, one_line
-from bridge.errors import StorageError, TooLargeError, UndecodableError
+from bridge.errors import SchemaError, StorageError, TooLargeError, UndecodableError
 from bridge.model import Event
 from bridge.receiving.decoding import MAX_BODY, decode
 from bridge.samples import samples
@@ -63,9 +63,20 @@ def open_bridge(needs_keys: bool = True) -> Iterator[tuple[Bridge, Terminal]]:
     try:
         yield bridge, terminal
     except StorageError as error:
-        raise StorageError(terminal.clean(said(error))) from None
+        why = " → ".join(filter(None, database_problem(settings, error)))
+        raise StorageError(terminal.clean(why)) from None
     finally:
         bridge.close()
+
+
+def database_problem(settings: Settings, error: StorageError) -> tuple[str, str]:
+    """Return which database cannot be used and why, and what to do unless that says it."""
+    text = f"{database_name(settings)}: {said(error)}"
+    if isinstance(error, SchemaError) or "disk is full" in str(error):
+        return text, ""
+    if "is locked" in str(error):
+        return text, _("another program keeps it locked: let that one end, and try again")
+    return text, _("see DATABASE_URL: is the folder there and writable, does the server run?")
 
 
 def database_name(settings: Settings) -> str:

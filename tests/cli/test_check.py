@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sqlite3
 import time
 from pathlib import Path
 
@@ -97,6 +98,23 @@ def test_a_database_of_a_newer_bridge_says_itself_what_to_do(cli: Cli, tmp_path:
     assert found.endswith("deploy the version that wrote it, or a newer one")
 
 
+def test_a_locked_database_is_no_matter_of_its_address(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cli("check")
+    monkeypatch.setattr("bridge.storage.driver.BUSY_TIMEOUT", 0.01)
+    other = sqlite3.connect(tmp_path / "bridge.db")
+    other.execute("begin exclusive")
+    try:
+        [found] = findings(cli("check"))
+        refused = cli("retry", "1")
+    finally:
+        other.close()
+    for text in (found, refused.stderr):
+        assert f"{tmp_path}/bridge.db: database is locked → another program" in text
+        assert "DATABASE_URL" not in text
+
+
 def test_each_bot_gets_one_test_message(cli: Cli, sandbox: Served) -> None:
     box, api = sandbox
     done = cli("check", "--send", WECOM_API_URL=api)
@@ -174,6 +192,23 @@ def test_how_the_last_call_of_a_bot_went_is_shown(cli: Cli, tmp_path: Path) -> N
     assert "bot default: 2027-01-15 16:00:00 WeCom accepted it" in done.stdout
     [found] = findings(done)
     assert "93017" in found and "bridge check --send" in found
+
+
+@pytest.mark.parametrize(
+    ("reason", "failures", "mark"), [("rate_limited", 0, "??"), ("connection", 3, "!!")]
+)
+def test_a_bot_that_rests_is_left_to_the_bridge(
+    reason: str, failures: int, mark: str, cli: Cli, tmp_path: Path
+) -> None:
+    """One more call would count for its rate; and only a failure is a problem."""
+    cli("check")
+    update = "update bots set last_reason = ?, failures = ?, last_attempt_at = 1, rest_until = 9e9"
+    change(tmp_path, f"{update} where name = 'dev'", reason, failures)
+    done = cli("check")
+    [found] = [line for line in done.stdout.splitlines() if "bot dev" in line]
+    assert found.startswith(f"{mark} bot dev") and found.endswith("bridge events --bot dev")
+    assert "--send" not in found
+    assert done.exit_code == (mark == "!!")
 
 
 def test_late_and_parked_deliveries_are_found(cli: Cli, tmp_path: Path) -> None:

@@ -68,8 +68,8 @@ def test_a_database_that_cannot_be_used_is_one_message_and_exit_code_1(cli: Cli)
     ):  # fmt: skip
         done = cli(*command, DATABASE_URL="sqlite:////no/such/x.db")
         assert (done.exit_code, done.stdout) == (1, "")
-        assert "the database cannot be used: unable to open" in done.stderr
-        assert "there is no folder /no/such\n" in done.stderr
+        assert "the database cannot be used: /no/such/x.db: unable to open" in done.stderr
+        assert "there is no folder /no/such → see DATABASE_URL" in done.stderr
         assert done.stderr.count("\n") == 1
 
 
