@@ -61,7 +61,7 @@ def create_app(environ: Mapping[str, str] | None = None) -> Flask:
         app.register_blueprint(blueprint.console)
     _log_warnings(bridge)
     try:
-        bridge.outbox.database.open()
+        bridge.open_database()
     except SchemaError as error:
         log.critical("the bridge cannot start with this database: %s", error)
         raise SystemExit(4) from None  # gunicorn's own code for an app that cannot be loaded

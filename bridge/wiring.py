@@ -1,5 +1,6 @@
 """Every part that receives or dispatches, put together for one process."""
 
+import logging
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -22,16 +23,27 @@ from bridge.storage.queries import Queries
 from bridge.storage.shared_values import SharedValues
 from bridge.storage.template_versions import TemplateVersions
 from bridge.storage.wrong_tokens import WrongTokens
-from bridge.wording import speaking
+from bridge.wording import N_, gettext, key_variable, speaking
 
 if TYPE_CHECKING:
     from bridge.pgyer.lookup import Lookup
     from bridge.pgyer.poller import Poller
 
+log = logging.getLogger(__name__)
+
 _WRONG_TOKEN = (
     "a request with a wrong token is refused. If it was Pgyer's, its event is lost: "
     "paste the address anew, as `bridge url` shows it"
 )
+
+
+def unknown_bot(bot: str, pending: int) -> str:
+    """Return what is wrong with pending deliveries of a bot that the settings do not have."""
+    text = N_(
+        "%(count)s deliveries are pending, but it is not in the settings: "
+        "set %(variable)s again, or they expire"
+    )
+    return gettext(text, count=pending, variable=key_variable(bot))
 
 
 @dataclass
@@ -114,6 +126,17 @@ class Bridge:
         poller = Poller(watch, self.shared, settings.pgyer_key, interval, self.clock)
         return poller, Lookup(client, known)
 
+    def open_database(self) -> None:
+        """Bring the database up to date, and warn of deliveries that no bot sends.
+
+        Raises StorageError. Leaves no connection behind, so that the process may fork.
+        """
+        unknown = self.queries.health().unknown
+        self.outbox.database.open()  # afterwards, since it closes the readers as well
+        with speaking("en"):
+            for bot, count in unknown.items():
+                log.warning("bot %s: %s", bot, unknown_bot(bot, count))
+
     def start(self) -> None:
         """Begin to dispatch, to ask Pgyer and to call the monitor; after a fork, not at import."""
         self.is_started = True
@@ -132,8 +155,10 @@ class Bridge:
             age = max(0.0, round(self.clock() - health.oldest, 1)) if health.oldest else 0.0
             found.pending, found.oldest_seconds = health.pending, age
             if age > LATE:
+                bot = health.oldest_bot
+                unknown = ", which is not in the settings" if bot in health.unknown else ""
                 text = f"the oldest of {health.pending} pending deliveries waits for {age:.0f} s"
-                found.problems.append(text)
+                found.problems.append(f"{text} (bot {bot}{unknown})")
             found.problems += [
                 f"bot {name} is stopped: {why}" for name, why in health.stopped.items()
             ]

@@ -15,7 +15,7 @@ from bridge.model import LATE, Event, Target, Verdict
 from bridge.platforms import ADVICE, database_loss
 from bridge.storage.operator import TEST
 from bridge.storage.queries import BotLine
-from bridge.wiring import Bridge
+from bridge.wiring import Bridge, unknown_bot
 from bridge.wording import N_, advice, asked_outcome, meaning
 from bridge.wording import gettext as _
 
@@ -195,9 +195,14 @@ def _database(bridge: Bridge) -> Iterator[Finding]:
     yield Finding("ok", "database", "ok", text)
     if health.oldest and now - health.oldest > LATE:
         since = local_time(health.oldest, bridge.settings.timezone)
-        text = _("the oldest delivery is pending since %(since)s", since=since)
-        todo = _("does the bridge run? See its log and /readyz")
+        text = N_("the oldest delivery, for %(bot)s, is pending since %(since)s")
+        text = _(text, bot=health.oldest_bot, since=since)
+        is_known = health.oldest_bot in bridge.settings.bots
+        todo = _("does the bridge run? See its log and /readyz") if is_known else ""
         yield Finding("problem", "database", "late", text, todo)
+    for name, count in health.unknown.items():
+        text = unknown_bot(name, count)
+        yield Finding("problem", f"bot {name}", "not_in_settings", text)
     if parked := bridge.queries.unsent_counts(now - DAY).get("parked"):
         text = _("%(count)s deliveries failed within a day", count=parked)
         command = "bridge events --state parked --since 1d"

@@ -34,7 +34,7 @@ def worker() -> None:
     stopping = stop_signals()
     try:
         try:
-            bridge.outbox.database.open()
+            bridge.open_database()
         except SchemaError:
             raise
         except StorageError as error:

@@ -7,7 +7,7 @@ every other query has an index.
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any, TypeVar
 
 from bridge.model import Bot, Event, Target
@@ -30,11 +30,17 @@ HOUR = 3600.0
 
 @dataclass(frozen=True)
 class Health:
-    """Pending deliveries, since when the oldest is due (epoch seconds), and the stopped bots."""
+    """Pending deliveries, since when the oldest is due (epoch seconds), and the stopped bots.
+
+    `oldest_bot` is the bot of the oldest. `unknown` has the number of pending deliveries for each
+    bot that is not in the settings: nothing sends them.
+    """
 
     pending: int
     oldest: float | None
     stopped: Mapping[str, str]
+    oldest_bot: str = ""
+    unknown: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -289,10 +295,13 @@ class Queries:
     def health(self) -> Health:
         """Return what is pending and stopped; raises StorageError where it cannot be read."""
         with self._database.read() as connection:
-            [row] = connection.execute(SQL["pending"])
+            queues = connection.execute(SQL["pending"])
             stopped = connection.execute(SQL["stopped_bots"])
         names = {bot["name"]: bot["stopped"] for bot in stopped if bot["name"] in self._known}
-        return Health(row["count"], row["oldest"], names)
+        pending = {row["bot"]: row["count"] for row in queues}
+        unknown = {bot: count for bot, count in pending.items() if bot not in self._known}
+        oldest, bot = min(((row["oldest"], row["bot"]) for row in queues), default=(None, ""))
+        return Health(sum(pending.values()), oldest, names, bot, unknown)
 
 
 def _newest(connection: Connection) -> int:
@@ -339,5 +348,5 @@ def _event_line(row: Row, deliveries: Sequence[DeliveryLine] = ()) -> EventLine:
 
 def _filled(line: type[T], row: Row, **others: Any) -> T:
     """Return a line made from a row: a field of the same name from each column."""
-    columns = [field.name for field in fields(line) if field.name not in others]  # type: ignore[arg-type]
+    columns = [one.name for one in fields(line) if one.name not in others]  # type: ignore[arg-type]
     return line(**{name: row[name] for name in columns}, **others)

@@ -1,6 +1,7 @@
 """What a platform asks: health checks and metrics, in this process."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 from flask import Flask
@@ -57,11 +58,34 @@ def test_a_delivery_that_waits_too_long_shows_in_readyz(
     real = bridge.queries.health()
     assert real.pending == 1
     monkeypatch.setattr(
-        bridge.queries, "health", lambda: type(real)(1, real.oldest - 601, {"dev": "why"})
+        bridge.queries,
+        "health",
+        lambda: replace(real, oldest=real.oldest - 601, stopped={"dev": "why"}),
     )
     problems = client.get("/readyz").get_json()["problems"]
     assert problems[0].startswith("the oldest of 1 pending deliveries waits for 60")
+    assert problems[0].endswith("s (bot default)")
     assert problems[1] == "bot dev is stopped: why"
+
+
+def test_deliveries_for_a_bot_that_was_taken_out_of_the_settings_are_named(
+    environ: dict[str, str], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = create_app(environ)
+    app.test_client().post(f"{HOOK}/dev", data=b'{"type": "feedback"}')
+    app.extensions["bridge"].close()
+    assert "WECOM_BOT_KEY_DEV" not in caplog.text
+    del environ["WECOM_BOT_KEY_DEV"]
+    app = create_app(environ)
+    bridge = app.extensions["bridge"]
+    [warning] = [one for one in caplog.records if "WECOM_BOT_KEY_DEV" in one.getMessage()]
+    assert warning.levelname == "WARNING"
+    assert warning.getMessage().startswith("bot dev: 1 deliveries are pending, but it is not in")
+    real = bridge.queries.health()
+    monkeypatch.setattr(bridge.queries, "health", lambda: replace(real, oldest=real.oldest - 601))
+    [late, _dispatcher] = app.test_client().get("/readyz").get_json()["problems"]
+    assert late.endswith("s (bot dev, which is not in the settings)")
+    bridge.close()
 
 
 def test_a_web_process_that_does_not_dispatch_is_ready_without(environ: dict[str, str]) -> None:

@@ -315,11 +315,11 @@ SELECT count(*) AS count FROM events WHERE received_at >= :begin AND received_at
 SELECT DISTINCT type FROM events WHERE id > :bottom;
 
 -- name: pending
--- How many deliveries are pending, and since when the oldest is due: what quiet hours delay is due
--- at their end.
-SELECT count(*) AS count,
+-- How many deliveries are pending for each bot, and since when the oldest is due: what quiet hours
+-- delay is due at their end.
+SELECT bot, count(*) AS count,
     min(CASE WHEN not_before > 0 THEN not_before ELSE created_at END) AS oldest
-FROM deliveries WHERE state = 'pending';
+FROM deliveries WHERE state = 'pending' GROUP BY bot ORDER BY bot;
 
 -- name: latest_event
 -- The newest event that came in, of those after one; the bridge's own have no raw body.
