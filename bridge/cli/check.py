@@ -150,12 +150,16 @@ def _templates(bridge: Bridge) -> Iterator[Finding]:
         count = sum(not name.startswith("_") for name in bridge.renderer.files)
         text = _("%(folder)s: %(count)s files", folder=folder, count=count)
         yield Finding("ok", "templates", "ok", text)
+    saved = bridge.template_versions.texts()
     shown = set()  # a broken helper is found in each file that uses it
     for file, one in ((file, one) for file, found in sorted(findings.items()) for one in found):
         if (code := one.neutral(file)) not in shown:
             shown.add(code)
             level = "problem" if one.level == "error" else "remark"
-            yield Finding(level, "templates", code, f"{folder}/{one.located(file)}")
+            text = one.located(file)
+            is_saved = (one.file or file) in saved
+            text = f"{text} ({_('edited in the console')})" if is_saved else f"{folder}/{text}"
+            yield Finding(level, "templates", code, text)
 
 
 def _heartbeat(bridge: Bridge) -> Iterator[Finding]:

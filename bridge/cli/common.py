@@ -85,6 +85,15 @@ def database_name(settings: Settings) -> str:
     return rest[1:] if kind == "sqlite" else rest.partition("?")[0].rpartition("@")[2]
 
 
+def read_saved_templates(bridge: Bridge) -> None:
+    """Read the texts that were saved in the console, which win over the folder's.
+
+    Raises StorageError, where the renderer would quietly use what it knows.
+    """
+    if bridge.outbox.database.exists:
+        bridge.template_versions.read()
+
+
 def read_body(name: str) -> bytes:
     """Return the bytes of a file, of standard input for `-`, or of a bundled sample."""
     bundled = samples()

@@ -52,6 +52,7 @@ def preview(
     draft = Path(subject) if subject.endswith(".j2") and Path(subject).is_file() else None
     opened = common.open_bridge(needs_keys=False)
     with opened as (bridge, terminal), _renderer(bridge, draft) as renderer:
+        common.read_saved_templates(bridge)
         bot = common.known_bot(bot, bridge.settings.bots)
         if draft:
             template = draft.name.removesuffix(".j2")

@@ -49,6 +49,8 @@ def test(file: str, bots: tuple[str, ...], as_json: bool) -> None:
             for event, chosen in found:
                 _explain(bridge, terminal, event, chosen)
         templates = {target.template for _, chosen in found for target in chosen} - {""}
+        if templates:
+            common.read_saved_templates(bridge)
         missing = sorted(name for name in templates if not bridge.renderer.knows(name))
         for name in missing:
             text = N_("there is no template %(name)r: the event's own is used")

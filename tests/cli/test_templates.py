@@ -186,9 +186,17 @@ def test_what_is_saved_is_previewed_and_may_be_named_by_a_route(
     checked = cli("check", **environ)
     assert checked.exit_code == 0
     # A file that is only saved is checked as well.
-    assert (
-        "?? templates: " in checked.stdout and "short.text.j2: there is no link" in checked.stdout
-    )
+    lines = checked.stdout.splitlines()
+    *others, saved = [line for line in lines if "there is no link" in line]
+    assert saved.startswith("?? templates: short.text.j2: ")  # for it is no file of the folder
+    assert saved.endswith("(edited in the console)")
+    assert len(others) == 2 and all(f"templates: {folder}/" in line for line in others)
+    (tmp_path / "bridge.db").write_text("no database")
+    (tmp_path / "bridge.db-wal").unlink()
+    for command in (["preview", "crashlog"], ["routes", "test", "crashlog"]):
+        done = cli(*command, **environ)
+        assert done.exit_code == 1 and "there is no template" not in done.stderr
+        assert done.stderr.startswith("the database cannot be used")
 
 
 def test_a_preview_makes_no_database(cli: Cli, tmp_path: Path) -> None:
