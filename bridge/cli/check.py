@@ -3,12 +3,14 @@
 import os
 import time
 from collections.abc import Collection, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import click
 
 from bridge.cli.common import database_name, database_problem, json_option, open_bridge
 from bridge.cli.terminal import Terminal, local_time
+from bridge.delivery.heartbeat import EVERY
 from bridge.delivery.wecom import Client, proxy_problems
 from bridge.errors import PgyerError, SettingsError, StorageError
 from bridge.model import LATE, Event, Target, Verdict
@@ -166,7 +168,14 @@ def _heartbeat(bridge: Bridge) -> Iterator[Finding]:
     if not bridge.heartbeat:
         text = _("BRIDGE_HEARTBEAT_URL is not set: nobody would notice a stop")
         yield Finding("ok", "heartbeat", "not_set", text)
-    elif failure := bridge.heartbeat.call([]):
+        return
+    now, is_running = bridge.clock(), False
+    with suppress(StorageError):
+        is_running = bridge.shared.was_done("heartbeat", now, now - 2 * EVERY)
+    if not is_running:  # a call from here would let the monitor believe that it is
+        text = _("the bridge did not call the monitor in the last minutes: does it run?")
+        yield Finding("remark", "heartbeat", "not_called", text)
+    elif failure := bridge.heartbeat.call(bridge.readiness().problems):
         text, todo = f"BRIDGE_HEARTBEAT_URL: {failure}", _("check the address and the network")
         yield Finding("problem", "heartbeat", "failed", text, todo)
     else:

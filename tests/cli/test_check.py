@@ -226,8 +226,10 @@ def test_late_and_parked_deliveries_are_found(cli: Cli, tmp_path: Path) -> None:
     assert "1 deliveries failed" in found and "bridge events --state parked" in found
 
 
-def test_the_check_calls_the_monitor_once(cli: Cli) -> None:
+def test_the_check_calls_the_monitor_once(cli: Cli, tmp_path: Path) -> None:
     assert "nobody would notice" in cli("check").stdout
+    beat = "insert into shared_values (name, value, at) values ('heartbeat', '', ?)"
+    change(tmp_path, beat, time.time() - 100)
     with responses.RequestsMock() as monitor:
         monitor.get("https://hc.example.com/ping/secret")
         done = cli("check", BRIDGE_HEARTBEAT_URL="https://hc.example.com/ping/secret")
@@ -239,6 +241,21 @@ def test_the_check_calls_the_monitor_once(cli: Cli) -> None:
     [found] = findings(done)
     assert "BRIDGE_HEARTBEAT_URL: HTTP 404" in found and "secret" not in done.output
     assert done.exit_code == 1
+
+
+def test_the_check_never_tells_the_monitor_that_all_is_well_where_it_is_not(
+    cli: Cli, tmp_path: Path
+) -> None:
+    environ = {"BRIDGE_HEARTBEAT_URL": "https://hc.example.com/ping/secret"}
+    with responses.RequestsMock():  # nothing may be called
+        done = cli("check", **environ)
+    assert done.exit_code == 0 and "?? heartbeat: the bridge did not call" in done.stdout
+    beat = "insert into shared_values (name, value, at) values ('heartbeat', '', ?)"
+    change(tmp_path, beat, time.time() - 100)
+    change(tmp_path, "update bots set stopped = 'invalid_webhook' where name = 'dev'")
+    with responses.RequestsMock() as monitor:
+        monitor.get("https://hc.example.com/ping/secret/fail")
+        assert "the monitor was called" in cli("check", **environ).stdout
 
 
 def test_the_check_has_a_json_form(cli: Cli) -> None:
