@@ -37,6 +37,8 @@ CLICK = (
     "Missing argument", "Invalid value: {message}",
     "Invalid value for {param_hint}: {message}", "{value!r} is not a valid {number_type}.",
     "{value} is not in the range {range}.", "Option {name!r} does not take a value.",
+    "{name} {filename!r} does not exist.", "{name} {filename!r} is a file.",
+    "{name} {filename!r} is not readable.",
 )  # fmt: skip
 CLICK_PLURALS = (
     ("Option {name!r} requires an argument.", "Option {name!r} requires {nargs} arguments."),

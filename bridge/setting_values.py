@@ -34,6 +34,12 @@ _ADVICE = {
         "leave it out, a pooler needs no setting"
     ),
 }
+# What libpq takes, of parameters in which it would refuse every connection otherwise.
+_VALUES = {
+    "sslmode": "disable|allow|prefer|require|verify-ca|verify-full",
+    "port": "[0-9,]*",
+    "connect_timeout": "-?[0-9]+",
+}
 # What documentation and examples write where a secret belongs.
 _PLACEHOLDER = re.compile(
     r"(your|paste|put|insert|enter|replace|change|choose|fill)([-_.~]|me|this|key|token|pass|bot).*"
@@ -190,7 +196,7 @@ def database_url(value: str) -> Secret:
     """Return the URL of an SQLite file, or of PostgreSQL as libpq reads it."""
     scheme, _, rest = value.partition("://")
     if scheme == "sqlite":
-        if not rest.startswith("/") or re.search(r"^/$|:memory:|\?", rest):
+        if not rest.startswith("/") or re.search(r"/$|:memory:|\?", rest):
             raise WrongValueError(
                 "must name a file, without options: "
                 "sqlite:///bridge.db (or sqlite:////data/bridge.db)"
@@ -206,7 +212,7 @@ def database_url(value: str) -> Secret:
     value = f"postgresql://{rest}"
     try:
         parts = urlsplit(value)
-        good = parts.port != 0 and not re.search(r"\s", value)
+        good = parts.port != 0 and not re.search(r"\s|%(?![0-9A-Fa-f]{2})", value)
     except ValueError:
         good = False
     if not good:
@@ -219,11 +225,14 @@ def database_url(value: str) -> Secret:
 
 
 def _check_parameters(query: str) -> None:
-    """Raise where a parameter is none of libpq's, which would refuse every connection."""
+    """Raise where a parameter or its value is none of libpq's: it would refuse every connection."""
     from psycopg.pq import Conninfo  # here, since most processes that read settings need it not
 
     known = {option.keyword.decode() for option in Conninfo.get_defaults()}
     for name, value in parse_qsl(query, keep_blank_values=True):
+        if name in _VALUES and not re.fullmatch(_VALUES[name], value):
+            text = N_("has the parameter %(name)s with a value that PostgreSQL does not know")
+            raise WrongValueError(text, name=name)
         if name in known or (name, value) == ("ssl", "true"):
             continue
         advice = N_("leave it out")

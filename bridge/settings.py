@@ -219,17 +219,19 @@ def load(environ: Mapping[str, str], needs_keys: bool = True) -> tuple[Settings,
 
 
 def _find_unknown(read: _Environment) -> None:
-    # Compared without the prefix: BRIDGE_PORT means PORT, BRIDGE_BOT_KEY means WECOM_BOT_KEY.
-    ours = sorted(name for name in read.known if name.startswith(PREFIXES))
+    # Also compared without the prefix: BRIDGE_PORT means PORT, BRIDGE_BOT_KEY means WECOM_BOT_KEY.
+    known = sorted(read.known)
+    by_tail = {name.partition("_")[2]: name for name in known if name.startswith(PREFIXES)}
+    by_tail |= {name: name for name in known}
     for name in sorted(read.environ.keys() - read.known):
         if not name.startswith(PREFIXES) or name.startswith(_BOT_PREFIX):
             continue
-        prefix = name.partition("_")[0]
-        # What has the same prefix comes last, and so wins.
-        last = [known for known in ours if known.startswith(prefix)]
-        by_tail = {known.partition("_")[2]: known for known in [*ours, *last]}
-        by_tail |= {known: known for known in read.known}
-        if close := by_tail.get(nearest(name.partition("_")[2], by_tail)):
+        close = name.removesuffix("_FILE")  # only a secret may come as a file
+        if close not in known:
+            tail = name.partition("_")[2]
+            close = by_tail.get(tail) or nearest(name, known, least=0.8)
+            close = close or by_tail.get(nearest(tail, by_tail), "")
+        if close:
             text = N_("%(name)s is not a variable of the bridge: did you mean %(close)s?")
             read.problem(text, name=name, close=close)
         else:

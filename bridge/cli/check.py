@@ -18,7 +18,7 @@ from bridge.platforms import ADVICE, database_loss
 from bridge.storage.operator import TEST
 from bridge.storage.queries import BotLine
 from bridge.wiring import Bridge, unknown_bot
-from bridge.wording import N_, advice, asked_outcome, meaning
+from bridge.wording import N_, advice, asked_outcome, detail, meaning
 from bridge.wording import gettext as _
 
 DAY = 86400.0  # seconds
@@ -254,16 +254,17 @@ def _sent(bridge: Bridge, stopped: Collection[str]) -> Iterator[Finding]:
     for name, bot in sorted(bridge.settings.bots.items()):
         event, about = Event(TEST, {"bot": name, "sent_at": now}, now), f"bot {name}"
         outcome = client.send(bot, bridge.renderer.messages(event, Target(name))[0])
-        detail = f" ({outcome.detail})" if outcome.detail not in ("", "ok") else ""
+        words = detail(outcome.reason, outcome.errcode, outcome.detail)
+        more = f" ({words})" if words else ""
         if outcome.verdict is not Verdict.SENT:
             code = "" if outcome.errcode is None else f"{outcome.errcode} "
-            why = f"{code}{meaning(outcome.reason)}{detail}"
+            why = f"{code}{meaning(outcome.reason)}{more}"
             text = _("the test message was not delivered: %(why)s", why=why)
             yield Finding("problem", about, outcome.reason, text, advice(outcome.reason, name))
         elif name in stopped:
             text = _("the test message has arrived, but the bridge still has the bot stopped")
             command = f"bridge retry --bot {name}"
             todo = _("restart the bridge if its key is new, otherwise:")
-            yield Finding("problem", about, "still_stopped", text + detail, todo, command)
+            yield Finding("problem", about, "still_stopped", text + more, todo, command)
         else:
-            yield Finding("ok", about, "ok", _("the test message has arrived") + detail)
+            yield Finding("ok", about, "ok", _("the test message has arrived") + more)

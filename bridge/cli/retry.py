@@ -55,12 +55,11 @@ def retry(
         begin = bridge.outbox.database.time() - since if since else 0.0
         states = (state,) if state else RETRIED
         found = _of_events(bridge, ids) if ids else _since(bridge, begin, states)
-        wanted = [d for d in found if d.state in states and bot in ("", d.target.bot)]
+        found = [line for line in found if bot in ("", line.target.bot)]
+        wanted = [line for line in found if line.state in states]
         done = _retry(bridge, terminal, wanted, dry_run)
-        missing = sorted(number for number in set(ids) if bridge.queries.event(number) is None)
-        for event_id in missing:
-            terminal.say(_("there is no event %(id)s", id=event_id), err=True)
-    if missing or not done:
+        is_missing = _say_skipped(bridge, terminal, ids, found, states) if ids else False
+    if is_missing or not done:
         raise click.exceptions.Exit(1)
 
 
@@ -80,6 +79,28 @@ def _since(bridge: Bridge, begin: float, states: Sequence[str]) -> list[Delivery
         if line.reason != DONE
     }
     return sorted(found.values(), key=lambda line: (line.event, line.id))
+
+
+def _say_skipped(
+    bridge: Bridge,
+    terminal: Terminal,
+    ids: Sequence[int],
+    found: Sequence[DeliveryLine],
+    states: Sequence[str],
+) -> bool:
+    """Print what was named and yet not retried, with the reason; return if an event is missing."""
+    for line in found:
+        if line.state not in states:
+            text = N_("skipped: event %(id)s → %(line)s is not %(states)s")
+            shown, wanted = common.delivery_state(line), " / ".join(states)
+            terminal.say(_(text, id=line.event, line=shown, states=wanted), err=True)
+    is_missing = False
+    for event_id in sorted(set(ids) - {line.event for line in found}):
+        text = N_("skipped: event %(id)s has no delivery")
+        if bridge.queries.event(event_id) is None:
+            text, is_missing = N_("there is no event %(id)s"), True
+        terminal.say(_(text, id=event_id), err=True)
+    return is_missing
 
 
 def _retry(bridge: Bridge, terminal: Terminal, found: Sequence[DeliveryLine], dry_run: bool) -> int:

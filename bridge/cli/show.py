@@ -13,7 +13,7 @@ from bridge.model import API, Event, as_text
 from bridge.receiving import explain
 from bridge.storage.queries import AttemptLine, DeliveryLine
 from bridge.wording import gettext as _
-from bridge.wording import meaning
+from bridge.wording import detail, meaning
 
 _LONGEST = 2000  # characters of one field
 
@@ -93,13 +93,13 @@ def _explained(line: DeliveryLine, zone: tzinfo) -> str:
 def _attempt_row(attempt: AttemptLine, zone: tzinfo) -> list[str]:
     if not attempt.verdict:
         return [local_time(attempt.started_at, zone), "-", "", "", _("being sent")]
-    detail = f" ({attempt.detail})" if attempt.detail not in ("", "ok") else ""
+    more = detail(attempt.reason, attempt.errcode, attempt.detail)
     return [
         local_time(attempt.started_at, zone),
         "-" if attempt.errcode is None else str(attempt.errcode),
         attempt.reason,
         f"{1000 * (attempt.ended_at - attempt.started_at):.0f} ms",
-        meaning(attempt.reason) + detail,
+        meaning(attempt.reason) + (f" ({more})" if more else ""),
     ]
 
 

@@ -13,7 +13,9 @@ from bridge.cli import retry
 from bridge.wiring import Bridge
 
 
-def test_parked_events_are_pending_again_by_their_ids(cli: Cli, end_all: EndAll) -> None:
+def test_parked_events_are_pending_again_by_their_ids(
+    cli: Cli, end_all: EndAll, tmp_path: Path
+) -> None:
     for name in ("crashlog", "feedback"):
         cli("send", name, "--bot", "default,dev")
     assert end_all(PARKED) == 4
@@ -27,6 +29,13 @@ def test_parked_events_are_pending_again_by_their_ids(cli: Cli, end_all: EndAll)
     assert end_all(SENT) == 4
     done = cli("retry", "1")
     assert (done.exit_code, done.stdout) == (1, "retried: 0\n")
+    assert done.stderr.splitlines() == [
+        "skipped: event 1 → default sent is not parked / expired",
+        "skipped: event 1 → dev sent is not parked / expired",
+    ]
+    (tmp_path / "routes.toml").write_text("[[route]]\nbots = []\n")
+    cli("send", "deleteApp")
+    assert cli("retry", "3").stderr == "skipped: event 3 has no delivery\n"
 
 
 def test_parked_events_are_pending_again_by_their_age(

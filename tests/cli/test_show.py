@@ -4,12 +4,15 @@ import io
 import json
 import sqlite3
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import requests
 from cli_client import PARKED, SENT, Cli, EndAll
 
 from bridge.cli import show
+from bridge.delivery.wecom import transport_failure
 from bridge.model import Outcome, Verdict
 
 
@@ -66,6 +69,19 @@ def test_an_answer_without_an_errcode_has_a_dash(cli: Cli, end_all: EndAll) -> N
     cli("send", "feedback")
     end_all(Outcome(Verdict.PARK, "http_404", "HTTP 404 without an errcode"))
     assert "  -  http_404  " in cli("show", "1").stdout
+
+
+@pytest.mark.parametrize(
+    "error", [requests.ConnectTimeout(), requests.ReadTimeout(), requests.ConnectionError()]
+)
+def test_why_a_call_failed_is_said_once_and_in_one_language(
+    error: Exception, cli: Cli, end_all: EndAll
+) -> None:
+    cli("send", "feedback")
+    end_all(replace(transport_failure(error), verdict=Verdict.PARK))
+    call = cli("show", "1").stdout.splitlines()[-1]
+    assert call.endswith(("in time", "arrived", "broke")) and "(" not in call
+    assert "(" not in cli("show", "1", LC_ALL="zh_CN.UTF-8").stdout.splitlines()[-1]
 
 
 def test_long_values_are_shortened_and_json_has_them_whole(cli: Cli) -> None:
