@@ -242,7 +242,7 @@ def _bots(bridge: Bridge, bots: Sequence[BotLine]) -> Iterator[Finding]:
                 yield Finding("ok", about, reason, text)
                 continue
             command, rests = f"bridge events --bot {bot.name}", bot.rest_until > bridge.clock()
-            if not rests:  # else the bridge itself calls next, and the test would count for the rate
+            if not rests:  # else the bridge calls next, and a test would count for the rate
                 command = f"bridge check --send; {command}"
             level = "remark" if rests and not bot.failures else "problem"
             yield Finding(level, about, reason, text, advice(reason, bot.name), command)
