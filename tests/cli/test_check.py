@@ -249,7 +249,7 @@ def test_the_check_never_tells_the_monitor_that_all_is_well_where_it_is_not(
     environ = {"BRIDGE_HEARTBEAT_URL": "https://hc.example.com/ping/secret"}
     with responses.RequestsMock():  # nothing may be called
         done = cli("check", **environ)
-    assert done.exit_code == 0 and "?? heartbeat: the bridge did not call" in done.stdout
+    assert done.exit_code == 0 and "?? heartbeat: not called: no call by the bridge" in done.stdout
     beat = "insert into shared_values (name, value, at) values ('heartbeat', '', ?)"
     change(tmp_path, beat, time.time() - 100)
     change(tmp_path, "update bots set stopped = 'invalid_webhook' where name = 'dev'")
