@@ -173,7 +173,7 @@ def _heartbeat(bridge: Bridge) -> Iterator[Finding]:
     with suppress(StorageError):
         is_running = bridge.shared.was_done("heartbeat", now, now - 2 * EVERY)
     if not is_running:  # a call from here would let the monitor believe that it is
-        text = _("not called: no call by the bridge itself is known of the last minutes; does it run?")
+        text = _("not called: no call by the bridge is known of the last minutes; does it run?")
         yield Finding("remark", "heartbeat", "not_called", text)
     elif failure := bridge.heartbeat.call(bridge.readiness().problems):
         text, todo = f"BRIDGE_HEARTBEAT_URL: {failure}", _("check the address and the network")

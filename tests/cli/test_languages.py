@@ -20,7 +20,7 @@ NAMES = re.compile(
     r"\b(bridge|default|dev|crashlog|feedback|parked|pending|sent|expired|bot|routes|test|since|all"
     r"|log|template|type|app|notes|title|wangqing|markdown|text|check|send|events|retry|show|state"
     r"|appSettings|botStopped|deleteApp|digest|transferApp|undecodable|updateVersion|versionChange"
-    r"|commands|templates|import|export|name|is|OooPlay|iOS|mention|continue)\b|[A-Z_]{3,}|\S*[/.:_=|\[\]()'-]\S*|https?://\S+"
+    r"|commands|templates|import|name|is|OooPlay|iOS|mention|continue)\b|[A-Z_]{3,}|\S*[/.:_=|\[\]()'-]\S*|https?://\S+"
 )
 PGYER = re.compile(
     "应用 → 设置 → Webhook 设置 → 创建 Webhook|其他指定URL|选择订阅内容|状态|开启|保存"
@@ -94,7 +94,6 @@ def stored(cli: Cli, end_all: EndAll) -> None:
         ["templates", "show", "nothing.j2"],
         ["templates", "import", "x.text.j2", "odd.txt"],
         ["templates", "import", "none.j2"],
-        ["templates", "export", "odd.txt"],
         ["show", "99"],
         ["show", "1", "--raw", "--json"],
         ["events", "--since", "soon"],
