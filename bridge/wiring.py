@@ -19,11 +19,11 @@ from bridge.receiving.wrong_requests import WrongRequests
 from bridge.settings import Settings
 from bridge.storage.operator import Operator
 from bridge.storage.outbox import Accepted, Outbox
-from bridge.storage.queries import Queries
+from bridge.storage.queries import REMOVED, Queries
 from bridge.storage.shared_values import SharedValues
 from bridge.storage.template_versions import TemplateVersions
 from bridge.storage.wrong_tokens import WrongTokens
-from bridge.wording import N_, gettext, key_variable, speaking
+from bridge.wording import advice, meaning, speaking
 
 if TYPE_CHECKING:
     from bridge.pgyer.lookup import Lookup
@@ -35,15 +35,6 @@ _WRONG_TOKEN = (
     "a request with a wrong token is refused. If it was Pgyer's, its event is lost: "
     "paste the address anew, as `bridge url` shows it"
 )
-
-
-def unknown_bot(bot: str, pending: int) -> str:
-    """Return what is wrong with pending deliveries of a bot that the settings do not have."""
-    text = N_(
-        "%(count)s deliveries are pending, but it is not in the settings: "
-        "set %(variable)s again, or they expire"
-    )
-    return gettext(text, count=pending, variable=key_variable(bot))
 
 
 @dataclass
@@ -131,11 +122,13 @@ class Bridge:
 
         Raises StorageError. Leaves no connection behind, so that the process may fork.
         """
-        unknown = self.queries.health().unknown
+        bots = self.queries.bots(self.clock(), with_removed=True)
         self.outbox.database.open()  # afterwards, since it closes the readers as well
-        with speaking("en"):
-            for bot, count in unknown.items():
-                log.warning("bot %s: %s", bot, unknown_bot(bot, count))
+        for bot in bots:
+            if bot.stopped == REMOVED:
+                with speaking("en"):
+                    why, todo = meaning(REMOVED), advice(REMOVED, bot.name)
+                log.warning("bot %s, pending %s: %s. %s", bot.name, bot.pending, why, todo)
 
     def start(self) -> None:
         """Begin to dispatch, to ask Pgyer and to call the monitor; after a fork, not at import."""
@@ -156,9 +149,9 @@ class Bridge:
             found.pending, found.oldest_seconds = health.pending, age
             if age > LATE:
                 bot = health.oldest_bot
-                unknown = ", which is not in the settings" if bot in health.unknown else ""
+                removed = "" if bot in self.settings.bots else ", which is not in the settings"
                 text = f"the oldest of {health.pending} pending deliveries waits for {age:.0f} s"
-                found.problems.append(f"{text} (bot {bot}{unknown})")
+                found.problems.append(f"{text} (bot {bot}{removed})")
             found.problems += [
                 f"bot {name} is stopped: {why}" for name, why in health.stopped.items()
             ]

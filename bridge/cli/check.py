@@ -16,8 +16,8 @@ from bridge.errors import PgyerError, SettingsError, StorageError
 from bridge.model import LATE, Event, Target, Verdict
 from bridge.platforms import ADVICE, database_loss
 from bridge.storage.operator import TEST
-from bridge.storage.queries import BotLine
-from bridge.wiring import Bridge, unknown_bot
+from bridge.storage.queries import REMOVED, BotLine
+from bridge.wiring import Bridge
 from bridge.wording import N_, advice, asked_outcome, detail, meaning
 from bridge.wording import gettext as _
 
@@ -105,12 +105,15 @@ def _findings(bridge: Bridge, send: bool) -> Iterator[Finding]:
     bots: Sequence[BotLine] = ()
     try:
         yield from _database(bridge)
-        bots = bridge.queries.bots(0.0)
+        bots = bridge.queries.bots(0.0, with_removed=True)
     except StorageError as error:
         text, todo = database_problem(bridge.settings, error)
         yield Finding("problem", "database", "unusable", text, todo)
     stopped = {bot.name for bot in bots if bot.stopped}
-    yield from _sent(bridge, stopped) if send else _bots(bridge, bots)
+    if send:
+        yield from _sent(bridge, stopped)
+        bots = [bot for bot in bots if bot.stopped == REMOVED]  # to which nothing can be sent
+    yield from _bots(bridge, bots)
 
 
 def _settings(bridge: Bridge) -> Iterator[Finding]:
@@ -213,9 +216,6 @@ def _database(bridge: Bridge) -> Iterator[Finding]:
         is_known = health.oldest_bot in bridge.settings.bots
         todo = _("does the bridge run? See its log and /readyz") if is_known else ""
         yield Finding("problem", "database", "late", text, todo)
-    for name, count in health.unknown.items():
-        text = unknown_bot(name, count)
-        yield Finding("problem", f"bot {name}", "not_in_settings", text)
     if parked := bridge.queries.unsent_counts(now - DAY).get("parked"):
         text = _("%(count)s deliveries failed within a day", count=parked)
         command = "bridge events --state parked --since 1d"
@@ -229,8 +229,8 @@ def _bots(bridge: Bridge, bots: Sequence[BotLine]) -> Iterator[Finding]:
         if bot.stopped:
             text = _("stopped: %(why)s", why=meaning(bot.stopped))
             todo, command = advice(bot.stopped, bot.name), f"bridge retry --bot {bot.name}"
-            if bot.stopped in ("invalid_webhook", "wrong_address"):
-                command = ""  # another address is tried by itself
+            if bot.stopped in ("invalid_webhook", "wrong_address", REMOVED):
+                command = ""  # after a new start it is tried by itself
             yield Finding("problem", about, bot.stopped, text, todo, command)
         elif not bot.last_attempt_at:
             text = _("nothing was sent yet")

@@ -12,8 +12,8 @@ from bridge.cli.terminal import Terminal, attributes, iso, local_time, one_line,
 from bridge.model import API, Event, as_text
 from bridge.receiving import explain
 from bridge.storage.queries import AttemptLine, DeliveryLine
-from bridge.wording import gettext as _
 from bridge.wording import detail, meaning
+from bridge.wording import gettext as _
 
 _LONGEST = 2000  # characters of one field
 

@@ -7,7 +7,7 @@ every other query has an index.
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from typing import Any, TypeVar
 
 from bridge.model import Bot, Event, Target
@@ -32,15 +32,13 @@ HOUR = 3600.0
 class Health:
     """Pending deliveries, since when the oldest is due (epoch seconds), and the stopped bots.
 
-    `oldest_bot` is the bot of the oldest. `unknown` has the number of pending deliveries for each
-    bot that is not in the settings: nothing sends them.
+    `oldest_bot` is the bot of the oldest.
     """
 
     pending: int
     oldest: float | None
     stopped: Mapping[str, str]
     oldest_bot: str = ""
-    unknown: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -298,10 +296,9 @@ class Queries:
             queues = connection.execute(SQL["pending"])
             stopped = connection.execute(SQL["stopped_bots"])
         names = {bot["name"]: bot["stopped"] for bot in stopped if bot["name"] in self._known}
-        pending = {row["bot"]: row["count"] for row in queues}
-        unknown = {bot: count for bot, count in pending.items() if bot not in self._known}
+        pending = sum(row["count"] for row in queues)
         oldest, bot = min(((row["oldest"], row["bot"]) for row in queues), default=(None, ""))
-        return Health(sum(pending.values()), oldest, names, bot, unknown)
+        return Health(pending, oldest, names, bot)
 
 
 def _newest(connection: Connection) -> int:
@@ -348,5 +345,5 @@ def _event_line(row: Row, deliveries: Sequence[DeliveryLine] = ()) -> EventLine:
 
 def _filled(line: type[T], row: Row, **others: Any) -> T:
     """Return a line made from a row: a field of the same name from each column."""
-    columns = [one.name for one in fields(line) if one.name not in others]  # type: ignore[arg-type]
+    columns = [field.name for field in fields(line) if field.name not in others]  # type: ignore[arg-type]
     return line(**{name: row[name] for name in columns}, **others)

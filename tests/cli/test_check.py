@@ -216,11 +216,11 @@ def test_late_and_parked_deliveries_are_found(cli: Cli, tmp_path: Path) -> None:
     change(tmp_path, "update deliveries set created_at = ?", time.time() - 3600)
     [found] = findings(cli("check"))
     assert "does the bridge run" in found
-    change(tmp_path, "update deliveries set bot = 'gone'")
-    late, unknown = findings(cli("check"))
-    assert "for gone" in late and "does the bridge run" not in late
-    assert unknown.startswith("!! bot gone: 1 deliveries are pending")
-    assert "set WECOM_BOT_KEY_GONE again" in unknown
+    change(tmp_path, "update deliveries set bot = 'dev'")
+    late, removed = findings(cli("check", WECOM_BOT_KEY_DEV=""))
+    assert "for dev" in late and "does the bridge run" not in late
+    assert removed.startswith("!! bot dev: stopped: it is not in the settings any more")
+    assert "Set WECOM_BOT_KEY_DEV again" in removed and "bridge retry" not in removed
     change(tmp_path, "update deliveries set state = 'parked'")
     [found] = findings(cli("check"))
     assert "1 deliveries failed" in found and "bridge events --state parked" in found

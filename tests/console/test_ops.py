@@ -80,7 +80,7 @@ def test_deliveries_for_a_bot_that_was_taken_out_of_the_settings_are_named(
     bridge = app.extensions["bridge"]
     [warning] = [one for one in caplog.records if "WECOM_BOT_KEY_DEV" in one.getMessage()]
     assert warning.levelname == "WARNING"
-    assert warning.getMessage().startswith("bot dev: 1 deliveries are pending, but it is not in")
+    assert warning.getMessage().startswith("bot dev, pending 1: it is not in the settings")
     real = bridge.queries.health()
     monkeypatch.setattr(bridge.queries, "health", lambda: replace(real, oldest=real.oldest - 601))
     [late, _dispatcher] = app.test_client().get("/readyz").get_json()["problems"]
