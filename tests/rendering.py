@@ -20,7 +20,7 @@ TO_DEFAULT = Target("default")
 
 def decoded(**payload: object) -> Event:
     """The event that a body with these fields is decoded to."""
-    return decode(json.dumps(payload).encode(), 1_800_000_000.0)[0]
+    return decode(json.dumps(payload, ensure_ascii=False).encode(), 1_800_000_000.0)[0]
 
 
 def folder(path: Path, **files: str) -> Path:

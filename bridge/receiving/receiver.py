@@ -36,14 +36,13 @@ def create_receiver(
 ) -> Blueprint:
     """Return `/pgyer/<token>` and `/pgyer/<token>/<bot>[,<bot>]`; `clock` gives epoch seconds."""
     receiver = Blueprint("receiver", __name__, url_prefix="/pgyer")
-    tokens = [token.reveal().encode() for token in settings.tokens]
     turned = WrongRequests("redirected", _TURNED)
     refused = WrongRequests("refused", _REFUSED)
 
     @receiver.get("/<token>", defaults={"bots": ""}, strict_slashes=False)
     @receiver.get("/<token>/<bots>", strict_slashes=False)
     def greet(token: str, bots: str) -> ResponseReturnValue:
-        check(token, bots)
+        _check(token, bots, settings)
         is_webhook = request.is_json or "pgyer" in request.user_agent.string.lower()
         if request.method == "GET" and is_webhook:
             turned.note(_address())
@@ -54,7 +53,7 @@ def create_receiver(
     @receiver.post("/<token>/<bots>", strict_slashes=False)
     def receive(token: str, bots: str) -> ResponseReturnValue:
         began, now = time.perf_counter(), clock()
-        named = check(token, bots)
+        named = _check(token, bots, settings)
         # From the environment: the headers would be put together for these two.
         names = ("CONTENT_TYPE", "HTTP_CONTENT_ENCODING")
         content = [request.environ.get(name, "") for name in names]
@@ -78,31 +77,33 @@ def create_receiver(
         """Log what is refused to Pgyer, or to whoever posts like it: it is lost."""
         if 400 <= response.status_code < 500 and request.path.startswith("/pgyer/"):
             answer = response.get_json(silent=True) or {}
-            if not is_right(request.path.split("/")[2]):
+            if not _is_right(request.path.split("/")[2], settings):
                 wrong_tokens.note(_address())
             elif request.method not in ("GET", "HEAD", "OPTIONS") and "event" not in answer:
                 advice = "" if response.status_code == 413 else _ADVICE
-                refused.note(
-                    _address(), f" ({response.status_code}: {answer.get('error')}){advice}"
-                )
+                why = f" ({response.status_code}: {answer.get('error')}){advice}"
+                refused.note(_address(), why)
         return response
 
-    def is_right(token: str) -> bool:
-        # Every token is compared, and in constant time: neither which nor how much was right shows.
-        return bool(sum(hmac.compare_digest(token.encode(), known) for known in tokens))
-
-    def check(token: str, bots: str) -> list[str]:
-        """Check a URL's token and return the bots it names; 404 for an unknown one of either."""
-        if not is_right(token):
-            raise NotFound
-        names = (name.strip().lower() for name in bots.split(","))
-        named = list(dict.fromkeys(filter(None, names)))
-        if unknown := ", ".join(name for name in named if name not in settings.bots):
-            there_are = ", ".join(sorted(settings.bots))
-            raise NotFound(f"unknown bot {unknown}; there are: {there_are}")
-        return named
-
     return receiver
+
+
+def _is_right(token: str, settings: Settings) -> bool:
+    # Every token is compared, and in constant time: neither which nor how much was right shows.
+    known = (one.reveal().encode() for one in settings.tokens)
+    return bool(sum(hmac.compare_digest(token.encode(), one) for one in known))
+
+
+def _check(token: str, bots: str, settings: Settings) -> list[str]:
+    """Check a URL's token and return the bots it names; 404 for an unknown one of either."""
+    if not _is_right(token, settings):
+        raise NotFound
+    names = (name.strip().lower() for name in bots.split(","))
+    named = list(dict.fromkeys(filter(None, names)))
+    if unknown := ", ".join(name for name in named if name not in settings.bots):
+        there_are = ", ".join(sorted(settings.bots))
+        raise NotFound(f"unknown bot {unknown}; there are: {there_are}")
+    return named
 
 
 def _address() -> str:
