@@ -201,10 +201,13 @@ def test_variables_filters_and_examples_come_by_a_click(open_page: Callable[...,
     source = page.locator("#source")
     page.fill("#source", "ab")
     page.evaluate("document.getElementById('source').setSelectionRange(1, 1)")
+    page.evaluate("document.querySelector('#variables button').is_same = true")
     page.click("#variables summary")
     page.click("#variables button >> text='title'")
     expect(source).to_have_value("a{{ title }}b")
     expect(page.locator(".bubble")).to_contain_text("a商城旧版b")
+    # A preview that replaced the buttons would take a click under way with them.
+    assert page.evaluate("document.querySelector('#variables button').is_same")
     page.click("#filters summary")
     page.click("#filters button >> text=filesize")
     expect(source).to_have_value("a{{ title }}{{ appsize|filesize }}b")

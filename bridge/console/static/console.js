@@ -45,11 +45,12 @@ if (playground) {
       if (number !== asked) return;
       const page = new DOMParser().parseFromString(text, "text/html");
       if (answer.ok) {
+        enable(page);
         for (const part of ["#preview", "#variables dl"]) {
           const [old, fresh] = [document, page].map((from) => from.querySelector(part));
+          // What stays the same stays: a click on a button that is replaced meanwhile is lost.
           if (old.innerHTML !== fresh.innerHTML) old.innerHTML = fresh.innerHTML;
         }
-        enable();
       } else {
         // Any other answer is a page whose heading says why, or leads to the sign-in.
         complain(page.querySelector("h1")?.textContent ?? playground.dataset.away);
@@ -70,8 +71,8 @@ if (playground) {
     }
   };
   const replace = (text) => { source.select(); insert(text); };
-  const enable = () => {
-    for (const button of playground.querySelectorAll("button.insert")) button.disabled = false;
+  const enable = (within) => {
+    for (const button of within.querySelectorAll("button.insert")) button.disabled = false;
   };
 
   // What was typed and is not saved is kept in this browser until it is saved or dropped.
@@ -117,7 +118,7 @@ if (playground) {
     if (target.matches("button.insert")) insert(target.dataset.text);
     if (target.matches("a.start")) { event.preventDefault(); replace(target.dataset.text); }
   });
-  enable();
+  enable(playground);
   load();
 }
 
