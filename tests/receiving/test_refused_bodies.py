@@ -220,10 +220,13 @@ def test_of_a_body_that_unpacks_to_very_much_no_more_than_the_limit_is_unpacked(
         tracemalloc.stop()
 
 
-def test_a_body_that_unpacks_to_just_the_limit_is_taken() -> None:
+def test_a_body_of_just_the_limit_is_taken_and_one_byte_more_is_not() -> None:
     body = b'{"notes":"%s"}' % (b"x" * (pgyer.MAX_BODY - 12))
     assert len(body) == pgyer.MAX_BODY
-    assert decode_one(gzip.compress(body, mtime=0)).fields["notes"] == "x" * (pgyer.MAX_BODY - 12)
+    for taken in (body, gzip.compress(body, mtime=0)):
+        assert decode_one(taken).fields["notes"] == "x" * (pgyer.MAX_BODY - 12)
+    with pytest.raises(TooLargeError, match=r"^over 1048576 bytes$"):
+        pgyer.decode(body + b" ", NOW)
 
 
 @pytest.mark.parametrize(
