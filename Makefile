@@ -35,12 +35,12 @@ pictures: .venv/dev  ## Take the documents' pictures anew with the browser tests
 	  tests/console/test_message_pictures.py
 
 browser:  ## Install what the browser tests need by apt-get, where it is missing and we are root
-	@if [ ! -x /usr/bin/chromium ] || ! fc-list 2>/dev/null | grep -q wqy; then \
+	@if [ ! -x /usr/bin/chromium-headless-shell ] || ! fc-list 2>/dev/null | grep -q wqy; then \
 	  if [ "$$(id -u)" = 0 ]; then \
 	    apt-get update -qq && \
 	    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
-	      chromium fonts-wqy-microhei fontconfig; \
-	  else echo "as root: apt-get install chromium fonts-wqy-microhei"; fi; fi
+	      chromium-headless-shell fonts-wqy-microhei fontconfig; \
+	  else echo "as root: apt-get install chromium-headless-shell fonts-wqy-microhei"; fi; fi
 
 databases:  ## Install PostgreSQL and PgBouncer for their tests, likewise
 	@if [ ! -x /usr/sbin/pgbouncer ] || ! ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1; then \
@@ -81,11 +81,15 @@ requirements: .venv/dev  ## Write requirements.txt anew from what is installed
 dist: .venv/dev  ## Build wheel and sdist into dist/, and look at what they hold
 	$(BIN)/python .ci/dist.py
 
+# Each file is compiled when it is first used: most of the tools' never are.
+INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile \
+	-r requirements.txt
+
 .venv/run: requirements.txt pyproject.toml
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt -e .
+	$(INSTALL) -e .
 	touch $@
 
 .venv/dev: .venv/run
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt -e '.[dev]'
+	$(INSTALL) -e '.[dev]'
 	touch $@

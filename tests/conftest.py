@@ -23,18 +23,23 @@ from bridge.storage.outbox import Outbox
 # a deployment has, speaks Chinese, since it has none of these variables.
 os.environ.pop("LC_ALL", None)
 os.environ["LC_MESSAGES"] = "en_US.UTF-8"
-# A busy machine is no fault of what is tested.
+# A busy machine is no fault of what is tested. The examples are the same each time; SOAK=1 asks for
+# others.
 settings.register_profile(
-    "any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    "any machine",
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+    derandomize=not os.environ.get("SOAK"),
 )
 settings.load_profile("any machine")
 
-# What takes longest begins first, so that no process is left alone with it at the end: some files,
-# then by folder. Files of the same rank go by name, which mixes those that wait with those that
-# calculate.
-_LONGEST = (
-    "test_outbox_machine", "test_floods", "test_demo", "test_kill", "test_machines",
-    "test_database_faults", "test_platform_files", "test_wheel",
+# What takes longest begins first, so that no process is left alone with it at the end, and what waits
+# most with it, so that there is something to calculate meanwhile: some files, then by folder. Files
+# of the same rank go by name.
+_FIRST = (
+    "test_floods", "test_outbox_machine", "test_demo", "test_kill", "test_machines",
+    "test_deadline", "test_database_faults", "test_platform_files", "test_wheel", "test_database",
+    "test_dispatcher",
 )  # fmt: skip
 _RANKS = {"trust": 0, "system": 1, "messages": 1, "console": 1}
 
@@ -50,9 +55,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         return item.path.relative_to(Path(__file__).parent).parts[0]
 
     def rank(item: pytest.Item) -> int:
-        if item.path.stem in _LONGEST:
-            return _LONGEST.index(item.path.stem)
-        return len(_LONGEST) + _RANKS.get(folder(item), 2)
+        if item.path.stem in _FIRST:
+            return _FIRST.index(item.path.stem)
+        return len(_FIRST) + _RANKS.get(folder(item), 2)
 
     items.sort(key=lambda item: (rank(item), item.path.name, item.path))
     if not config.getoption("cov_source", None):

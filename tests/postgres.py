@@ -93,13 +93,18 @@ class Server:
 
         That takes a tenth of the time of a new database. Whoever is connected still is cut off.
         """
-        with psycopg.connect(self.url(), autocommit=True) as connection:
+        writable = "-c default_transaction_read_only=off"
+        with psycopg.connect(self.url(name), autocommit=True, options=writable) as connection:
             connection.execute(f"ALTER DATABASE {name} RESET ALL")
             connection.execute(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [name]
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND pid != pg_backend_pid()"
             )
-        with psycopg.connect(self.url(name), autocommit=True) as connection:
-            connection.execute(f"TRUNCATE {', '.join(TABLES)} RESTART IDENTITY")
+            for table in TABLES:  # TRUNCATE takes 80 times as long
+                connection.execute(f"DELETE FROM {table}")
+            connection.execute(
+                "SELECT setval(oid::regclass, 1, false) FROM pg_class WHERE relkind = 'S'"
+            )
         return self.url(name)
 
 

@@ -40,7 +40,7 @@ def console(visitor: Console) -> Console:
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Any]:
-    """Debian's chromium; where there is none these tests are skipped, but never in CI."""
+    """Debian's Chromium; where there is none these tests are skipped, but never in CI."""
     if why := missing():
         assert os.environ.get("CI") != "true", why
         pytest.skip(why)

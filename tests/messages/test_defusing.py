@@ -3,7 +3,7 @@
 import itertools
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache, lru_cache
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -103,8 +103,13 @@ def live(msgtype: str, text: str) -> list[str]:
     return found + sorted(tags - {"div", "p", "br"})
 
 
-def assert_harmless(template: str, values: list[str] = TOGETHER) -> None:
-    for msgtype in ("markdown", "markdown_v2"):  # whose constructs are all that text has
+DIALECTS = ("markdown", "markdown_v2")  # whose constructs are all that text has
+
+
+def assert_harmless(
+    template: str, values: Sequence[str] = TOGETHER, msgtypes: Sequence[str] = DIALECTS
+) -> None:
+    for msgtype in msgtypes:
         for value in values:
             text = rendered(msgtype, template, value)
             if text is None:  # nor does it work with the others
@@ -136,8 +141,11 @@ def test_no_filter_lets_a_construct_through(name: str) -> None:
 @pytest.mark.sweep
 @pytest.mark.parametrize("first", sorted(FILTERS.keys() - {"safe"}))
 def test_no_two_filters_do_together(first: str) -> None:
+    """In each order; a pair has one dialect in the one and the other in the other."""
+    values = [" ".join(HOSTILE[:2] + HOSTILE[13:17])]
     for second in sorted(FILTERS.keys() - {"safe"}):
-        assert_harmless(f"{{{{ m|{first}|{second} }}}}", [" ".join(HOSTILE[:2] + HOSTILE[13:17])])
+        dialects = DIALECTS if first == second else DIALECTS[first < second :][:1]
+        assert_harmless(f"{{{{ m|{first}|{second} }}}}", values, dialects)
 
 
 @pytest.mark.sweep

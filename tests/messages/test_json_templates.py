@@ -12,6 +12,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from rendering import SHANGHAI, SHIPPED, TO_DEFAULT, accepted, decoded, folder
 
+from bridge.messages.context import notes_of
 from bridge.messages.markdown import ZWSP, plain, shorten, size
 from bridge.messages.renderer import Renderer
 from bridge.model import FIELDS, Message, Target, is_web_address
@@ -173,6 +174,7 @@ def _values(tree: Any, path: str = "") -> Iterator[tuple[str, str]]:
 
 @settings(deadline=None)
 @given(title=_WORDS, version=_WORDS, build=_WORDS, notes=_WORDS)
+@example(title="", version="", build="", notes=r"a typed\nline break")
 def test_the_values_of_the_news_example_are_the_very_strings(
     everything: Renderer, title: str, version: str, build: str, notes: str
 ) -> None:
@@ -184,7 +186,7 @@ def test_the_values_of_the_news_example_are_the_very_strings(
     build_shown = f" ({fields['build_version']})" if fields["build_version"] else ""
     shown = {
         "articles.0.title": shorten(f"{fields['title']} {fields['os_version']}{build_shown}", 128),
-        "articles.0.description": fields["notes"],
+        "articles.0.description": notes_of(made),
         "articles.0.url": URL,
         "articles.0.picurl": "https://www.pgyer.com/app/qrcode/oooplay",
     }
@@ -213,7 +215,7 @@ def test_the_values_of_the_card_example_are_the_very_strings(
         "main_title.desc": fields["action"] or "新版本",
         "emphasis_content.title": fields["os_version"],
         "emphasis_content.desc": "版本",
-        "sub_title_text": fields["notes"],
+        "sub_title_text": notes_of(made),
         "jump_list.0.title": "下载安装",
         "jump_list.0.url": URL,
         "card_action.url": URL,

@@ -23,7 +23,7 @@ from bridge.sandbox import Sandbox, serve
 from bridge.sandbox.faults import NAMES
 from bridge.storage.outbox import Outbox
 
-EVENTS = scaled(300, 20_000)
+EVENTS = scaled(150, 20_000)
 SEED = 29
 ERRCODES = ("-1", "45009", "45033", "93000", "40058", "44004", "987654", "-2")
 MAX_AGE = 86_400.0
@@ -69,7 +69,7 @@ class World:
         while self.pending():
             assert self.clock() - began < seconds, f"{self.pending()} are pending still"
             if not self.dispatch():
-                self.advance(1.0)
+                self.advance(5.0)
         return self.clock() - began
 
     def pending(self) -> int:
