@@ -33,13 +33,14 @@ settings.register_profile(
 )
 settings.load_profile("any machine")
 
-# What takes longest begins first, so that no process is left alone with it at the end, and what waits
-# most with it, so that there is something to calculate meanwhile: some files, then by folder. Files
-# of the same rank go by name.
+# What takes longest begins first, so that no process is left alone with it at the end; files that
+# wait and files that calculate take turns, so that there is always something to calculate. The
+# others go by folder, then by name.
 _FIRST = (
-    "test_floods", "test_outbox_machine", "test_demo", "test_kill", "test_machines",
-    "test_deadline", "test_database_faults", "test_platform_files", "test_wheel", "test_database",
-    "test_dispatcher",
+    "test_floods", "test_outbox_machine", "test_demo", "test_kill",
+    "test_deadline", "test_budget", "test_defusing", "test_database", "test_platform_files",
+    "test_database_trouble", "test_dispatcher", "test_wheel", "test_faults", "test_bodies",
+    "test_database_faults", "test_machines", "test_slow_connections", "test_browser",
 )  # fmt: skip
 _RANKS = {"trust": 0, "system": 1, "messages": 1, "console": 1}
 

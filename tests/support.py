@@ -49,6 +49,11 @@ def until(
         time.sleep(min(max(waited / 10, 0.005), 0.3))
 
 
+def takes_less(seconds: float, work: Callable[[], object]) -> bool:
+    """Return whether some work takes less of the processor's time, at one of three times."""
+    return any(cpu_seconds(work) < seconds for _ in range(3))
+
+
 def cpu_seconds(work: Callable[[], object]) -> float:
     """Return the processor's time for some work, without what a tracer (coverage) adds to it."""
     tracer = sys.gettrace()

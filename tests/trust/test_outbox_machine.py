@@ -19,7 +19,7 @@ from trust.scale import scaled
 from bridge.storage.driver import Connection
 
 SEEDS = range(1, 1 + scaled(2, 10))
-ON_SQLITE, ON_POSTGRES = scaled(120, 1000), scaled(30, 1000)  # runs of one seed
+ON_SQLITE, ON_POSTGRES = scaled(130, 1000), scaled(20, 1000)  # runs of one seed
 STEPS = 40
 
 
