@@ -15,22 +15,22 @@ help:  ## Say what there is
 demo: .venv/run  ## Sandbox, bridge and sample events until Ctrl-C; ARGS=--once ends by itself
 	@$(BIN)/bridge demo $(ARGS)
 
-test: .venv/dev  ## Run all tests; ARGS="-k word" for some
+test: .venv/test  ## Run all tests; ARGS="-k word" for some
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
-soak: .venv/dev  ## Run the trust suite in its long form (hours), and print its figures
+soak: .venv/test  ## Run the trust suite in its long form (hours), and print its figures
 	SOAK=1 $(BIN)/python -m pytest -n 2 --dist loadfile --durations=0 tests/trust $(ARGS)
 
 mutants: .venv/dev  ## Change the code that decides, one place at a time: do tests notice? (5 minutes)
 	$(BIN)/python .ci/mutants.py $(ARGS)
 
-bench: .venv/dev  ## Measure beside a bare Flask endpoint, and write bench/RESULTS.md
+bench: .venv/test  ## Measure beside a bare Flask endpoint, and write bench/RESULTS.md
 	$(BIN)/python bench/run.py $(ARGS)
 
-golden: .venv/dev  ## Write the golden renderings anew, for you to read and commit
+golden: .venv/test  ## Write the golden renderings anew, for you to read and commit
 	GOLDEN=write $(BIN)/python -m pytest -q tests/messages/test_renderer.py -k golden
 
-pictures: .venv/dev  ## Take the documents' pictures anew with the browser tests
+pictures: .venv/test  ## Take the documents' pictures anew with the browser tests
 	PICTURES=write $(BIN)/python -m pytest -q tests/console/test_browser.py \
 	  tests/console/test_message_pictures.py
 
@@ -90,6 +90,10 @@ INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-
 	$(INSTALL) -e .
 	touch $@
 
-.venv/dev: .venv/run
+.venv/test: .venv/run
+	$(INSTALL) -e '.[test]'
+	touch $@
+
+.venv/dev: .venv/test
 	$(INSTALL) -e '.[dev]'
 	touch $@
