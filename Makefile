@@ -81,19 +81,12 @@ requirements: .venv/dev  ## Write requirements.txt anew from what is installed
 dist: .venv/dev  ## Build wheel and sdist into dist/, and look at what they hold
 	$(BIN)/python .ci/dist.py
 
-# Each file is compiled when it is first used: most of the tools' never are.
-INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile \
-	-r requirements.txt
-
-.venv/run: requirements.txt pyproject.toml
-	$(PYTHON) -m venv .venv
-	$(INSTALL) -e .
-	touch $@
-
-.venv/test: .venv/run
-	$(INSTALL) -e '.[test]'
-	touch $@
-
-.venv/dev: .venv/test
-	$(INSTALL) -e '.[dev]'
+# The program, with what its tests need, with every tool. Each file is compiled when it is first
+# used: most of the tools' never are.
+.venv/test: EXTRA = [test]
+.venv/dev: EXTRA = [dev]
+.venv/run .venv/test .venv/dev: requirements.txt pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile \
+	  -r requirements.txt -e '.$(EXTRA)'
 	touch $@
