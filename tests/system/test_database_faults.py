@@ -189,7 +189,7 @@ def test_ten_first_starts_at_once_do_without_an_error_and_preload_leaves_nothing
         url = server.create(f"first_{os.getpid()}")
     bridge = deploy(
         api, DATABASE_URL=url, BRIDGE_ADMIN_PASSWORD=PASSWORD, WEB_CONCURRENCY=str(count),
-        BRIDGE_RATE="1000",
+        BRIDGE_RATE="1000", BRIDGE_TEMPLATES=str(tmp_path),  # ten would try each template
     ).start("--preload")  # fmt: skip
     until(lambda: bridge.log.read_text().count("dispatching for") == count, "all have started")
     assert " ERROR " not in bridge.log.read_text()
