@@ -12,8 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from bridge.model import API, Event, Target, as_text
-from bridge.storage.driver import Connection
-from bridge.storage.statements import SQL
+from bridge.storage.driver import SQL, Connection
 
 KEPT = 7 * 86400.0  # seconds for which a late webhook is expected: a number may come again later
 EARLY = 86400.0  # seconds by which a webhook may seem older than its build: clocks differ

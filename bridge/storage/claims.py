@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from bridge.model import Attempt, Delivery, Outcome, Verdict
-from bridge.storage.driver import Connection, Row
-from bridge.storage.statements import SQL
+from bridge.storage.driver import SQL, Connection, Row
 from bridge.storage.tables import SHOWN, add_attempts, delivery_of, update_bot
 
 LEASE = 12.0  # seconds; longer than a call; a sender that begins one late renews it before

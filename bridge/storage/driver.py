@@ -1,6 +1,6 @@
 """A connection to SQLite or PostgreSQL that takes the same SQL for both.
 
-SQL is written once: a value as `:name`, a list as `IN :names`.
+SQL is written once, most of it in `sql/queries.sql`: a value as `:name`, a list as `IN :names`.
 """
 
 import json
@@ -17,10 +17,13 @@ BUSY_TIMEOUT = 4.0  # seconds that SQLite waits for another process's commit
 ASK_EVERY = 1.0  # seconds for which a connection to PostgreSQL is assumed to be still alive
 MOVED = "the database's file was removed or replaced"
 
+_TEXT = (Path(__file__).parent / "sql" / "queries.sql").read_text(encoding="utf-8")
+_STATEMENT = re.compile(r"^-- name: (\w+)\n(?:-- .*\n)+([^;]+);", re.MULTILINE)
+SQL: dict[str, str] = dict(_STATEMENT.findall(_TEXT))  # the statements by their names
+
 _BOOT_CLOCK = getattr(time, "CLOCK_BOOTTIME", None)
 _LIST = re.compile(r"\bIN :(\w+)")
 _VALUE = re.compile(r"(?<!:):(\w+)")
-_HAS_ROWS = re.compile(r"\s*(SELECT|WITH|EXPLAIN)\b|.*\bRETURNING\b", re.DOTALL)
 
 
 class Row(Protocol):
@@ -60,14 +63,14 @@ class Connection:
 
     def execute(self, sql: str, values: Mapping[str, Any] | None = None) -> list[Row]:
         """Run a statement and return its rows, none where it has no result."""
-        text, lists, has_rows = _translated(sql, self.is_postgres)
+        text, lists = _translated(sql, self.is_postgres)
         cursor = self.driver.execute(text, _bound(values, lists) or ())
-        rows: list[Row] = cursor.fetchall() if has_rows else []
+        rows: list[Row] = cursor.fetchall() if cursor.description else []
         return rows
 
     def execute_many(self, sql: str, rows: Sequence[Mapping[str, Any]]) -> None:
         """Run a statement for each of these rows of values: with PostgreSQL in one round trip."""
-        text, lists, _ = _translated(sql, self.is_postgres)
+        text, lists = _translated(sql, self.is_postgres)
         if rows:
             self.driver.cursor().executemany(text, [_bound(values, lists) for values in rows])
 
@@ -153,14 +156,13 @@ def _bound(values: Mapping[str, Any] | None, lists: Sequence[str]) -> Mapping[st
 
 
 @cache
-def _translated(sql: str, postgres: bool) -> tuple[str, tuple[str, ...], bool]:
-    """Return a statement and its JSON values as the driver wants them, and if it returns rows."""
-    has_rows = bool(_HAS_ROWS.match(sql))
+def _translated(sql: str, postgres: bool) -> tuple[str, Sequence[str]]:
+    """Return a statement as the driver wants it, and the names of the lists to pass as JSON."""
     if postgres:
         text = _LIST.sub(r"= ANY(:\1)", sql.replace("%", "%%"))
-        return _VALUE.sub(r"%(\1)s", text), (), has_rows
+        return _VALUE.sub(r"%(\1)s", text), ()
     text = _LIST.sub(r"IN (SELECT value FROM json_each(:\1))", sql)
-    return text, tuple(_LIST.findall(sql)), has_rows
+    return text, _LIST.findall(sql)
 
 
 def _sqlite(path: str) -> sqlite3.Connection:

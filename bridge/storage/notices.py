@@ -8,8 +8,7 @@ from collections.abc import Collection
 from typing import Any
 
 from bridge.model import Event, Outcome, Target
-from bridge.storage.driver import Connection, Row
-from bridge.storage.statements import SQL
+from bridge.storage.driver import SQL, Connection, Row
 from bridge.storage.tables import add_event, update_bot
 from bridge.wording import notice
 

@@ -6,8 +6,7 @@ from typing import Any
 
 from bridge.model import Event, Target
 from bridge.storage.database import Database
-from bridge.storage.driver import Connection
-from bridge.storage.statements import SQL
+from bridge.storage.driver import SQL, Connection
 from bridge.storage.tables import add_deliveries, add_event, target_of
 
 TEST = "test"  # the type of the event of a test message

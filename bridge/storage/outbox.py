@@ -16,10 +16,9 @@ from bridge.model import API, Attempt, Bot, Delivery, Outcome, Routed, to_json
 from bridge.storage import claims, results
 from bridge.storage.build_marks import Builds, marks_of
 from bridge.storage.database import Database
-from bridge.storage.driver import Connection
+from bridge.storage.driver import SQL, Connection
 from bridge.storage.notices import Notices
 from bridge.storage.results import Recorded, Result
-from bridge.storage.statements import SQL
 from bridge.storage.tables import add_deliveries, event_row, new_ids, resume_bot
 
 log = logging.getLogger(__name__)

@@ -7,8 +7,7 @@ from typing import Any
 from bridge.model import Event
 from bridge.storage.build_marks import webhook_event
 from bridge.storage.database import Database
-from bridge.storage.driver import Connection
-from bridge.storage.statements import SQL
+from bridge.storage.driver import SQL, Connection
 
 KEPT = 90 * 86400.0  # seconds
 

@@ -13,8 +13,7 @@ from typing import Any, TypeVar
 from bridge.model import Bot, Event, Target
 from bridge.storage.claims import LEASE
 from bridge.storage.database import Database
-from bridge.storage.driver import Connection, Row
-from bridge.storage.statements import SQL
+from bridge.storage.driver import SQL, Connection, Row
 from bridge.storage.tables import SHOWN, target_of
 
 T = TypeVar("T")

@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bridge.model import Attempt, Delivery, Outcome, Verdict
-from bridge.storage.driver import Connection, Row
-from bridge.storage.statements import SQL
+from bridge.storage.driver import SQL, Connection, Row
 from bridge.storage.tables import add_attempts
 
 REST = 65.0  # seconds after 45009: WeCom blocks for 60

@@ -4,8 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from bridge.storage.database import Database
-from bridge.storage.driver import Connection
-from bridge.storage.statements import SQL
+from bridge.storage.driver import SQL, Connection
 
 # Rows in one transaction. Writers wait for it: 20 events of a megabyte take some 20 ms.
 BATCH = 20

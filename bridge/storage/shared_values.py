@@ -3,8 +3,7 @@
 import hashlib
 
 from bridge.storage.database import Database
-from bridge.storage.driver import Connection
-from bridge.storage.statements import SQL
+from bridge.storage.driver import SQL, Connection
 
 
 class SharedValues:

@@ -9,8 +9,7 @@ from typing import Any
 
 from bridge.model import Delivery, Event, Target, as_text, to_json
 from bridge.storage.database import CHANNEL
-from bridge.storage.driver import Connection, Row
-from bridge.storage.statements import SQL
+from bridge.storage.driver import SQL, Connection, Row
 from bridge.wording import cut_mark
 
 # Fields with a column of their own: what lists, filters and digests show.

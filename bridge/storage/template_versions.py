@@ -8,8 +8,7 @@ from dataclasses import dataclass
 
 from bridge.errors import StorageError
 from bridge.storage.database import ANSWER, Database
-from bridge.storage.driver import Connection
-from bridge.storage.statements import SQL
+from bridge.storage.driver import SQL, Connection
 
 KEPT = 50  # versions of each file
 WAIT = 1.0  # seconds that a message waits for the database; then the last known texts are used

@@ -9,8 +9,7 @@ from dataclasses import dataclass
 
 from bridge.errors import StorageError
 from bridge.storage.database import Database
-from bridge.storage.driver import Connection, Row
-from bridge.storage.statements import SQL
+from bridge.storage.driver import SQL, Connection, Row
 
 PAUSE = 60.0  # seconds between two writes
 WAIT = 3.0  # seconds for one: a process that ends must not wait for long

@@ -15,11 +15,10 @@ from bridge.errors import SchemaError, StorageError
 from bridge.model import Bot
 from bridge.storage.claims import LEASE
 from bridge.storage.database import Database
-from bridge.storage.driver import Connection
+from bridge.storage.driver import SQL, Connection
 from bridge.storage.outbox import Outbox
 from bridge.storage.queries import Queries
 from bridge.storage.schema import NEWEST
-from bridge.storage.statements import SQL
 
 DUMPS = Path(__file__).parent / "before_plain_names"
 

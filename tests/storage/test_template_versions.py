@@ -10,8 +10,7 @@ from support import Clock, until
 from bridge.errors import StorageError
 from bridge.storage import template_versions
 from bridge.storage.database import Database
-from bridge.storage.driver import Connection
-from bridge.storage.statements import SQL
+from bridge.storage.driver import SQL, Connection
 from bridge.storage.template_versions import KEPT, TemplateVersions
 
 FILE = "crashlog.markdown.j2"
