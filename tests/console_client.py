@@ -18,6 +18,7 @@ from werkzeug.test import TestResponse
 from bridge import create_app
 from bridge.model import Outcome, Verdict
 from bridge.storage.database import Connection
+from bridge.storage.results import Result
 from bridge.wiring import Bridge
 
 PASSWORD = "a-password-of-ours"
@@ -148,7 +149,7 @@ def fill(bridge: Bridge, count: int, now: float, bots: Sequence[str] = ("default
 def settle(console: Console, verdict: Verdict, reason: str, errcode: int | None = None) -> None:
     """End the next delivery with this outcome."""
     [attempt] = console.bridge.outbox.claim(1)
-    console.bridge.outbox.record(attempt, Outcome(verdict, reason, "as it said", errcode))
+    console.bridge.outbox.record(Result(attempt, Outcome(verdict, reason, "as it said", errcode)))
 
 
 def states(console: Console, event: int = 1) -> list[tuple[str, str]]:

@@ -91,7 +91,6 @@ class Sender:
 
     def send(self, attempt: Attempt, call: Call) -> None:
         """Make an attempt and record it; whatever goes wrong is logged, never raised."""
-        deliveries: Sequence[Delivery] = attempt.deliveries
         unfinished: Collection[int] = ()
         carried = ""
         try:
@@ -99,13 +98,14 @@ class Sender:
             carried = _carried(message, attempt.deliveries)
             if not self._keeps_lease(attempt):
                 return
+            attempt = replace(attempt, deliveries=tuple(deliveries))
             call.waits_since = time.monotonic()
             outcome = self.client.send(self.bots[attempt.bot], message)
         except Exception:
-            log.exception("%s: a bug in the bridge", _subject(attempt.deliveries, attempt.bot))
+            log.exception("%s: a bug in the bridge", _subject(attempt))
             outcome = Outcome(Verdict.PARK, "internal_error", "see the bridge's log")
         call.waits_since = float("inf")
-        result = Result(attempt, outcome, deliveries, unfinished, carried)
+        result = Result(attempt, outcome, unfinished, carried)
         if recorded := self._record(result):
             self._log(result, recorded)
             if not recorded.lease_lost:
@@ -113,7 +113,7 @@ class Sender:
 
     def _keeps_lease(self, attempt: Attempt) -> bool:
         """Renew an attempt's lease where it might end during a call; False: make no call."""
-        since, subject = attempt.started_at, _subject(attempt.deliveries, attempt.bot)
+        since, subject = attempt.started_at, _subject(attempt)
         while not 0.0 <= self.clock() - since <= RENEW_AFTER:  # or the clock was set back
             since = self.clock()
             try:
@@ -175,17 +175,14 @@ class Sender:
 
     def _record(self, result: Result) -> Recorded | None:
         """Record a result, if need be after a pause; None where that failed every time."""
-        attempt, outcome, deliveries = result.attempt, result.outcome, result.deliveries
         for left in reversed(range(RECORD_TRIES)):
             try:
-                return self.outbox.record(
-                    attempt, outcome, deliveries, result.unfinished, result.carried
-                )
+                return self.outbox.record(result)
             except Exception as error:  # bugs too: unrecorded it would be sent for ever
                 log.error(
                     "%s: %s, but it could not be recorded (%s); %s",
-                    _subject(deliveries, attempt.bot),
-                    outcome.reason,
+                    _subject(result.attempt),
+                    result.outcome.reason,
                     error if isinstance(error, StorageError) else repr(error),
                     f"next try in {RECORD_PAUSE:.0f} s" if left else "it will be sent again",
                 )
@@ -199,7 +196,7 @@ class Sender:
         metrics.ATTEMPTS.labels(bot, errcode, outcome.reason).inc()
         if outcome.verdict not in (Verdict.SENT, Verdict.PARK) or outcome.media_id:
             return
-        for delivery in result.deliveries:
+        for delivery in result.attempt.deliveries:
             # Refused at its first message it is parked, whatever would have followed.
             if outcome.verdict is Verdict.PARK and not delivery.messages_sent:
                 metrics.DELIVERIES.labels(bot, "parked").inc()
@@ -213,23 +210,23 @@ class Sender:
         detail = f" ({outcome.detail})" if outcome.detail not in ("", "ok") else ""
         ms = round(1000 * (now - attempt.started_at))
         facts = {
-            "event": result.deliveries[0].event.id,
-            "deliveries": len(result.deliveries),
+            "event": attempt.deliveries[0].event.id,
+            "deliveries": len(attempt.deliveries),
             "bot": attempt.bot,
             "verdict": outcome.verdict,
             "errcode": outcome.errcode,
             "ms": ms,
         }
-        subject = _subject(result.deliveries, attempt.bot)
-        line = f"{subject}: {outcome.reason}{detail} in {ms} ms{then}"
+        line = f"{_subject(attempt)}: {outcome.reason}{detail} in {ms} ms{then}"
         log.log(level, "%s", line, extra={"facts": facts})
 
 
 def _consequence(result: Result, recorded: Recorded, now: float) -> tuple[int, str]:
     """Return the level of a result's log line, and what happens next."""
-    outcome, wait = result.outcome, max(0.0, recorded.rest_until - now)
+    attempt, outcome = result.attempt, result.outcome
+    wait = max(0.0, recorded.rest_until - now)
     with speaking("en"):
-        todo = advice(outcome.reason, result.attempt.bot)
+        todo = advice(outcome.reason, attempt.bot)
     if recorded.lease_lost:
         return logging.WARNING, "; the lease was lost, so another process may send it again"
     match outcome.verdict:
@@ -245,12 +242,13 @@ def _consequence(result: Result, recorded: Recorded, now: float) -> tuple[int, s
             minutes = f"{wait / 60:.0f} min"
             return logging.ERROR, f"; the bot is stopped; next try in {minutes}. {todo}"
         case Verdict.PARK:
-            ids = " ".join(str(d.event.id) for d in result.deliveries[:SHOWN_EVENTS])
+            ids = " ".join(str(d.event.id) for d in attempt.deliveries[:SHOWN_EVENTS])
             return logging.ERROR, f"; parked. {todo} `bridge retry {ids}` sends it again."
 
 
-def _subject(deliveries: Sequence[Delivery], bot: str) -> str:
-    """Name what was sent, one event or a digest, and to which bot, for the log."""
+def _subject(attempt: Attempt) -> str:
+    """Name what is sent, one event or a digest, and to which bot, for the log."""
+    deliveries, bot = attempt.deliveries, attempt.bot
     first, last = deliveries[0].event, deliveries[-1].event
     if len(deliveries) == 1:
         return f"event {first.id} ({first.type or 'no type'}) → bot {bot}"

@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from bridge import metrics
-from bridge.model import API, Attempt, Bot, Delivery, Outcome, Routed, to_json
+from bridge.model import API, Attempt, Bot, Routed, to_json
 from bridge.storage import claims, results
 from bridge.storage.build_marks import Builds, marks_of
 from bridge.storage.database import Database
@@ -115,26 +115,17 @@ class Outbox:
 
         Raises StorageError.
         """
-        return self.database.write(partial(self._renew, attempt=attempt))
+        until = self._clock() + claims.LEASE
+        values = {"bot": attempt.bot, "lease": attempt.lease, "until": until}
+        return bool(self.database.write(lambda c: c.execute(SQL["renew_lease"], values)))
 
-    def record(
-        self,
-        attempt: Attempt,
-        outcome: Outcome,
-        deliveries: Sequence[Delivery] | None = None,
-        unfinished: Collection[int] = (),
-        carried: str = "",
-    ) -> Recorded:
-        """Record how an attempt ended for the deliveries that it carried (by default all of its).
-
-        The `unfinished` ones of these, by id, have a further message and stay pending; `carried`
-        says what was sent, e.g. `message markdown`. Raises StorageError.
-        """
-        done = attempt.deliveries if deliveries is None else deliveries
-        result = Result(attempt, outcome, done, unfinished, carried)
+    def record(self, result: Result) -> Recorded:
+        """Record how an attempt ended. Raises StorageError."""
         [(recorded, noticed)] = self.database.writer.write_batch(self._record, [result])
         if not noticed:
-            log.error("bot %s is stopped, and no other bot can send a notice of it", attempt.bot)
+            log.error(
+                "bot %s is stopped, and no other bot can send a notice of it", result.attempt.bot
+            )
         return recorded
 
     def maintain(self) -> None:
@@ -237,11 +228,6 @@ class Outbox:
         values = {"hashes": list(hashes), "since": now - self._dedupe, "now": now}
         rows = connection.execute(SQL["recent_events"], values)
         return {row["payload_hash"]: row["id"] for row in rows}
-
-    def _renew(self, connection: Connection, attempt: Attempt) -> bool:
-        until = self._clock() + claims.LEASE
-        values = {"bot": attempt.bot, "lease": attempt.lease, "until": until}
-        return bool(connection.execute(SQL["renew_lease"], values))
 
     def _record(
         self, connection: Connection, batch: Sequence[Result]

@@ -17,14 +17,14 @@ MEDIA_GONE = "invalid_media_id"
 
 @dataclass(frozen=True)
 class Result:
-    """How an attempt ended for the deliveries that it carried.
+    """How an attempt ended for its deliveries.
 
-    The `unfinished` ones, by id, have a further message to send. `carried` is what was sent.
+    The `unfinished` ones of these, by id, have a further message and stay pending; `carried` says
+    what was sent, e.g. `message markdown`.
     """
 
     attempt: Attempt
     outcome: Outcome
-    deliveries: Sequence[Delivery]
     unfinished: Collection[int] = ()
     carried: str = ""
 
@@ -80,7 +80,7 @@ def record(
                 "started_at": min(attempt.started_at, now),  # the clock may have been set back
                 "ended_at": now,
                 "carried": result.carried,
-                "deliveries": [delivery.id for delivery in result.deliveries],
+                "deliveries": [delivery.id for delivery in attempt.deliveries],
             }
         )
         updates += _delivery_updates(result, now)
@@ -110,9 +110,10 @@ def _bot_after(
 
 def _delivery_updates(result: Result, now: float) -> list[dict[str, Any]]:
     """Return the changes of a result's deliveries: of those that are finished, and the others."""
-    finished = [d.id for d in result.deliveries if d.id not in result.unfinished]
-    others = [d.id for d in result.deliveries if d.id in result.unfinished]
-    first, was_sent = result.deliveries[0], int(result.outcome.verdict is Verdict.SENT)
+    deliveries = result.attempt.deliveries
+    finished = [d.id for d in deliveries if d.id not in result.unfinished]
+    others = [d.id for d in deliveries if d.id in result.unfinished]
+    first, was_sent = deliveries[0], int(result.outcome.verdict is Verdict.SENT)
     return [
         {**_delivery_after(first, result.outcome, is_last, now), "was_sent": was_sent, "ids": ids}
         for is_last, ids in ((True, finished), (False, others))

@@ -8,6 +8,7 @@ from support import environment
 
 from bridge import configure
 from bridge.model import Outcome
+from bridge.storage.results import Result
 from bridge.wiring import Bridge
 
 
@@ -20,7 +21,7 @@ def end_all(tmp_path: Path) -> EndAll:
         done = 0
         while claimed := bridge.outbox.claim(10):
             for attempt in claimed:
-                bridge.outbox.record(attempt, outcome)
+                bridge.outbox.record(Result(attempt, outcome))
                 done += len(attempt.deliveries)
         bridge.close()
         return done

@@ -12,6 +12,7 @@ from bridge import configure
 from bridge.cli import main
 from bridge.model import Outcome, Verdict
 from bridge.samples import samples
+from bridge.storage.results import Result
 from bridge.wiring import Bridge
 
 HOSTILE = {
@@ -86,7 +87,7 @@ def test_the_commands_work_on_either_database(cli: Cli, database_url: str, tmp_p
     assert cli("send", "crashlog", "--bot", "default,dev", **environ).exit_code == 0
     bridge = Bridge(*configure({**environment(tmp_path), **environ}))
     for attempt in bridge.outbox.claim(10):
-        bridge.outbox.record(attempt, PARKED)
+        bridge.outbox.record(Result(attempt, PARKED))
     bridge.close()
     assert "parked" in cli("events", "--state", "parked", "--since", "2h", **environ).stdout
     assert "40058" in cli("show", "1", **environ).stdout

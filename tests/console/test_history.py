@@ -9,6 +9,7 @@ from console_client import Console, fill, serve, settle
 
 from bridge.model import Outcome, Verdict
 from bridge.storage.database import Connection
+from bridge.storage.results import Result
 
 RULES = """
 [[route]]
@@ -146,7 +147,7 @@ def test_each_call_says_what_it_carried(console: Console) -> None:
     for carried, more in (("message markdown", [1]), ("mention", [])):
         [attempt] = console.bridge.outbox.claim(1)
         outcome = Outcome(Verdict.SENT, "ok", "ok", 0)
-        console.bridge.outbox.record(attempt, outcome, None, more, carried)
+        console.bridge.outbox.record(Result(attempt, outcome, more, carried))
     assert "markdown message WeCom accepted it" in said(console, 1)
     assert "mention WeCom accepted it" in said(console, 1)
     assert "提醒消息" in said(console, 1, "zh")

@@ -20,7 +20,7 @@ from bridge.messages.renderer import Renderer
 from bridge.model import Attempt, Bot, Message, Outcome, Routed, Target, Verdict
 from bridge.storage.claims import LEASE
 from bridge.storage.outbox import Outbox
-from bridge.storage.results import Recorded
+from bridge.storage.results import Recorded, Result
 
 
 @pytest.fixture
@@ -442,7 +442,7 @@ def test_a_template_that_shrank_ends_the_delivery_with_its_last_message(
     put(outbox, clock, Target("default", ("@all",)))
     [attempt] = outbox.claim(1)
     more = [attempt.deliveries[0].id]
-    outbox.record(attempt, SENT, unfinished=more)
+    outbox.record(Result(attempt, SENT, unfinished=more))
     send_next(sender)
     assert [message.msgtype for _, message in client.sent] == ["text"]
     assert states(outbox) == ["sent"]

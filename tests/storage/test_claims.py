@@ -24,6 +24,7 @@ from bridge.model import Bot, Target
 from bridge.storage.claims import LEASE, WINDOW
 from bridge.storage.operator import Operator
 from bridge.storage.outbox import Outbox
+from bridge.storage.results import Result
 
 
 def test_what_a_dead_process_held_is_taken_over_when_its_lease_ends(
@@ -50,7 +51,7 @@ def test_a_call_that_was_cut_off_counts_for_the_rate_and_only_once(
         put(outbox, clock, n=n)
         attempt = claim_one(outbox)
         if n < 17:
-            outbox.record(attempt, SENT)
+            outbox.record(Result(attempt, SENT))
     clock.advance(LEASE)
     assert claim(outbox) == []
     assert len(is_free_from(outbox, clock, began + WINDOW)) == 1
@@ -75,11 +76,11 @@ def test_whoever_lost_the_lease_changes_nothing(outbox: Outbox, clock: Clock) ->
     slow = claim_one(outbox)
     clock.advance(LEASE)
     heir = claim_one(outbox)
-    assert outbox.record(slow, REFUSED).lease_lost
+    assert outbox.record(Result(slow, REFUSED)).lease_lost
     assert states(outbox) == ["pending"]
-    outbox.record(heir, SENT)
+    outbox.record(Result(heir, SENT))
     assert states(outbox) == ["sent"]
-    assert outbox.record(slow, REFUSED).lease_lost
+    assert outbox.record(Result(slow, REFUSED)).lease_lost
     assert states(outbox) == ["sent"]
 
 
@@ -108,7 +109,7 @@ def test_the_bot_that_waited_longest_is_served_first(
         assert len(claimed) == limit
         clock.advance(1)
         for attempt in claimed:
-            outbox.record(attempt, SENT)
+            outbox.record(Result(attempt, SENT))
         served += [attempt.bot for attempt in claimed]
     assert {served.count(name) for name in names} == {2, 3}
 
@@ -139,7 +140,7 @@ def test_no_window_holds_more_than_the_rate_for_four_dispatchers(
         for attempt in claim(outbox):
             began = clock()
             clock.advance((step * 7 % 10) / 4)  # a call takes up to 2.25 s
-            outbox.record(attempt, BUSY if step % 17 == 0 else SENT)
+            outbox.record(Result(attempt, BUSY if step % 17 == 0 else SENT))
             calls.append((began, clock()))
         clock.advance(0.2)
     assert health(boxes[0]).pending == 0
@@ -158,7 +159,7 @@ def test_the_rate_holds_over_a_restart(
     outbox = make_outbox(database_url, bots, clock, rate=3)
     for n in range(3):
         put(outbox, clock, n=n)
-        outbox.record(claim_one(outbox), SENT)
+        outbox.record(Result(claim_one(outbox), SENT))
     put(outbox, clock, n=4)
     assert claim(outbox) == []
     outbox.database.close()
@@ -171,7 +172,7 @@ def test_the_rate_holds_over_a_restart(
 def test_refused_calls_count_against_the_rate(outbox: Outbox, clock: Clock) -> None:
     for n in range(18):
         put(outbox, clock, n=n)
-        outbox.record(claim_one(outbox), REFUSED)
+        outbox.record(Result(claim_one(outbox), REFUSED))
     put(outbox, clock, n=18)
     assert claim(outbox) == []
     is_free_from(outbox, clock, clock() + WINDOW)

@@ -23,6 +23,7 @@ from bridge.model import Bot, Outcome
 from bridge.storage import driver as drivers
 from bridge.storage.claims import LEASE, WINDOW
 from bridge.storage.outbox import Outbox
+from bridge.storage.results import Result
 
 RATE = 18
 
@@ -37,7 +38,7 @@ def test_no_bot_rests_for_more_than_a_minute_after_a_clock_was_set_back(
     put_many(outbox, clock, 2)
     for outcome in before:
         [attempt] = [attempt for attempt in claim(outbox) if attempt.bot == "default"]
-        recorded = outbox.record(attempt, outcome)
+        recorded = outbox.record(Result(attempt, outcome))
         if outcome is not before[-1]:
             clock.now = recorded.rest_until
     clock.advance(-back)
@@ -53,7 +54,7 @@ def test_the_rate_holds_when_a_clock_is_set_back_and_for_no_longer_than_a_window
 ) -> None:
     for n in range(RATE):
         put(outbox, clock, n=n)
-        outbox.record(claim_one(outbox), SENT)
+        outbox.record(Result(claim_one(outbox), SENT))
         clock.advance(0.1)
     put(outbox, clock, n=RATE)
     clock.advance(-back)
@@ -73,13 +74,13 @@ def test_the_rate_is_no_lower_where_a_call_ends_before_the_clock_step_is_noticed
         attempt = claim_one(outbox)
         if n == RATE - 1:
             clock.advance(-3600.0)
-        outbox.record(attempt, SENT)
+        outbox.record(Result(attempt, SENT))
     for n in range(3):
         put(outbox, clock, n=RATE + n)
     assert claim(outbox) == []
     clock.advance(WINDOW)
     for _ in range(3):
-        outbox.record(claim_one(outbox), SENT)
+        outbox.record(Result(claim_one(outbox), SENT))
 
 
 def test_a_bot_that_sent_little_sends_at_once_when_the_clock_was_set_back(
@@ -87,7 +88,7 @@ def test_a_bot_that_sent_little_sends_at_once_when_the_clock_was_set_back(
 ) -> None:
     for n in range(3 * RATE):
         put(outbox, clock, n=n)
-        outbox.record(claim_one(outbox), SENT)
+        outbox.record(Result(claim_one(outbox), SENT))
         clock.advance(30.0)
     clock.advance(-3600.0)
     put(outbox, clock, n=-1)
@@ -100,7 +101,7 @@ def test_the_rate_holds_when_a_clock_jumps_forward_and_back(outbox: Outbox, cloc
         if n == RATE // 2:
             clock.advance(3600.0)
         put(outbox, clock, n=n)
-        outbox.record(claim_one(outbox), SENT)
+        outbox.record(Result(claim_one(outbox), SENT))
     clock.now = began + 1.0
     put(outbox, clock, n=RATE)
     for _ in range(3):
@@ -130,7 +131,7 @@ def test_a_call_under_way_is_not_made_twice_when_the_clock_is_set_back(
     for _ in range(int(LEASE)):
         assert claim(outbox) == []
         clock.advance(1.0)
-    assert not outbox.record(attempt, SENT).lease_lost
+    assert not outbox.record(Result(attempt, SENT)).lease_lost
     assert states(outbox) == ["sent"]
     [row] = rows(outbox, "attempts")
     assert row["started_at"] <= row["ended_at"] == clock()  # type: ignore[operator]
@@ -142,7 +143,7 @@ def test_clocks_that_differ_by_less_than_a_second_change_nothing(
     late = Clock(clock.now - 0.9)
     ahead, behind = (make_outbox(database_url, bots, each) for each in (clock, late))
     put(ahead, clock, DEFAULT)
-    ahead.record(claim_one(ahead), SENT)
+    ahead.record(Result(claim_one(ahead), SENT))
     before = rows(ahead, "bots")
     assert claim(behind) == []
     assert rows(ahead, "bots") == before
@@ -153,12 +154,12 @@ def test_notices_are_not_withheld_longer_by_a_clock_that_was_set_back(
     outbox: Outbox, clock: Clock
 ) -> None:
     put(outbox, clock, DEFAULT)
-    outbox.record(claim_one(outbox), STOPPED)
-    outbox.record(claim_one(outbox), SENT)  # the notice, at dev
+    outbox.record(Result(claim_one(outbox), STOPPED))
+    outbox.record(Result(claim_one(outbox), SENT))  # the notice, at dev
     clock.advance(-1800.0)
     claim(outbox)
     clock.advance(3601.0)
-    outbox.record(claim_one(outbox), STOPPED)
+    outbox.record(Result(claim_one(outbox), STOPPED))
     assert [row["type"] for row in rows(outbox, "events")].count("botStopped") == 2
 
 
@@ -189,4 +190,4 @@ def test_after_its_machine_slept_a_process_leaves_the_leases_of_others_alone(
         other.database._clock_ahead -= 3600.0  # no time has passed for a machine that slept
         look()
     assert rows(one, "bots") == before
-    assert not one.record(attempt, SENT).lease_lost
+    assert not one.record(Result(attempt, SENT)).lease_lost

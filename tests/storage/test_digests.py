@@ -1,5 +1,7 @@
 """Digests: which deliveries go into one message, and quiet hours."""
 
+from dataclasses import replace
+
 import pytest
 from outbox_helpers import (
     BUSY,
@@ -17,6 +19,7 @@ from support import Clock
 
 from bridge.model import Bot, Target
 from bridge.storage.outbox import Outbox
+from bridge.storage.results import Result
 
 
 def test_the_first_event_of_a_quiet_bot_goes_alone_however_many_wait(
@@ -28,10 +31,10 @@ def test_the_first_event_of_a_quiet_bot_goes_alone_however_many_wait(
 
 def test_more_than_the_rate_lets_through_is_told_together(outbox: Outbox, clock: Clock) -> None:
     put_many(outbox, clock, 19)
-    outbox.record(claim_one(outbox), SENT)
+    outbox.record(Result(claim_one(outbox), SENT))
     attempt = claim_one(outbox)  # 18 wait and 17 may go
     assert len(attempt.deliveries) == 18
-    outbox.record(attempt, SENT)
+    outbox.record(Result(attempt, SENT))
     assert states(outbox) == ["sent"] * 19
 
 
@@ -40,15 +43,15 @@ def test_as_many_as_the_rate_lets_through_go_one_by_one(outbox: Outbox, clock: C
     for _ in range(18):
         attempt = claim_one(outbox)
         assert len(attempt.deliveries) == 1
-        outbox.record(attempt, SENT)
+        outbox.record(Result(attempt, SENT))
     assert states(outbox) == ["sent"] * 18
 
 
 def test_what_a_digest_had_no_room_for_stays(outbox: Outbox, clock: Clock) -> None:
     put_many(outbox, clock, 30)
-    outbox.record(claim_one(outbox), SENT)
+    outbox.record(Result(claim_one(outbox), SENT))
     attempt = claim_one(outbox)
-    outbox.record(attempt, SENT, deliveries=attempt.deliveries[:10])
+    outbox.record(Result(replace(attempt, deliveries=attempt.deliveries[:10]), SENT))
     assert states(outbox) == ["sent"] * 11 + ["pending"] * 19
     assert claim_one(outbox).deliveries[0].id == attempt.deliveries[10].id
     digest = max(row["id"] for row in rows(outbox, "attempts"))
@@ -60,9 +63,9 @@ def test_what_a_digest_had_no_room_for_stays(outbox: Outbox, clock: Clock) -> No
 
 def test_a_digest_that_fails_is_told_again_whole(outbox: Outbox, clock: Clock) -> None:
     put_many(outbox, clock, 30)
-    outbox.record(claim_one(outbox), SENT)
+    outbox.record(Result(claim_one(outbox), SENT))
     attempt = claim_one(outbox)
-    outbox.record(attempt, BUSY)
+    outbox.record(Result(attempt, BUSY))
     clock.advance(2)
     assert claim_one(outbox).deliveries == attempt.deliveries
 
@@ -72,7 +75,7 @@ def test_the_events_of_a_digest_hold_what_it_shows(outbox: Outbox, clock: Clock)
     for n in range(20):
         put(outbox, clock, **fields, notes="n" * 500, message="m", link="https://a.b", n=n,
             action="应用更新")  # fmt: skip
-    outbox.record(claim_one(outbox), SENT)
+    outbox.record(Result(claim_one(outbox), SENT))
     shown = claim_one(outbox).deliveries[0].event
     assert shown.type == "updateVersion"
     assert shown.payload == {
@@ -98,7 +101,7 @@ def test_a_digest_has_the_notes_and_where_there_are_none_what_says_most(
 ) -> None:
     for n in range(20):
         put(outbox, clock, **payload, n=n)
-    outbox.record(claim_one(outbox), SENT)
+    outbox.record(Result(claim_one(outbox), SENT))
     assert claim_one(outbox).deliveries[0].event.payload["notes"] == shown
 
 
@@ -107,10 +110,10 @@ def test_a_delivery_on_its_way_is_not_told_once_more_in_a_digest(
 ) -> None:
     put_many(outbox, clock, 30)
     first = claim_one(outbox)
-    outbox.record(first, SENT, unfinished=[first.deliveries[0].id])
+    outbox.record(Result(first, SENT, unfinished=[first.deliveries[0].id]))
     second = claim_one(outbox)
     assert [d.messages_sent for d in second.deliveries] == [1]
-    outbox.record(second, SENT)
+    outbox.record(Result(second, SENT))
     assert first.deliveries[0].id not in {d.id for d in claim_one(outbox).deliveries}
 
 
@@ -122,7 +125,7 @@ def test_what_is_held_is_told_as_a_digest_when_its_quiet_hours_end(
     urgent = put(outbox, clock, DEFAULT, title="urgent")
     attempt = claim_one(outbox)
     assert [d.event.id for d in attempt.deliveries] == [urgent]
-    outbox.record(attempt, SENT)
+    outbox.record(Result(attempt, SENT))
     assert claim(outbox) == []
     outbox.database.close()
     restarted = make_outbox(database_url, bots, clock)

@@ -19,7 +19,7 @@ from support import Clock
 
 from bridge.model import Bot, Outcome, Secret, Target, Verdict
 from bridge.storage.outbox import Outbox
-from bridge.storage.results import STOPPED_RETRY
+from bridge.storage.results import STOPPED_RETRY, Result
 from bridge.wording import meaning, speaking
 
 
@@ -30,8 +30,8 @@ def bot_row(outbox: Outbox, name: str) -> dict[str, object]:
 def stop_dev(outbox: Outbox, clock: Clock) -> None:
     """Let WeCom refuse `dev` with something to send; `default` has been sent the notice."""
     put(outbox, clock, DEV)
-    outbox.record(claim_one(outbox), STOPPED)
-    outbox.record(claim_one(outbox), SENT)
+    outbox.record(Result(claim_one(outbox), STOPPED))
+    outbox.record(Result(claim_one(outbox), SENT))
 
 
 def alarms(outbox: Outbox, kind: str = "botStopped") -> list[dict[str, object]]:
@@ -42,7 +42,7 @@ def test_a_stopped_bot_keeps_its_deliveries_and_default_hears_of_it(
     outbox: Outbox, clock: Clock
 ) -> None:
     put(outbox, clock, DEV)
-    assert outbox.record(claim_one(outbox), STOPPED).rest_until == clock() + STOPPED_RETRY
+    assert outbox.record(Result(claim_one(outbox), STOPPED)).rest_until == clock() + STOPPED_RETRY
     alarm = claim_one(outbox)
     assert alarm.bot == "default"
     assert alarm.deliveries[0].event.type == "botStopped"
@@ -65,7 +65,7 @@ def test_a_notice_of_a_stopped_bot_says_why_and_what_to_do(
     reason: str, bot: str, said: str, unsaid: str, outbox: Outbox, clock: Clock
 ) -> None:
     put(outbox, clock, Target(bot))
-    outbox.record(claim_one(outbox), Outcome(Verdict.STOP, reason, "some english words"))
+    outbox.record(Result(claim_one(outbox), Outcome(Verdict.STOP, reason, "some english words")))
     event = claim_one(outbox).deliveries[0].event
     message = str(event.payload["message"])
     with speaking("zh"):
@@ -76,7 +76,7 @@ def test_a_notice_of_a_stopped_bot_says_why_and_what_to_do(
 
 def test_if_default_is_the_dead_one_any_other_hears_of_it(outbox: Outbox, clock: Clock) -> None:
     put(outbox, clock, DEFAULT)
-    outbox.record(claim_one(outbox), STOPPED)
+    outbox.record(Result(claim_one(outbox), STOPPED))
     assert claim_one(outbox).bot == "dev"
 
 
@@ -84,8 +84,8 @@ def test_with_no_bot_left_for_the_notice_the_log_says_so(
     outbox: Outbox, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
     put(outbox, clock, DEV)
-    outbox.record(claim_one(outbox), STOPPED)
-    outbox.record(claim_one(outbox), STOPPED)  # the alarm itself, at default
+    outbox.record(Result(claim_one(outbox), STOPPED))
+    outbox.record(Result(claim_one(outbox), STOPPED))  # the alarm itself, at default
     assert "no other bot can send a notice" in caplog.text
     assert claim(outbox) == []
 
@@ -95,7 +95,7 @@ def test_an_alarm_comes_at_most_once_an_hour(outbox: Outbox, clock: Clock) -> No
     clock.advance(STOPPED_RETRY - 1)
     assert claim(outbox) == []
     clock.advance(1)
-    outbox.record(claim_one(outbox), STOPPED)
+    outbox.record(Result(claim_one(outbox), STOPPED))
     assert len(alarms(outbox)) == 2
 
 
@@ -107,7 +107,7 @@ def test_a_stopped_bot_is_so_until_it_answers_which_a_passing_failure_does_not_h
 ) -> None:
     stop_dev(outbox, clock)
     clock.advance(STOPPED_RETRY)
-    outbox.record(claim_one(outbox), outcome)
+    outbox.record(Result(claim_one(outbox), outcome))
     assert health(outbox).stopped == stopped
 
 
@@ -135,7 +135,7 @@ TABLES = ("events", "deliveries", "bots", "attempts", "attempt_deliveries")
 def test_no_key_stands_in_the_database(outbox: Outbox, clock: Clock) -> None:
     put(outbox, clock, DEFAULT, DEV)
     for attempt in claim(outbox):
-        outbox.record(attempt, STOPPED)
+        outbox.record(Result(attempt, STOPPED))
     stored = [row for table in TABLES for row in rows(outbox, table)]
     assert len(stored) >= 8
     assert "key-of-" not in repr(stored)
@@ -166,9 +166,9 @@ def test_notices_of_expiry_come_at_most_once_an_hour_and_count_all(
     clock.advance(86400 - 60)
     by_bot = {attempt.bot: attempt for attempt in claim(outbox)}
     assert by_bot["default"].deliveries[0].event.payload["count"] == 1
-    outbox.record(by_bot["default"], SENT)
-    outbox.record(by_bot["dev"], STOPPED)
-    outbox.record(claim_one(outbox), SENT)  # the alarm of that
+    outbox.record(Result(by_bot["default"], SENT))
+    outbox.record(Result(by_bot["dev"], STOPPED))
+    outbox.record(Result(claim_one(outbox), SENT))  # the alarm of that
     clock.advance(60)
     assert claim(outbox) == []
     assert health(outbox).pending == 0

@@ -23,7 +23,7 @@ from bridge.model import Attempt
 from bridge.storage.claims import LEASE
 from bridge.storage.operator import Operator
 from bridge.storage.outbox import Outbox
-from bridge.storage.results import REST, STOPPED_RETRY
+from bridge.storage.results import REST, STOPPED_RETRY, Result
 
 
 @pytest.fixture
@@ -45,12 +45,12 @@ def test_a_stopped_bot_sends_its_test_message_at_once_and_before_what_waits(
     outbox: Outbox, operator: Operator, clock: Clock
 ) -> None:
     waiting = put(outbox, clock)
-    outbox.record(claim_one(outbox), STOPPED)
+    outbox.record(Result(claim_one(outbox), STOPPED))
     assert [attempt.bot for attempt in claim(outbox)] == ["dev"]  # which sends the notice
     test = operator.send_test("default")
     attempt = claim_one(outbox)
     assert events_of(attempt) == [test]
-    outbox.record(attempt, SENT, carried="message markdown")
+    outbox.record(Result(attempt, SENT, carried="message markdown"))
     assert [one.verdict for one in attempts(outbox, test)] == ["sent"]
     assert events_of(claim_one(outbox)) == [waiting]
 
@@ -59,10 +59,10 @@ def test_a_bot_that_is_still_gone_answers_its_test_message_and_stays_stopped(
     outbox: Outbox, operator: Operator, clock: Clock
 ) -> None:
     put(outbox, clock)
-    outbox.record(claim_one(outbox), STOPPED)
+    outbox.record(Result(claim_one(outbox), STOPPED))
     test = operator.send_test("default")
     assert rows(outbox, "bots")[0]["stopped"] == "invalid_webhook"
-    outbox.record(claimed_by_default(outbox), STOPPED)
+    outbox.record(Result(claimed_by_default(outbox), STOPPED))
     [attempt] = attempts(outbox, test)
     assert (attempt.errcode, attempt.reason) == (93000, "invalid_webhook")
     assert [row["type"] for row in rows(outbox, "events")].count("botStopped") == 1
@@ -74,7 +74,7 @@ def test_a_bot_that_backs_off_tries_its_test_message_at_once(
     outbox: Outbox, operator: Operator, clock: Clock
 ) -> None:
     put(outbox, clock)
-    outbox.record(claim_one(outbox), BUSY)
+    outbox.record(Result(claim_one(outbox), BUSY))
     assert claim(outbox) == []
     test = operator.send_test("default")
     assert events_of(claim_one(outbox)) == [test]
@@ -84,7 +84,7 @@ def test_a_bot_over_wecom_s_rate_still_waits_for_its_end(
     outbox: Outbox, operator: Operator, clock: Clock
 ) -> None:
     put(outbox, clock)
-    outbox.record(claim_one(outbox), RATED)
+    outbox.record(Result(claim_one(outbox), RATED))
     test = operator.send_test("default")
     [attempt] = is_free_from(outbox, clock, clock() + REST)
     assert events_of(attempt) == [test]
@@ -94,11 +94,11 @@ def test_a_test_message_is_never_part_of_a_digest(
     outbox: Outbox, operator: Operator, clock: Clock
 ) -> None:
     put_many(outbox, clock, 30)
-    outbox.record(claim_one(outbox), SENT)
+    outbox.record(Result(claim_one(outbox), SENT))
     test = operator.send_test("default")
     attempt = claim_one(outbox)
     assert events_of(attempt) == [test]
-    outbox.record(attempt, SENT)
+    outbox.record(Result(attempt, SENT))
     assert len(claim_one(outbox).deliveries) == 29
 
 
@@ -127,7 +127,7 @@ def test_a_test_message_that_was_marked_as_done_holds_nothing_up(
 
 def test_what_is_retried_waits_since_then(outbox: Outbox, operator: Operator, clock: Clock) -> None:
     put(outbox, clock)
-    outbox.record(claim_one(outbox), REFUSED)
+    outbox.record(Result(claim_one(outbox), REFUSED))
     clock.advance(2 * 86400.0)
     assert operator.retry([1]) == 1
     assert health(outbox).oldest == clock()

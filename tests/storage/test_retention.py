@@ -10,6 +10,7 @@ from bridge.model import Routed
 from bridge.storage.driver import Connection
 from bridge.storage.operator import Operator
 from bridge.storage.outbox import Outbox
+from bridge.storage.results import Result
 from bridge.storage.retention import prune
 
 
@@ -17,7 +18,7 @@ def test_settled_history_is_deleted_and_pending_deliveries_never(
     outbox: Outbox, clock: Clock
 ) -> None:
     put(outbox, clock, DEV)
-    outbox.record(claim_one(outbox), SENT)
+    outbox.record(Result(claim_one(outbox), SENT))
     waiting = put(outbox, clock, DEV, n=2)
     outbox.accept([Routed(event(clock, n=3), ())])
     assert prune(outbox.database, clock()) == 0
@@ -33,7 +34,7 @@ def test_settled_history_is_deleted_and_pending_deliveries_never(
 def test_an_old_event_that_was_settled_lately_is_kept(outbox: Outbox, clock: Clock) -> None:
     put(outbox, clock)
     clock.advance(1000)
-    outbox.record(claim_one(outbox), SENT)
+    outbox.record(Result(claim_one(outbox), SENT))
     assert prune(outbox.database, clock() - 500) == 0
     assert prune(outbox.database, clock() + 1) == 1
 
@@ -42,7 +43,7 @@ def test_what_waits_again_while_old_events_are_looked_for_is_kept(
     outbox: Outbox, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     number = put(outbox, clock)
-    outbox.record(claim_one(outbox), REFUSED)
+    outbox.record(Result(claim_one(outbox), REFUSED))
     clock.advance(10)
     write, ids = outbox.database.write, [row["id"] for row in rows(outbox)]
 
@@ -59,7 +60,7 @@ def test_what_waits_again_while_old_events_are_looked_for_is_kept(
 
 def test_an_event_number_is_never_used_again(outbox: Outbox, clock: Clock) -> None:
     first = put(outbox, clock)
-    outbox.record(claim_one(outbox), SENT)
+    outbox.record(Result(claim_one(outbox), SENT))
     clock.advance(10)
     prune(outbox.database, clock())
     assert put(outbox, clock, n=2) > first
