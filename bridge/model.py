@@ -134,6 +134,17 @@ class Event:
 
 
 @dataclass(frozen=True)
+class StoredEvent(Event):
+    """An event with the rules that it was routed by, and how many duplicates followed.
+
+    `rules` are as in `Routed`; None where they are not known, as of the bridge's own events.
+    """
+
+    rules: Sequence[int | str] | None = None
+    duplicates: int = 0
+
+
+@dataclass(frozen=True)
 class Route:
     """A rule: the events that match every condition go to these bots, sent in this way.
 

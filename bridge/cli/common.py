@@ -15,7 +15,7 @@ import click
 from bridge import configure
 from bridge.cli.terminal import Terminal, one_line
 from bridge.errors import SchemaError, StorageError, TooLargeError, UndecodableError
-from bridge.model import Event
+from bridge.model import Event, StoredEvent
 from bridge.receiving.decoding import MAX_BODY, decode
 from bridge.samples import samples
 from bridge.settings import Settings
@@ -156,7 +156,7 @@ def decode_body(body: bytes) -> list[Event]:
     return events
 
 
-def stored_event(bridge: Bridge, event_id: int) -> Event:
+def stored_event(bridge: Bridge, event_id: int) -> StoredEvent:
     """Return a stored event; without it, the command ends with exit code 1."""
     if event := bridge.queries.event(event_id):
         return event

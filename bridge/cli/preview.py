@@ -59,7 +59,7 @@ def preview(
         else:
             template = _template(renderer, subject, bool(event_id or payload))
         if event_id:
-            events = [common.stored_event(bridge, event_id)]
+            events: Sequence[Event] = [common.stored_event(bridge, event_id)]
         elif payload:
             events = common.decode_body(common.read_body(payload))
         else:

@@ -15,6 +15,7 @@ from bridge.storage.queries import AttemptLine, DeliveryLine
 from bridge.wording import detail, meaning
 from bridge.wording import gettext as _
 
+_SHOWN = ("id", "received_at", "type", "error", "source", "payload", "rules", "duplicates")
 _LONGEST = 2000  # characters of one field
 
 
@@ -32,19 +33,15 @@ def show(event_id: int, raw: bool, as_json: bool) -> None:
             _show_raw(event.raw)
             return
         deliveries, zone = bridge.queries.deliveries(event_id), bridge.settings.timezone
-        reception = bridge.queries.reception(event_id)
         if as_json:
             terminal.json(
                 {
-                    **attributes(
-                        event, ["id", "received_at", "type", "error", "source", "payload"], zone
-                    ),
-                    **vars(reception),
+                    **attributes(event, _SHOWN, zone),
                     "deliveries": [_as_json(line, zone) for line in deliveries],
                 }
             )
         else:
-            routed = explain.routed_text(reception.rules, not deliveries)
+            routed = explain.routed_text(event.rules, not deliveries)
             _show(terminal, event, routed, deliveries, zone)
 
 

@@ -2,14 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 
-from bridge.model import Route, Verdict
-from bridge.storage.queries import DeliveryLine, EventLine, Reception
+from bridge.model import Route, StoredEvent, Verdict
+from bridge.storage.queries import DeliveryLine, EventLine
 from bridge.wiring import bridge
 
 
-def rules_of(reception: Reception) -> list[Route]:
+def rules_of(event: StoredEvent) -> list[Route]:
     """Return the rules that an event was routed by, as they are now."""
-    return [rule for rule in bridge.routes if rule.rule in (reception.rules or ())]
+    return [rule for rule in bridge.routes if rule.rule in (event.rules or ())]
 
 
 def quiet_rule(line: DeliveryLine, rules: Sequence[Route]) -> Route | None:

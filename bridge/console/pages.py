@@ -11,7 +11,7 @@ from flask.typing import ResponseReturnValue
 from bridge.console import history
 from bridge.console.blueprint import console
 from bridge.console.bot_pages import bot_lines, in_order
-from bridge.model import FIELDS, LATE, Event, Message, Target, as_text, is_private
+from bridge.model import FIELDS, LATE, Event, Message, StoredEvent, Target, as_text, is_private
 from bridge.msgtypes import MSGTYPES
 from bridge.receiving import explain
 from bridge.storage.queries import DeliveryLine, FirstSteps, Wanted
@@ -87,7 +87,7 @@ def events() -> ResponseReturnValue:
 @console.get("/events/<id:event_id>")
 def event(event_id: int) -> ResponseReturnValue:
     found = find_event(event_id)
-    deliveries, reception = bridge.queries.deliveries(event_id), bridge.queries.reception(event_id)
+    deliveries = bridge.queries.deliveries(event_id)
     shown = rendered(found, deliveries)
     g.shows_pictures = any(MSGTYPES[message.msgtype].shows_pictures for _, message in shown)
     return render_template(
@@ -96,7 +96,6 @@ def event(event_id: int) -> ResponseReturnValue:
         fields=fields(found),
         raw=readable(found.raw),
         deliveries=deliveries,
-        reception=reception,
         history=history,
         explain=explain,
         digests=history.digests(deliveries),
@@ -113,7 +112,7 @@ def raw(event_id: int) -> ResponseReturnValue:
     return send_file(body, "application/octet-stream", as_attachment=True, download_name=name)
 
 
-def find_event(asked: int | str) -> Event:
+def find_event(asked: int | str) -> StoredEvent:
     """Return a stored event by its id or what was typed as one, or end the request with 404."""
     text = _("There is no event %(id)s; perhaps it is older than BRIDGE_RETENTION_DAYS.", id=asked)
     return bridge.queries.event(id_from(str(asked))) or abort(404, text)

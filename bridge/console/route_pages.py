@@ -8,7 +8,7 @@ from flask.typing import ResponseReturnValue
 
 from bridge.console.blueprint import console
 from bridge.console.pages import find_event
-from bridge.model import NAMED, Event
+from bridge.model import NAMED, Event, StoredEvent
 from bridge.receiving import explain
 from bridge.receiving.intake import read
 from bridge.receiving.routing import route
@@ -51,10 +51,9 @@ def _trial(event: Event) -> dict[str, Any]:
         (explain.target_text(target, zone), bridge.renderer.file_for(event, target.template))
         for target in route(event, bridge.routes, zone).targets
     ]
-    rules = bridge.queries.reception(event.id).rules if event.id else None
     return {
         "event": event,
         "checked": explain.check_rules(event, bridge.routes),
         "targets": targets,
-        "was_named": NAMED in (rules or ()),
+        "was_named": isinstance(event, StoredEvent) and NAMED in (event.rules or ()),
     }

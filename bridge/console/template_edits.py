@@ -37,7 +37,7 @@ def restore(file: str) -> ResponseReturnValue:
         return _save(file, found[0].source, _("The former version is used again."))
     if problems := _problems(file, bridge.renderer.folder_files.get(file)):
         return _refuse(file, bridge.renderer.files.get(file, ""), problems)
-    bridge.template_versions.restore(file)
+    bridge.template_versions.save({file: None})
     if file in bridge.renderer.files:
         flash(_("The file's own text is used again, from the next message on."))
         return redirect(url_for("console.template", file=file), 303)

@@ -86,7 +86,7 @@ def checked_text(event: Event, checked: Checked) -> str:
 
 
 def routed_text(rules: Sequence[int | str] | None, is_muted: bool) -> str:
-    """Return by which rules an event was routed, as `Reception` has them; '' if not known."""
+    """Return by which rules an event was routed, as `StoredEvent` has them; '' if not known."""
     if rules is None:
         return ""
     numbers = _(" and ").join(str(rule) for rule in rules if rule != NAMED)

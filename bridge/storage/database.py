@@ -8,13 +8,14 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from bridge.errors import StorageError
 from bridge.storage import schema
 from bridge.storage.driver import (
     MOVED,
     Connection,
+    Row,
     driver_error,
     is_postgres,
     one_line,
@@ -123,6 +124,11 @@ class Database:
             self._readers.append(connection)
         else:
             connection.close()
+
+    def select(self, sql: str, **values: Any) -> list[Row]:
+        """Return the rows of one statement that reads; raises StorageError."""
+        with self.read() as connection:
+            return connection.execute(sql, values)
 
     def time(self) -> float:
         """Return the epoch time by the database's clock: leases are between machines."""

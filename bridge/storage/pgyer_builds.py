@@ -28,21 +28,17 @@ class PgyerBuilds:
 
     def apps(self) -> dict[str, App]:
         """Return every app by its key."""
-        with self._database.read() as connection:
-            rows = connection.execute("SELECT * FROM pgyer_apps")
+        rows = self._database.select("SELECT * FROM pgyer_apps")
         return {row["app_key"]: App(row["counter"], row["slug"]) for row in rows}
 
     def known(self, keys: Collection[str]) -> set[str]:
         """Return those of these builds, by their keys, about which something was decided."""
         query = "SELECT build_key FROM pgyer_builds WHERE build_key IN :keys"
-        with self._database.read() as connection:
-            rows = connection.execute(query, {"keys": list(keys)})
-        return {row["build_key"] for row in rows}
+        return {row["build_key"] for row in self._database.select(query, keys=list(keys))}
 
     def count(self) -> int:
         """Return about how many builds something was decided."""
-        with self._database.read() as connection:
-            [row] = connection.execute("SELECT count(*) AS count FROM pgyer_builds")
+        [row] = self._database.select("SELECT count(*) AS count FROM pgyer_builds")
         return int(row["count"])
 
     def app_with(self, slug: str, wait: float) -> str:

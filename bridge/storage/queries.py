@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, TypeVar
 
-from bridge.model import Bot, Event, Target
+from bridge.model import Bot, StoredEvent, Target
 from bridge.storage.claims import LEASE
 from bridge.storage.database import Database
 from bridge.storage.driver import SQL, Connection, Row
@@ -61,7 +61,6 @@ class DeliveryLine:
     target: Target
     state: str
     reason: str
-    tries: int
     created_at: float
     expires_at: float
     settled_at: float
@@ -81,18 +80,6 @@ class AttemptLine:
     errcode: int | None
     carried: str  # e.g. `digest markdown`; '' where it is not known
     count: int  # of the deliveries that it carried
-
-
-@dataclass(frozen=True)
-class Reception:
-    """How an event came in: by which rules it was routed, and how many duplicates followed.
-
-    `rules` are the numbers of those that matched, behind NAMED where the address named the bots;
-    None where it is not known, as of the bridge's own events.
-    """
-
-    rules: Sequence[int | str] | None
-    duplicates: int
 
 
 @dataclass(frozen=True)
@@ -184,37 +171,26 @@ class Queries:
         ]
         return EventPage(lines, older)
 
-    def event(self, event_id: int) -> Event | None:
+    def event(self, event_id: int) -> StoredEvent | None:
         """Return an event whole, with its raw body; None where there is none."""
-        with self._database.read() as connection:
-            rows = connection.execute("SELECT * FROM events WHERE id = :id", {"id": event_id})
+        rows = self._database.select("SELECT * FROM events WHERE id = :id", id=event_id)
         if not rows:
             return None
         [row] = rows
+        rules = json.loads(row["rules"]) if row["rules"] else None
         payload = json.loads(row["payload"])
-        values = (row[name] for name in ("received_at", "raw", "error", "id", "source"))
-        return Event(row["type"], payload, *values)
-
-    def reception(self, event_id: int) -> Reception:
-        """Return how an event came in."""
-        values = {"id": event_id}
-        with self._database.read() as connection:
-            rows = connection.execute("SELECT rules, duplicates FROM events WHERE id = :id", values)
-        rules, duplicates = next(((row["rules"], row["duplicates"]) for row in rows), ("", 0))
-        return Reception(json.loads(rules) if rules else None, duplicates)
+        return _filled(StoredEvent, row, payload=payload, rules=rules, build={})
 
     def events_of_attempt(self, attempt_id: int) -> list[EventLine]:
         """Return the first SHOWN_TOGETHER events that an attempt carried, oldest first."""
-        values = {"attempt": attempt_id, "limit": SHOWN_TOGETHER}
-        with self._database.read() as connection:
-            rows = connection.execute(SQL["events_of_attempt"], values)
-        return [_event_line(row) for row in rows]
+        statement = SQL["events_of_attempt"]
+        rows = self._database.select(statement, attempt=attempt_id, limit=SHOWN_TOGETHER)
+        return list(map(_event_line, rows))
 
     def missing_builds(self, since: float) -> list[EventLine]:
         """Return the events of builds whose webhook did not come, found since a moment."""
-        with self._database.read() as connection:
-            rows = connection.execute(SQL["missing_builds"], {"since": since})
-        return [_event_line(row) for row in rows]
+        rows = self._database.select(SQL["missing_builds"], since=since)
+        return list(map(_event_line, rows))
 
     def deliveries(self, event_id: int) -> list[DeliveryLine]:
         """Return an event's deliveries with all their attempts."""
@@ -226,8 +202,7 @@ class Queries:
 
         What was marked as done by hand does not count.
         """
-        with self._database.read() as connection:
-            rows = connection.execute(SQL["unsent_counts"], {"since": since})
+        rows = self._database.select(SQL["unsent_counts"], since=since)
         return {row["state"]: row["count"] for row in rows}
 
     def bots(self, now: float, with_removed: bool = False) -> list[BotLine]:
@@ -235,8 +210,7 @@ class Queries:
 
         `with_removed`: also of those that are not any more and have pending deliveries, as stopped.
         """
-        with self._database.read() as connection:
-            rows = connection.execute(SQL["bot_lines"], {"since": now - MINUTE})
+        rows = self._database.select(SQL["bot_lines"], since=now - MINUTE)
         found = [_filled(BotLine, row) for row in rows if row["name"] in self._known]
         if with_removed:
             removed = [row for row in rows if row["pending"] and row["name"] not in self._known]

@@ -25,9 +25,7 @@ class SharedValues:
 
     def was_done(self, name: str, now: float, since: float = 0.0) -> bool:
         """Tell whether any process has taken the turn of a task after a moment."""
-        values = {"name": name, "latest": since, "now": now}
-        with self._database.read() as connection:
-            return bool(connection.execute(SQL["turn_is_taken"], values))
+        return bool(self._database.select(SQL["turn_is_taken"], name=name, latest=since, now=now))
 
     def end_turn(self, name: str, now: float) -> None:
         """Give back a turn that was taken at `now`."""
@@ -37,8 +35,7 @@ class SharedValues:
     def text(self, name: str) -> str:
         """Return the text of a name, '' where there is none."""
         query = "SELECT value FROM shared_values WHERE name = :name"
-        with self._database.read() as connection:
-            return next((row["value"] for row in connection.execute(query, {"name": name})), "")
+        return next((row["value"] for row in self._database.select(query, name=name)), "")
 
     def set_text(self, name: str, text: str, now: float) -> None:
         """Set the text of a name."""
@@ -57,8 +54,7 @@ class SharedValues:
 
     def has_ended(self, session: str) -> bool:
         """Tell whether a session was ended."""
-        with self._database.read() as connection:
-            return bool(connection.execute(SQL["ended_session"], {"id": _hashed(session)}))
+        return bool(self._database.select(SQL["ended_session"], id=_hashed(session)))
 
 
 def _hashed(session: str) -> str:

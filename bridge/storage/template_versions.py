@@ -67,24 +67,16 @@ class TemplateVersions:
 
     def of(self, file: str) -> list[Version]:
         """Return a file's versions, the newest first. Raises StorageError."""
-        with self._database.read() as connection:
-            rows = connection.execute(SQL["template_versions"], {"file": file})
+        rows = self._database.select(SQL["template_versions"], file=file)
         return [Version(row["id"], row["source"], row["saved_at"]) for row in rows]
 
-    def save(self, texts: Mapping[str, str]) -> None:
+    def save(self, texts: Mapping[str, str | None]) -> None:
         """Let these texts, by the names of their files, win over the folder's.
 
-        Raises StorageError.
+        None instead of a text: the folder's own is used again. Raises StorageError.
         """
-        self._add(texts)
-
-    def restore(self, file: str) -> None:
-        """Use the folder's own text of a file again. Raises StorageError."""
-        self._add({file: None})
-
-    def _add(self, sources: Mapping[str, str | None]) -> None:
         now = self._clock()
-        rows = [{"file": f, "source": s, "now": now, "kept": KEPT} for f, s in sources.items()]
+        rows = [{"file": f, "source": s, "now": now, "kept": KEPT} for f, s in texts.items()]
 
         def add(connection: Connection) -> None:
             if connection.is_postgres:

@@ -71,8 +71,7 @@ class WrongTokens:
     def total(self) -> WrongTokenCount:
         """Return the count of all processes and times; raises StorageError."""
         with self._writing:
-            with self._database.read() as connection:
-                rows = connection.execute(SQL["wrong_tokens"])
+            rows = self._database.select(SQL["wrong_tokens"])
             return (_count_of(rows[0]) if rows else WrongTokenCount()).plus(self._new)
 
     def write(self) -> None:

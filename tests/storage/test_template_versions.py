@@ -34,7 +34,7 @@ def test_the_newest_text_of_a_file_is_used_until_the_folder_s_is_put_back(
     versions.save({FILE: "one", "other.text.j2": "字 %s :x"})
     versions.save({FILE: "two"})
     assert versions.texts() == {FILE: "two", "other.text.j2": "字 %s :x"}
-    versions.restore(FILE)
+    versions.save({FILE: None})
     assert versions.texts() == {"other.text.j2": "字 %s :x"}
     versions.save({FILE: ""})
     assert versions.texts()[FILE] == ""
@@ -44,7 +44,7 @@ def test_every_version_stays_with_its_time(versions: TemplateVersions, clock: Cl
     began = clock()
     versions.save({FILE: "one"})
     clock.advance(60)
-    versions.restore(FILE)
+    versions.save({FILE: None})
     clock.advance(60)
     versions.save({FILE: "two", "other.text.j2": "x"})
     found = versions.of(FILE)
@@ -69,7 +69,7 @@ def test_what_one_process_saves_another_uses_at_once(
     assert two.texts() == {}
     one.save({FILE: "one"})
     assert two.texts() == {FILE: "one"}
-    two.restore(FILE)
+    two.save({FILE: None})
     assert one.texts() == {}
 
 
