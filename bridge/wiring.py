@@ -103,7 +103,7 @@ class Bridge:
         from bridge.pgyer.lookup import Lookup
         from bridge.pgyer.poller import Poller
         from bridge.pgyer.watch import Watch
-        from bridge.storage.pgyer_builds import PgyerBuilds
+        from bridge.storage.builds import PgyerBuilds
 
         client = Client(settings.pgyer_key, settings.pgyer_url, self.clock)
         known = PgyerBuilds(database)

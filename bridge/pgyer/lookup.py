@@ -12,8 +12,7 @@ from bridge.errors import PgyerError
 from bridge.model import Event
 from bridge.pgyer.builds import details, event_of_build, view_of
 from bridge.pgyer.client import Client
-from bridge.storage.build_marks import marks_of, slug_of
-from bridge.storage.pgyer_builds import PgyerBuilds
+from bridge.storage.builds import PgyerBuilds, marks_of, slug_of
 
 DEADLINE = 2.0  # seconds that a message waits
 PAUSE = 60.0  # seconds for which a Pgyer that did not answer is not asked for others

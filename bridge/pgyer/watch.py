@@ -17,9 +17,8 @@ from bridge.errors import PgyerError
 from bridge.model import Event
 from bridge.pgyer.builds import Build, builds_of, event_of_build, pages_of, view_of
 from bridge.pgyer.client import Client, Reply
-from bridge.storage.build_marks import EARLY
+from bridge.storage.builds import EARLY, App, PgyerBuilds
 from bridge.storage.outbox import Accepted
-from bridge.storage.pgyer_builds import App, PgyerBuilds
 
 log = logging.getLogger(__name__)
 

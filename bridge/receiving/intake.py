@@ -56,7 +56,7 @@ class Intake:
         if not events:
             return Receipt()
         routed = [routing.route(event, self._routes, self._zone, bots) for event in events]
-        accepted = self._outbox.accept(routed, bots)
+        accepted = self._outbox.accept(routed)
         pairs = zip(routed, accepted, strict=True)
         return Receipt([(one.event, one.targets, result) for one, result in pairs])
 

@@ -12,9 +12,9 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from bridge import metrics
-from bridge.model import API, Attempt, Bot, Routed, to_json
+from bridge.model import API, NAMED, Attempt, Bot, Routed, to_json
 from bridge.storage import claims, results
-from bridge.storage.build_marks import Builds, marks_of
+from bridge.storage.builds import BuildEvents, marks_of
 from bridge.storage.database import Database
 from bridge.storage.driver import SQL, Connection
 from bridge.storage.notices import Notices
@@ -35,11 +35,10 @@ class Accepted:
 
 
 class _New(NamedTuple):
-    """An event to store, its row, and whether the address named its bots."""
+    """An event to store, as it is in memory and as a row."""
 
     routed: Routed
     row: dict[str, Any]
-    named: bool
 
 
 class Outbox:
@@ -76,18 +75,19 @@ class Outbox:
         self._clock = clock or self.database.time
         self.accepted_at = float("-inf")  # monotonic s: when events last arrived
 
-    def accept(self, events: Sequence[Routed], named: Sequence[str] = ()) -> list[Accepted]:
+    def accept(self, events: Sequence[Routed]) -> list[Accepted]:
         """Store events with a delivery for each target; raises StorageError.
 
         When this returns, they are on disk, and the dispatcher has been woken. An event that came
-        within the duplicate window, for the same bots `named` in the URL, is counted at the first.
+        within the duplicate window, for the same bots named in the URL, is counted at the first.
         """
         self.accepted_at = time.monotonic()
         new = []
         for routed in events:
+            named = [target.bot for target in routed.targets] if NAMED in routed.rules else ()
             row = event_row(routed.event, named, to_json(routed.rules))
             row["marks"] = marks_of(routed.event) if self._finds_builds else ()
-            new.append(_New(routed, row, bool(named)))
+            new.append(_New(routed, row))
         accepted = self.database.writer.write_batch(self._accept, new)
         self.database.wakeup.set()
         return list(accepted)
@@ -180,27 +180,26 @@ class Outbox:
         now = self._clock()
         self._lock(connection, new)
         known = self._find_duplicates(connection, {each.row["payload_hash"] for each in new}, now)
-        builds = Builds(connection, [each.row for each in new], now, self._max_age)
+        builds = BuildEvents(connection, [each.row for each in new], now, self._max_age)
         ids = new_ids(connection, "events", len(new))
         accepted, rows, deliveries, repeated = [], [], [], []
-        for each in new:
-            event, targets, row = each.routed.event, each.routed.targets, each.row
+        for routed, row in new:
             duplicate = known.get(row["payload_hash"])
             if duplicate is None and row["marks"]:
-                duplicate = builds.event_of_same(event, row["marks"], targets, each.named)
+                duplicate = builds.event_of_same(routed, row["marks"])
             if duplicate is not None:
                 accepted.append(Accepted(duplicate, True))
-                if event.source != API:
+                if routed.event.source != API:
                     repeated.append({"id": duplicate})
                 continue
             number = next(ids)
             accepted.append(Accepted(number, False))
             rows.append({**row, "id": number})
-            deliveries += [(number, target) for target in targets]
+            deliveries += [(number, target) for target in routed.targets]
             if self._dedupe:
                 known[row["payload_hash"]] = number
             if row["marks"]:
-                builds.add(event, row["marks"], targets, number)
+                builds.add(routed, row["marks"], number)
         connection.execute_many(SQL["add_event"], rows)
         connection.execute_many(SQL["count_duplicate"], repeated)
         add_deliveries(connection, now, self._max_age, deliveries)

@@ -16,8 +16,8 @@ from bridge.pgyer.poller import Poller
 from bridge.pgyer.watch import Verdict, Watch
 from bridge.receiving import intake
 from bridge.receiving.intake import Intake
+from bridge.storage.builds import PgyerBuilds
 from bridge.storage.outbox import Accepted, Outbox
-from bridge.storage.pgyer_builds import PgyerBuilds
 from bridge.storage.queries import Queries, Wanted
 from bridge.storage.shared_values import SharedValues
 

@@ -11,7 +11,7 @@ from rendering import SHIPPED_RENDERER, TO_DEFAULT
 from bridge.errors import PgyerError
 from bridge.model import to_json
 from bridge.pgyer.builds import build_of, builds_of, details, event_of_build, pages_of, view_of
-from bridge.storage.build_marks import marks_of
+from bridge.storage.builds import marks_of
 from bridge.storage.tables import event_row
 
 GOOD = {"buildKey": "k1", "appKey": "a1", "buildBuildVersion": "58"}

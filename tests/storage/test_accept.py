@@ -7,7 +7,7 @@ import pytest
 from outbox_helpers import DEFAULT, DEV, claim, claim_one, make_outbox, put, rows
 from support import Clock, event
 
-from bridge.model import Bot, Routed, StoredEvent, Target
+from bridge.model import NAMED, Bot, Routed, StoredEvent, Target
 from bridge.storage.operator import Operator
 from bridge.storage.outbox import Outbox
 from bridge.storage.queries import Queries
@@ -71,10 +71,10 @@ def test_any_other_field_makes_it_another_event(
 
 
 def test_the_same_payload_for_other_bots_is_another_event(outbox: Outbox, clock: Clock) -> None:
-    one = outbox.accept([Routed(event(clock), (DEV,))], ["dev"])
-    two = outbox.accept([Routed(event(clock), (DEFAULT,))], ["default"])
-    three = outbox.accept([Routed(event(clock), (DEFAULT, DEV))], ["dev", "default"])
-    again = outbox.accept([Routed(event(clock), (DEFAULT, DEV))], ["default", "dev"])
+    one = outbox.accept([Routed(event(clock), (DEV,), [NAMED])])
+    two = outbox.accept([Routed(event(clock), (DEFAULT,), [NAMED])])
+    three = outbox.accept([Routed(event(clock), (DEV, DEFAULT), [NAMED])])
+    again = outbox.accept([Routed(event(clock), (DEFAULT, DEV), [NAMED])])
     assert len({a[0].event for a in (one, two, three)}) == 3
     assert again[0].duplicate and again[0].event == three[0].event
 

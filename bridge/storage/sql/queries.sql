@@ -154,6 +154,17 @@ UPDATE bots SET test_delivery_id = (SELECT max(id) FROM deliveries WHERE event_i
     rest_until = CASE WHEN stopped != '' OR failures > 0 THEN 0.0 ELSE rest_until END
 WHERE name = :bot;
 
+-- name: retry
+-- Make parked and expired deliveries pending again, as if new, and return them.
+UPDATE deliveries SET state = 'pending', reason = '', tries = 0, media_id = '', not_before = 0,
+    settled_at = 0, created_at = :now, expires_at = :expires_at
+WHERE id IN :ids AND state IN ('parked', 'expired') RETURNING id;
+
+-- name: mark_done
+-- Settle deliveries that nobody needs any more, and return them.
+UPDATE deliveries SET state = 'expired', reason = :reason, settled_at = :now
+WHERE id IN :ids AND state IN ('pending', 'parked') RETURNING id;
+
 -- name: add_attempt
 -- Add an attempt that has ended.
 INSERT INTO attempts (id, bot, started_at, ended_at, verdict, reason, detail, errcode, carried)
