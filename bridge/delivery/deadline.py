@@ -30,9 +30,29 @@ class _Call(threading.local):
 _call = _Call()
 
 
-def begin_call(seconds: float) -> None:
-    """End what this thread sends and reads through an `Adapter` after so many seconds."""
-    _call.deadline = time.monotonic() + seconds
+class Caller:
+    """Makes HTTP calls by the proxies and certificates of the environment; safe for many threads.
+
+    By an adapter itself: of what a session adds (cookies, redirects) none is wanted, and a retry
+    inside it would be seen by nobody.
+    """
+
+    def __init__(self, connections: int = 1) -> None:
+        self._adapter = _Adapter(max_retries=0, pool_maxsize=connections)
+        self._surroundings = cache(surroundings)
+
+    def call(
+        self, request: requests.Request, seconds: float, timeout: tuple[float, float], most: int
+    ) -> tuple[requests.Response, bytes]:
+        """Return the answer to a request, and at most so many bytes of its body.
+
+        All of it takes no more than `seconds`; `timeout` is for the connection and for each wait.
+        Raises whatever the far side makes a library raise.
+        """
+        _call.deadline = time.monotonic() + seconds
+        around = self._surroundings(request.url)
+        with self._adapter.send(request.prepare(), timeout=timeout, **around) as response:
+            return response, response.raw.read(most, decode_content=True)
 
 
 def time_left() -> float:
@@ -54,7 +74,7 @@ def _bound(connected: socket.socket) -> None:
     connected.settimeout(min(connected.gettimeout() or inf, left))
 
 
-class Adapter(HTTPAdapter):
+class _Adapter(HTTPAdapter):
     """Makes connections that keep the deadline of the thread that uses them, by proxies too."""
 
     def get_connection_with_tls_context(self, *args: Any, **more: Any) -> Any:

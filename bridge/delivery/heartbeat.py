@@ -11,9 +11,10 @@ from contextlib import suppress
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 import requests
+from requests.utils import default_headers
 
 from bridge import metrics
-from bridge.delivery.deadline import Adapter, begin_call
+from bridge.delivery.deadline import Caller
 from bridge.errors import StorageError
 from bridge.model import Secret
 from bridge.storage.shared_values import SharedValues
@@ -44,9 +45,7 @@ class Heartbeat:
         self._problems = problems
         self._shared = shared
         self._clock = clock
-        self._session = requests.Session()
-        for scheme in ("http://", "https://"):
-            self._session.mount(scheme, Adapter())
+        self._caller = Caller()
         self._before_start = clock() - 0.001
         self._alone_at = self._warned_at = float("-inf")
         self._stopping = threading.Event()
@@ -80,10 +79,9 @@ class Heartbeat:
         """Call once; return why that failed, '' if it did not."""
         url = self._url if not problems else failing_url(self._url)
         failure = ""
-        begin_call(DEADLINE)
+        request = requests.Request("GET", url, default_headers())
         try:
-            answer = self._session.get(url, timeout=DEADLINE, allow_redirects=False, stream=True)
-            answer.close()
+            answer, _ = self._caller.call(request, DEADLINE, (DEADLINE, DEADLINE), most=0)
             if answer.status_code >= 300:
                 failure = f"HTTP {answer.status_code}"
             if answer.is_redirect:

@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from functools import cache
 from importlib.util import find_spec
 from urllib.parse import urlsplit, urlunsplit
 
@@ -19,7 +18,7 @@ import urllib3
 from requests import exceptions
 from requests.utils import should_bypass_proxies
 
-from bridge.delivery.deadline import Adapter, begin_call, surroundings, time_left
+from bridge.delivery.deadline import Caller, time_left
 from bridge.model import Bot, Message, Outcome, Verdict, is_loopback, to_json
 from bridge.wording import N_, gettext
 
@@ -62,11 +61,8 @@ class Client:
     """
 
     def __init__(self, timeout: float = CALL_TIMEOUT) -> None:
-        # By the adapter itself: of what a session adds (cookies, redirects) WeCom has none. A retry
-        # inside it would neither be counted against the rate nor survive a restart.
-        self._adapter = Adapter(max_retries=0, pool_maxsize=64)
+        self._caller = Caller(connections=64)
         self._timeout = timeout
-        self._surroundings = cache(surroundings)
 
     def send(self, bot: Bot, message: Message) -> Outcome:
         """Make one call and return how it ended; never raises for what the far side does.
@@ -86,12 +82,9 @@ class Client:
         return replace(outcome, media_id="")  # only an upload has one
 
     def _post(self, request: requests.Request) -> Outcome:
-        timeout, surroundings = (CONNECT_TIMEOUT, READ_TIMEOUT), self._surroundings(request.url)
-        begin_call(self._timeout)
+        timeout = (CONNECT_TIMEOUT, READ_TIMEOUT)
         try:
-            call = request.prepare()
-            with self._adapter.send(call, timeout=timeout, **surroundings) as response:
-                reply = response.raw.read(_MAX_REPLY, decode_content=True)
+            response, reply = self._caller.call(request, self._timeout, timeout, _MAX_REPLY)
             return classify(response.status_code, reply, response.headers.get("Retry-After"))
         except Exception as error:  # whatever an answer makes a library raise
             outcome = transport_failure(error)

@@ -10,14 +10,13 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
-from functools import cache
 from typing import Any
 from urllib.parse import urlsplit
 
 import requests
 
 from bridge import metrics
-from bridge.delivery.deadline import Adapter, begin_call, surroundings
+from bridge.delivery.deadline import Caller
 from bridge.errors import PgyerError
 from bridge.model import Secret, as_text
 from bridge.setting_values import PGYER
@@ -47,8 +46,7 @@ class Client:
     ) -> None:
         self._key, self._clock = key, clock
         self._hosts = [url, *(FALLBACKS if url == PGYER else ())]
-        self._adapter = Adapter(max_retries=0, pool_maxsize=4)
-        self._surroundings = cache(surroundings)
+        self._caller = Caller(connections=4)
 
     def call(self, name: str, form: dict[str, str], seconds: float = CALL, hosts: int = 2) -> Reply:
         """Call `/apiv2/app/<name>`; each of at most so many `hosts` has so many seconds.
@@ -71,14 +69,12 @@ class Client:
         raise failure
 
     def _post(self, url: str, seconds: float, form: dict[str, str]) -> Reply:
-        around, timeout = self._surroundings(url), (min(5.0, seconds), seconds)
-        begin_call(seconds)
         failed = ""
         try:
-            # In no variable: a traceback may show these.
-            request = requests.Request("POST", url, data=self._form(form)).prepare()
-            with self._adapter.send(request, timeout=timeout, **around) as response:
-                body = response.raw.read(MAX_REPLY + 1, decode_content=True)
+            # The form is in no variable: a traceback may show these.
+            request = requests.Request("POST", url, data=self._form(form))
+            timeout = (min(5.0, seconds), seconds)
+            response, body = self._caller.call(request, seconds, timeout, MAX_REPLY + 1)
         except Exception as error:  # whatever an answer makes a library raise
             failed = type(error).__name__
         if failed:  # raised here, since in there it would carry the error, which has the form

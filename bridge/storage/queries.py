@@ -217,16 +217,11 @@ class Queries:
             found += [_filled(BotLine, row, stopped=REMOVED, rest_until=0.0) for row in removed]
         return found
 
-    def per_hour(self, now: float, hours: int = 24) -> list[tuple[float, int]]:
-        """Return the beginning of each of the last hours (epoch s) with its number of events."""
-        first = now - now % HOUR - (hours - 1) * HOUR
-        counts = []
-        with self._database.read() as connection:
-            for begin in (first + n * HOUR for n in range(hours)):
-                values = {"begin": begin, "end": begin + HOUR}
-                [row] = connection.execute(SQL["count_events"], values)
-                counts.append((begin, row["count"]))
-        return counts
+    def per_hour(self, now: float) -> list[tuple[float, int]]:
+        """Return the beginning of each of the last 24 hours (epoch s) with its number of events."""
+        last = now - now % HOUR
+        rows = self._database.select(SQL["events_per_hour"], first=last - 23 * HOUR, last=last)
+        return [(row["begins_at"], row["count"]) for row in rows]
 
     def latest_event(self) -> EventLine | None:
         """Return the newest event that came in, without its deliveries."""

@@ -259,7 +259,7 @@ def test_a_message_that_is_answered_like_an_upload_is_sent() -> None:
 
 
 def test_the_adapter_retries_nothing_by_itself() -> None:
-    assert Client()._adapter.max_retries.total == 0
+    assert Client()._caller._adapter.max_retries.total == 0
 
 
 SOCKS = "socks5h://me:sesame@127.0.0.1:1080"

@@ -317,9 +317,14 @@ SELECT bots.*,
     (SELECT count(*) FROM attempts WHERE bot = name AND ended_at > :since) AS last_minute
 FROM bots ORDER BY name;
 
--- name: count_events
--- How many events came in a span of time.
-SELECT count(*) AS count FROM events WHERE received_at >= :begin AND received_at < :end;
+-- name: events_per_hour
+-- How many events came in each hour of a span, whose last hour may not be over yet.
+WITH RECURSIVE hours (begins_at) AS (
+    SELECT CAST(:first AS DOUBLE PRECISION)
+    UNION ALL SELECT begins_at + 3600 FROM hours WHERE begins_at < :last)
+SELECT begins_at, (SELECT count(*) FROM events
+    WHERE received_at >= begins_at AND received_at < begins_at + 3600) AS count
+FROM hours ORDER BY begins_at;
 
 -- name: event_types
 -- The types of the events after one.
