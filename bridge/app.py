@@ -42,7 +42,7 @@ def create_app(environ: Mapping[str, str] | None = None) -> Flask:
     app = create_ops_app(bridge)
     app.must_send = bridge.settings.dispatch
     app.register_blueprint(
-        create_receiver(bridge.settings, bridge.intake, bridge.wrong_requests, bridge.clock)
+        create_receiver(bridge.settings, bridge.intake, bridge.wrong_tokens, bridge.clock)
     )
     app.add_url_rule("/", "home", lambda: _home(bridge))
     if bridge.settings.admin_password:

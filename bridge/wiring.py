@@ -15,14 +15,13 @@ from bridge.errors import StorageError
 from bridge.messages.renderer import Renderer
 from bridge.model import LATE, Event, Route
 from bridge.receiving.intake import Intake
-from bridge.receiving.wrong_requests import WrongRequests
+from bridge.receiving.wrong_requests import WrongTokens
 from bridge.settings import Settings
 from bridge.storage.operator import Operator
 from bridge.storage.outbox import Accepted, Outbox
 from bridge.storage.queries import REMOVED, Queries
 from bridge.storage.shared_values import SharedValues
 from bridge.storage.template_versions import TemplateVersions
-from bridge.storage.wrong_tokens import WrongTokens
 from bridge.wording import advice, meaning, speaking
 
 if TYPE_CHECKING:
@@ -30,11 +29,6 @@ if TYPE_CHECKING:
     from bridge.pgyer.poller import Poller
 
 log = logging.getLogger(__name__)
-
-_WRONG_TOKEN = (
-    "a request with a wrong token is refused. If it was Pgyer's, its event is lost: "
-    "paste the address anew, as `bridge url` shows it"
-)
 
 
 @dataclass
@@ -69,10 +63,9 @@ class Bridge:
         database = self.outbox.database
         self.clock = database.time
         self.intake = Intake(self.outbox, routes, settings.timezone)
-        self.wrong_tokens = WrongTokens(database, self.clock)
-        self.wrong_requests = WrongRequests("token", _WRONG_TOKEN, also=self.wrong_tokens.note)
         self.queries = Queries(database, bots)
         self.shared = SharedValues(database)
+        self.wrong_tokens = WrongTokens(self.shared, self.clock)
         self.operator = Operator(database, settings.max_age, self.clock)
         # Without a password there is no console for a message to link to.
         public_url = settings.public_url if settings.admin_password else ""

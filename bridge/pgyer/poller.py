@@ -111,7 +111,8 @@ class Poller:
             self._looked_at = time.monotonic()
             state = before if before.key == self._key else State(self._key)
             state = self._looked(replace(state, asked_at=now))
-            self._shared.set_text(_STATE, json.dumps(asdict(state)), now)
+            text = json.dumps(asdict(state))
+            self._shared.change(_STATE, lambda *_: (text, now))
         finally:
             with suppress(StorageError):
                 self._shared.end_turn(_LEASE, now)
@@ -119,7 +120,7 @@ class Poller:
 
     def _read(self) -> State:
         with suppress(ValueError, TypeError):  # of another version
-            return State(**json.loads(self._shared.text(_STATE)))
+            return State(**json.loads(self._shared.read(_STATE)[0]))
         return State()
 
     def _run(self) -> None:

@@ -15,7 +15,7 @@ from bridge.errors import StorageError, TooLargeError
 from bridge.model import Event, to_json
 from bridge.receiving.event_types import KNOWN_TYPES
 from bridge.receiving.intake import Intake, Receipt, read
-from bridge.receiving.wrong_requests import WrongRequests
+from bridge.receiving.wrong_requests import WrongRequests, WrongTokens
 from bridge.settings import Settings
 from bridge.wording import LANGUAGES, N_, gettext, speaking
 
@@ -32,7 +32,7 @@ _TURNED = (
 
 
 def create_receiver(
-    settings: Settings, intake: Intake, wrong_tokens: WrongRequests, clock: Callable[[], float]
+    settings: Settings, intake: Intake, wrong_tokens: WrongTokens, clock: Callable[[], float]
 ) -> Blueprint:
     """Return `/pgyer/<token>` and `/pgyer/<token>/<bot>[,<bot>]`; `clock` gives epoch seconds."""
     receiver = Blueprint("receiver", __name__, url_prefix="/pgyer")

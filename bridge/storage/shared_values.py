@@ -1,9 +1,13 @@
 """What all processes share: who does what they do once in all, and sessions that were ended."""
 
 import hashlib
+from collections.abc import Callable
 
 from bridge.storage.database import Database
 from bridge.storage.driver import SQL, Connection
+from bridge.storage.writer import WAIT
+
+Value = tuple[str, float]  # a text, and a time that belongs to it (epoch s)
 
 
 class SharedValues:
@@ -32,15 +36,25 @@ class SharedValues:
         values = {"name": name, "now": now}
         self._database.write(lambda connection: connection.execute(SQL["end_turn"], values))
 
-    def text(self, name: str) -> str:
-        """Return the text of a name, '' where there is none."""
-        query = "SELECT value FROM shared_values WHERE name = :name"
-        return next((row["value"] for row in self._database.select(query, name=name)), "")
+    def read(self, name: str) -> Value:
+        """Return the text of a name and its time, '' and 0 where there is none."""
+        query = "SELECT value, at FROM shared_values WHERE name = :name"
+        rows = self._database.select(query, name=name)
+        return next(((row["value"], row["at"]) for row in rows), ("", 0.0))
 
-    def set_text(self, name: str, text: str, now: float) -> None:
-        """Set the text of a name."""
-        values = {"name": name, "value": text, "at": now}
-        self._database.write(lambda connection: connection.execute(SQL["set_shared_value"], values))
+    def change(self, name: str, change: Callable[[str, float], Value], wait: float = WAIT) -> None:
+        """Let `change` make a new value of the old one, within `wait` s, while nobody else does.
+
+        It may be called twice.
+        """
+
+        def write(connection: Connection) -> None:
+            [row] = connection.execute(SQL["lock_shared_value"], {"name": name})
+            text, at = change(row["value"], row["at"])
+            values = {"name": name, "value": text, "at": at}
+            connection.execute(SQL["set_shared_value"], values)
+
+        self._database.write(write, wait)
 
     def end_session(self, session: str, now: float, lifetime: float) -> None:
         """Remember that a session has ended, for as long as it could still be used (s)."""

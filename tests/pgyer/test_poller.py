@@ -170,7 +170,7 @@ def test_a_clock_that_was_set_back_does_not_silence_it(
 def test_a_state_that_cannot_be_read_is_none(start: Start, clock: Clock, fake: FakePgyer) -> None:
     process = start()
     for text in ("", "null", "[]", '{"of": "another version"}'):
-        process.poller._shared.set_text("pgyer", text, clock())
+        process.poller._shared.change("pgyer", lambda *_, text=text: (text, clock()))
         assert process.poller.state().good_at == State().good_at
 
 

@@ -356,19 +356,6 @@ GROUP BY title HAVING max(received_at) < :before
 WITH own AS MATERIALIZED (SELECT pg_get_serial_sequence(:table, 'id')::regclass AS sequence)
 SELECT nextval(sequence) AS id FROM own, generate_series(1, :count);
 
--- name: wrong_tokens
--- How many requests had a wrong token, and when the last did, as JSON; since when.
-SELECT value, at FROM shared_values WHERE name = 'wrong_tokens';
-
--- name: lock_wrong_tokens
--- The same, from a row that is made where it is missing, and locked until the transaction ends.
-INSERT INTO shared_values (name, value, at) VALUES ('wrong_tokens', '[0, 0]', 0)
-ON CONFLICT (name) DO UPDATE SET value = shared_values.value RETURNING value, at;
-
--- name: set_wrong_tokens
--- Write it anew.
-UPDATE shared_values SET value = :value, at = :at WHERE name = 'wrong_tokens';
-
 -- name: newest_template_version
 -- The id of the last version that was saved of any template, 0 without one.
 SELECT coalesce(max(id), 0) AS id FROM template_versions;
@@ -414,10 +401,15 @@ RETURNING name;
 -- Let another process take a turn at once, unless one has done so already.
 UPDATE shared_values SET at = 0 WHERE name = :name AND at = :now;
 
+-- name: lock_shared_value
+-- A value that all processes share, from a row that is made where it is missing, and locked until
+-- the transaction ends.
+INSERT INTO shared_values (name, value, at) VALUES (:name, '', 0)
+ON CONFLICT (name) DO UPDATE SET value = shared_values.value RETURNING value, at;
+
 -- name: set_shared_value
--- Set a value that all processes share.
-INSERT INTO shared_values (name, value, at) VALUES (:name, :value, :at)
-ON CONFLICT (name) DO UPDATE SET value = :value, at = :at;
+-- Set such a value.
+UPDATE shared_values SET value = :value, at = :at WHERE name = :name;
 
 -- name: end_session
 -- Note that a session of the console has ended.

@@ -7,8 +7,9 @@ import pytest
 from support import Clock, until
 
 from bridge.errors import StorageError
+from bridge.receiving.wrong_requests import MINUTE, WrongTokenCount, WrongTokens
 from bridge.storage.database import Database
-from bridge.storage.wrong_tokens import PAUSE, WrongTokenCount, WrongTokens
+from bridge.storage.shared_values import SharedValues
 
 
 class Later:
@@ -40,7 +41,7 @@ def later() -> Later:
 
 def stored(database: Database) -> WrongTokenCount:
     """Return what a process that has just begun finds."""
-    return WrongTokens(database).total()
+    return WrongTokens(SharedValues(database)).total()
 
 
 def test_without_any_the_count_is_zero(database: Database) -> None:
@@ -48,18 +49,18 @@ def test_without_any_the_count_is_zero(database: Database) -> None:
 
 
 def test_many_cost_one_write_a_minute(database: Database, clock: Clock, later: Later) -> None:
-    tokens = WrongTokens(database, clock, later)
+    tokens = WrongTokens(SharedValues(database), clock, later)
     began = clock()
     for _ in range(100):
-        tokens.note()
+        tokens.note("10.0.0.1")
     assert later.run() == 0.0
     assert stored(database) == WrongTokenCount(100, began, began)
     clock.advance(20)
     for _ in range(50):
-        tokens.note()
-    assert later.run() == PAUSE - 20
-    clock.advance(PAUSE)
-    tokens.note()
+        tokens.note("10.0.0.1")
+    assert later.run() == MINUTE - 20
+    clock.advance(MINUTE)
+    tokens.note("10.0.0.1")
     assert later.run() == 0.0
     assert stored(database) == WrongTokenCount(151, began, clock())
 
@@ -67,11 +68,11 @@ def test_many_cost_one_write_a_minute(database: Database, clock: Clock, later: L
 def test_what_is_not_written_yet_counts_in_its_own_process(
     database: Database, clock: Clock, later: Later
 ) -> None:
-    tokens = WrongTokens(database, clock, later)
-    tokens.note()
+    tokens = WrongTokens(SharedValues(database), clock, later)
+    tokens.note("10.0.0.1")
     later.run()
     clock.advance(5)
-    tokens.note()
+    tokens.note("10.0.0.1")
     assert tokens.total() == WrongTokenCount(2, clock() - 5, clock())
     assert stored(database).count == 1
     tokens.write()  # as at the end of a process
@@ -80,11 +81,11 @@ def test_what_is_not_written_yet_counts_in_its_own_process(
 
 def test_processes_count_together(database_url: str, clock: Clock) -> None:
     databases = [Database(database_url) for _ in range(4)]
-    processes = [WrongTokens(database, clock, Later()) for database in databases]
+    processes = [WrongTokens(SharedValues(database), clock, Later()) for database in databases]
 
     def work(tokens: WrongTokens) -> None:
         for _ in range(5):
-            tokens.note()
+            tokens.note("10.0.0.1")
             tokens.write()
 
     with ThreadPoolExecutor(4) as pool:
@@ -95,11 +96,11 @@ def test_processes_count_together(database_url: str, clock: Clock) -> None:
 def test_the_first_and_the_last_are_those_of_all_processes(
     database: Database, clock: Clock
 ) -> None:
-    late, early = WrongTokens(database, clock, Later()), WrongTokens(database, clock, Later())
+    late, early = (WrongTokens(SharedValues(database), clock, Later()) for _ in range(2))
     began = clock()
-    early.note()
+    early.note("10.0.0.1")
     clock.advance(7)
-    late.note()
+    late.note("10.0.0.2")
     late.write()
     early.write()
     assert stored(database) == WrongTokenCount(2, began, began + 7)
@@ -108,11 +109,11 @@ def test_the_first_and_the_last_are_those_of_all_processes(
 def test_after_a_day_without_any_the_count_begins_anew(
     database: Database, clock: Clock, later: Later
 ) -> None:
-    tokens = WrongTokens(database, clock, later)
-    tokens.note()
+    tokens = WrongTokens(SharedValues(database), clock, later)
+    tokens.note("10.0.0.1")
     later.run()
     clock.advance(86_401)
-    tokens.note()
+    tokens.note("10.0.0.1")
     assert tokens.total() == WrongTokenCount(1, clock(), clock())
     later.run()
     assert stored(database) == WrongTokenCount(1, clock(), clock())
@@ -121,8 +122,8 @@ def test_after_a_day_without_any_the_count_begins_anew(
 def test_what_cannot_be_written_is_written_with_the_next_one(
     database: Database, clock: Clock, later: Later, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    tokens = WrongTokens(database, clock, later)
-    tokens.note()
+    tokens = WrongTokens(SharedValues(database), clock, later)
+    tokens.note("10.0.0.1")
 
     def fail(*_: object) -> None:
         raise StorageError("disk full")
@@ -133,15 +134,15 @@ def test_what_cannot_be_written_is_written_with_the_next_one(
         with pytest.raises(StorageError):
             tokens.write()
     assert tokens.total().count == 1
-    clock.advance(PAUSE)
-    tokens.note()
+    clock.advance(MINUTE)
+    tokens.note("10.0.0.1")
     later.run()
     assert stored(database).count == 2
 
 
 def test_a_request_does_not_wait_for_the_write(database: Database) -> None:
-    tokens = WrongTokens(database)
+    tokens = WrongTokens(SharedValues(database))
     with tokens._writing:  # as while the database does not answer
-        tokens.note()
-        tokens.note()
+        tokens.note("10.0.0.1")
+        tokens.note("10.0.0.1")
     until(lambda: stored(database).count == 2)
