@@ -231,12 +231,10 @@ def _find_unknown(read: _Environment) -> None:
             tail = name.partition("_")[2]
             close = by_tail.get(tail) or nearest(name, known, least=0.8)
             close = close or by_tail.get(nearest(tail, by_tail), "")
+        text = N_("%(name)s is not a variable of the bridge: see the table in the README")
         if close:
             text = N_("%(name)s is not a variable of the bridge: did you mean %(close)s?")
-            read.problem(text, name=name, close=close)
-        else:
-            text = N_("%(name)s is not a variable of the bridge: see the table in the README")
-            read.problem(text, name=name)
+        read.problem(text, name=name, close=close)
 
 
 def _bots(read: _Environment) -> dict[str, Bot]:

@@ -5,7 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from bridge import metrics
@@ -85,9 +85,7 @@ class Sender:
     clock: Callable[[], float]
     pause: Callable[[float], object]
     look_up: Callable[[Event], Mapping[str, Any]] | None = None
-
-    def __post_init__(self) -> None:
-        self._renders = threading.Lock()
+    _renders: threading.Lock = field(default_factory=threading.Lock)
 
     def send(self, attempt: Attempt, call: Call) -> None:
         """Make an attempt and record it; whatever goes wrong is logged, never raised."""

@@ -82,15 +82,12 @@ def take_leases(
         _record_interrupted(connection, interrupted)
     # In a statement after the lock: at READ COMMITTED one for both would count what was there
     # before the lock was granted.
-    window = {"now": now, "since": now - WINDOW, "most": rate + 1}
-    queues = connection.execute(
-        SQL["bot_queues"], {**window, "names": [bot["name"] for bot in bots]}
-    )
+    free = [bot["name"] for bot in bots]
+    window = {"names": free, "now": now, "since": now - WINDOW, "rate": rate}
+    queues = connection.execute(SQL["bot_queues"], window)
     for queue in queues:
         if queue["recent"] >= rate:
-            values = {"name": queue["name"], "since": now - WINDOW, "before": rate - 1}
-            [opener] = connection.execute(SQL["rate_opener"], values)
-            update_bot(connection, queue["name"], rest_until=opener["ended_at"] + WINDOW)
+            update_bot(connection, queue["name"], rest_until=queue["opener"] + WINDOW)
     ready = [q for q in queues if q["recent"] < rate and q["first"] is not None]
     if not ready:
         return []

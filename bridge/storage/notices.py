@@ -37,8 +37,7 @@ class Notices:
         for row in connection.execute(SQL["expire"], {"now": now}):
             events.setdefault(row["bot"], []).append(row["event_id"])
         for name, ids in events.items():
-            [own] = connection.execute(SQL["own_notices"], {"ids": ids})
-            values = {"name": name, "more": len(ids) - own["count"]}
+            values = {"name": name, "count": len(ids), "events": ids}
             connection.execute(SQL["count_expired"], values)
         unheard = []
         for row in connection.execute(SQL["due_expiry_notices"], {"before": now - HOURLY}):

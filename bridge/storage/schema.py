@@ -34,9 +34,8 @@ def upgrade(connection: Connection) -> None:
         connection.execute("SELECT pg_advisory_xact_lock(:lock)", {"lock": _LOCK})
     found = _version(connection)  # once more: another process may just have done it
     connection.execute(_APPLIED)
-    for file in _FILES[found:]:
+    for version, file in enumerate(_FILES[found:], found + 1):
         _run(connection, file.read_text(encoding="utf-8"))
-    for version in range(found + 1, NEWEST + 1):
         connection.execute(_LOG, {"version": version, "now": time.time()})
     if _has_table(connection, "alembic_version"):
         # The bridge that used Alembic refuses a newer schema plainly, should it be started again.

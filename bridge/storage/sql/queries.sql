@@ -114,11 +114,14 @@ WHERE name IN :names AND lease_until <= :now AND rest_until <= :now
 ORDER BY last_attempt_at, name LIMIT :limit;
 
 -- name: bot_queues
--- For each bot its attempts in the rate window, its delivery to send next (a test message, or the
--- first that is due), and how many are due and how many of these were delayed by quiet hours (both
--- counted up to :most).
+-- For each bot its attempts in the rate window, and the end of the one whose leaving the window makes
+-- room for the next one, where they are too many; its delivery to send next (a test message, or the
+-- first that is due); how many are due, and how many of these were delayed by quiet hours (both
+-- counted up to one more than the rate).
 SELECT name, test_delivery_id,
     (SELECT count(*) FROM attempts WHERE bot = name AND ended_at > :since) AS recent,
+    (SELECT ended_at FROM attempts WHERE bot = name AND ended_at > :since
+        ORDER BY ended_at DESC LIMIT 1 OFFSET :rate - 1) AS opener,
     coalesce(
         (SELECT id FROM deliveries WHERE id = test_delivery_id AND state = 'pending'),
         (SELECT id FROM deliveries WHERE bot = name AND state = 'pending' AND not_before <= :now
@@ -128,17 +131,12 @@ SELECT name, test_delivery_id,
         ORDER BY id LIMIT 1) AS messages_sent,
     (SELECT count(*) FROM (
         SELECT 1 FROM deliveries WHERE bot = name AND state = 'pending' AND not_before <= :now
-        ORDER BY id LIMIT :most) AS queue) AS due,
+        ORDER BY id LIMIT :rate + 1) AS queue) AS due,
     (SELECT count(*) FROM (
         SELECT not_before FROM deliveries
         WHERE bot = name AND state = 'pending' AND not_before <= :now
-        ORDER BY id LIMIT :most) AS queue WHERE not_before > 0) AS delayed
+        ORDER BY id LIMIT :rate + 1) AS queue WHERE not_before > 0) AS delayed
 FROM bots WHERE name IN :names ORDER BY name;
-
--- name: rate_opener
--- The attempt whose leaving the rate window makes room for the next one.
-SELECT ended_at FROM attempts WHERE bot = :name AND ended_at > :since
-ORDER BY ended_at DESC LIMIT 1 OFFSET :before;
 
 -- name: take_lease
 -- Give a bot a lease for a delivery.
@@ -221,13 +219,11 @@ LIMIT 1;
 UPDATE deliveries SET state = 'expired', reason = 'too_old', settled_at = :now
 WHERE state = 'pending' AND expires_at <= :now RETURNING bot, event_id;
 
--- name: own_notices
--- How many of these events are themselves notices about expired deliveries.
-SELECT count(*) AS count FROM events WHERE id IN :ids AND type = 'expired';
-
 -- name: count_expired
--- Add to the expired deliveries that the next notice counts.
-UPDATE bots SET expired_count = expired_count + :more WHERE name = :name;
+-- Add a bot's expired deliveries to those that its next notice counts; not those of such notices.
+UPDATE bots SET expired_count = expired_count + :count
+    - (SELECT count(*) FROM events WHERE id IN :events AND type = 'expired')
+WHERE name = :name;
 
 -- name: due_expiry_notices
 -- Bots with expired deliveries that no notice has counted in the last hour.
