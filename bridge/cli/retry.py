@@ -78,7 +78,7 @@ def _since(bridge: Bridge, begin: float, states: Sequence[str]) -> list[Delivery
         for line in event.deliveries
         if line.reason != DONE
     }
-    return sorted(found.values(), key=lambda line: (line.event, line.id))
+    return sorted(found.values(), key=lambda line: (line.event_id, line.id))
 
 
 def _say_skipped(
@@ -93,9 +93,9 @@ def _say_skipped(
         if line.state not in states:
             text = N_("skipped: event %(id)s → %(line)s is not %(states)s")
             shown, wanted = common.delivery_state(line), " / ".join(states)
-            terminal.say(_(text, id=line.event, line=shown, states=wanted), err=True)
+            terminal.say(_(text, id=line.event_id, line=shown, states=wanted), err=True)
     is_missing = False
-    for event_id in sorted(set(ids) - {line.event for line in found}):
+    for event_id in sorted(set(ids) - {line.event_id for line in found}):
         text = N_("skipped: event %(id)s has no delivery")
         if bridge.queries.event(event_id) is None:
             text, is_missing = N_("there is no event %(id)s"), True
@@ -112,7 +112,7 @@ def _retry(bridge: Bridge, terminal: Terminal, found: Sequence[DeliveryLine], dr
     lines = [line for line in found if line.target.bot in known]
     for line in lines[:_LISTED]:
         state = common.delivery_state(line)
-        terminal.say(_("event %(id)s → %(state)s", id=line.event, state=state))
+        terminal.say(_("event %(id)s → %(state)s", id=line.event_id, state=state))
     if len(lines) > _LISTED:
         terminal.say(_("… and %(count)s more", count=len(lines) - _LISTED))
     if dry_run:

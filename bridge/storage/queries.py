@@ -57,7 +57,7 @@ class DeliveryLine:
     """A delivery with its attempts, oldest first; times are epoch seconds, 0 is never."""
 
     id: int
-    event: int
+    event_id: int
     target: Target
     state: str
     reason: str
@@ -149,24 +149,24 @@ class Queries:
         A page may be short, or even empty, and still have older ones to offer: it looks at SCAN
         events at the most.
         """
+        newest = self._newest()
+        top = min(before or newest + 1, newest + 1)
+        values = {
+            **vars(wanted),
+            "app": _contained(wanted.app),
+            "text": _contained(wanted.text),
+            "top": top,
+            "bottom": top - SCAN,
+            "limit": limit,
+        }
         with self._database.read() as connection:
-            newest = _newest(connection)
-            top = min(before or newest + 1, newest + 1)
-            values = {
-                **vars(wanted),
-                "app": _contained(wanted.app),
-                "text": _contained(wanted.text),
-                "top": top,
-                "bottom": top - SCAN,
-                "limit": limit,
-            }
             rows = connection.execute(SQL["event_lines"], values)
             lowest = rows[-1]["id"] if len(rows) == limit else max(top - SCAN, 0)
             left = "SELECT 1 FROM events WHERE id < :lowest LIMIT 1"
             older = lowest if connection.execute(left, {"lowest": lowest}) else None
             deliveries = _deliveries(connection, [row["id"] for row in rows])
         lines = [
-            _event_line(row, [line for line in deliveries if line.event == row["id"]])
+            _event_line(row, [line for line in deliveries if line.event_id == row["id"]])
             for row in rows
         ]
         return EventPage(lines, older)
@@ -225,9 +225,7 @@ class Queries:
 
     def latest_event(self) -> EventLine | None:
         """Return the newest event that came in, without its deliveries."""
-        with self._database.read() as connection:
-            values = {"bottom": _newest(connection) - SCAN}
-            rows = connection.execute(SQL["latest_event"], values)
+        rows = self._database.select(SQL["latest_event"], bottom=self._newest() - SCAN)
         return _event_line(rows[0]) if rows else None
 
     def silent_apps(self, now: float) -> list[SilentApp]:
@@ -235,43 +233,32 @@ class Queries:
 
         They had events on SILENT_DAYS days or more, and none since three times their usual gap.
         """
-        with self._database.read() as connection:
-            bottom = _newest(connection) - SCAN
-            values = {"bottom": bottom, "before": now - SILENT, "days": SILENT_DAYS}
-            rows = connection.execute(SQL["silent_apps"], values)
-        apps = [
-            SilentApp(row["title"], row["last"], (row["last"] - row["first"]) / (row["days"] - 1))
-            for row in rows
-        ]
-        silent = [app for app in apps if now - app.last_at > 3 * app.gap]
-        return sorted(silent, key=lambda app: app.last_at)
+        values = {"bottom": self._newest() - SCAN, "days": SILENT_DAYS, "silent": SILENT}
+        rows = self._database.select(SQL["silent_apps"], now=now, **values)
+        return [_filled(SilentApp, row) for row in rows]
 
     def types(self) -> list[str]:
         """Return the types of the latest SCAN events; '' is that of those without one."""
-        with self._database.read() as connection:
-            rows = connection.execute(SQL["event_types"], {"bottom": _newest(connection) - SCAN})
-            return sorted(row["type"] for row in rows)
+        rows = self._database.select(SQL["event_types"], bottom=self._newest() - SCAN)
+        return sorted(row["type"] for row in rows)
 
     def first_steps(self) -> FirstSteps:
         """Return how far a new deployment has come."""
-        with self._database.read() as connection:
-            bots = [row["name"] for row in connection.execute(SQL["bots_that_sent"])]
-            return FirstSteps(bots, bool(connection.execute(SQL["event_of_pgyer"])))
+        bots = [row["name"] for row in self._database.select(SQL["bots_that_sent"])]
+        return FirstSteps(bots, bool(self._database.select(SQL["event_of_pgyer"])))
 
     def health(self) -> Health:
         """Return what is pending and stopped; raises StorageError where it cannot be read."""
-        with self._database.read() as connection:
-            queues = connection.execute(SQL["pending"])
-            stopped = connection.execute(SQL["stopped_bots"])
+        queues = self._database.select(SQL["pending"])
+        stopped = self._database.select(SQL["stopped_bots"])
         names = {bot["name"]: bot["stopped"] for bot in stopped if bot["name"] in self._known}
         pending = sum(row["count"] for row in queues)
         oldest, bot = min(((row["oldest"], row["bot"]) for row in queues), default=(None, ""))
         return Health(pending, oldest, names, bot)
 
-
-def _newest(connection: Connection) -> int:
-    [row] = connection.execute("SELECT max(id) AS newest FROM events")
-    return row["newest"] or 0
+    def _newest(self) -> int:
+        [row] = self._database.select("SELECT max(id) AS newest FROM events")
+        return row["newest"] or 0
 
 
 def _contained(text: str) -> str:
@@ -283,10 +270,8 @@ def _deliveries(
     connection: Connection, events: Sequence[int], attempts: bool = False
 ) -> list[DeliveryLine]:
     """Return the deliveries of events; with their `attempts` only if asked for."""
-    values = {"events": events}
-    rows = connection.execute(
-        "SELECT * FROM deliveries WHERE event_id IN :events ORDER BY id", values
-    )
+    query = "SELECT * FROM deliveries WHERE event_id IN :events ORDER BY id"
+    rows = connection.execute(query, {"events": events})
     calls: dict[int, list[AttemptLine]] = {row["id"]: [] for row in rows}
     if attempts:
         ids = {"deliveries": list(calls)}
@@ -295,14 +280,7 @@ def _deliveries(
         for call in found:
             calls[call["delivery_id"]].append(_filled(AttemptLine, call))
     return [
-        _filled(
-            DeliveryLine,
-            row,
-            event=row["event_id"],
-            target=target_of(row),
-            attempts=calls[row["id"]],
-        )
-        for row in rows
+        _filled(DeliveryLine, row, target=target_of(row), attempts=calls[row["id"]]) for row in rows
     ]
 
 

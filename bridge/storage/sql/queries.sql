@@ -340,12 +340,15 @@ SELECT id, received_at, type, error, brief, action, title, device_type, os_versi
 FROM events WHERE id > :bottom AND length(raw) > 0 ORDER BY id DESC LIMIT 1;
 
 -- name: silent_apps
--- Apps with events on several days among those after one, and none since a moment.
-SELECT title, max(received_at) AS last, min(received_at) AS first,
-    count(DISTINCT CAST(received_at AS BIGINT) / 86400) AS days
-FROM events WHERE id > :bottom AND title != ''
-GROUP BY title HAVING max(received_at) < :before
-    AND count(DISTINCT CAST(received_at AS BIGINT) / 86400) >= :days;
+-- Apps with events on several days among those after one, and none for so many seconds and three
+-- times their usual gap; the longest silent first.
+SELECT title, last_at, (last_at - first_at) / (days - 1) AS gap FROM (
+    SELECT title, max(received_at) AS last_at, min(received_at) AS first_at,
+        count(DISTINCT CAST(received_at AS BIGINT) / 86400) AS days
+    FROM events WHERE id > :bottom AND title != '' GROUP BY title) AS apps
+WHERE days >= :days AND :now - last_at > :silent
+    AND (:now - last_at) * (days - 1) > 3 * (last_at - first_at)
+ORDER BY last_at;
 
 -- name: postgres_ids
 -- New ids of a table. The sequence's name is looked up once, not for each id.
