@@ -73,7 +73,7 @@ class Lookup:
 
     def _ask(self, event: Event) -> Mapping[str, str]:
         slug, marks = slug_of(event.fields["link"]), set(marks_of(event))
-        app = self._known.app_with(slug, DEADLINE) if slug and marks else ""
+        app = self._known.app_with(slug) if slug and marks else ""
         if not app:
             return {}
         reply = self._client.call("view", {"appKey": app}, DEADLINE, hosts=1)

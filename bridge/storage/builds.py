@@ -16,7 +16,7 @@ from bridge.storage.database import Database
 from bridge.storage.driver import SQL, Connection
 
 MARKS_KEPT = 7 * 86400.0  # seconds for which a late webhook is expected: numbers come again later
-BUILDS_KEPT = 90 * 86400.0  # seconds
+BUILDS_KEPT = 90 * 86400.0  # seconds for which it is kept what was decided about a build
 EARLY = 86400.0  # seconds by which a webhook may seem older than its build: clocks differ
 SCAN = 10_000  # of the latest events that may be a build's webhook
 
@@ -125,8 +125,7 @@ class BuildEvents:
             values = {"marks": marks, "since": now - MARKS_KEPT}
             for row in connection.execute(SQL["events_of_marks"], values):
                 found = self._asked.get(row["mark"], Found(row["event_id"], frozenset()))
-                bots = found.bots | {row["bot"]}
-                self._asked[row["mark"]] = Found(row["event_id"], bots)
+                self._asked[row["mark"]] = Found(row["event_id"], found.bots | {row["bot"]})
 
     def event_of_same(self, routed: Routed, marks: Sequence[str]) -> int | None:
         """Return the event that makes this one superfluous, None for none.
@@ -161,7 +160,10 @@ class BuildEvents:
 
 
 class PgyerBuilds:
-    """Reads and writes them; every method raises StorageError."""
+    """The apps and builds that Pgyer's API has shown, and what was decided about each build.
+
+    Every method raises StorageError.
+    """
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -181,12 +183,10 @@ class PgyerBuilds:
         [row] = self._database.select("SELECT count(*) AS count FROM pgyer_builds")
         return int(row["count"])
 
-    def app_with(self, slug: str, wait: float) -> str:
-        """Return the key of the app with this page, '' for none, within `wait` s."""
+    def app_with(self, slug: str) -> str:
+        """Return the key of the app with this page, '' for none."""
         query = "SELECT app_key FROM pgyer_apps WHERE slug = :slug ORDER BY counter DESC LIMIT 1"
-        with self._database.read(wait) as connection:
-            rows = connection.execute(query, {"slug": slug})
-        return next((row["app_key"] for row in rows), "")
+        return next((row["app_key"] for row in self._database.select(query, slug=slug)), "")
 
     def webhook_event(self, event: Event, since: float = 0.0) -> int | None:
         """Return the event of a build's webhook that came since a moment (epoch s)."""
