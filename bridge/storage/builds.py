@@ -78,10 +78,6 @@ def _mark(*parts: str) -> str:
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
 
 
-def _key_mark(event: Event) -> str:
-    return _mark("key", event.payload["build"]["buildKey"])
-
-
 def _bots(routed: Routed) -> frozenset[str]:
     return frozenset(target.bot for target in routed.targets)
 
@@ -139,7 +135,7 @@ class BuildEvents:
             asked = next((self._asked[mark] for mark in marks if mark in self._asked), None)
             is_covered = asked and (NAMED not in routed.rules or asked.bots >= _bots(routed))
             return asked.event if asked and is_covered else None
-        if asked := self._asked.get(_key_mark(event)):
+        if asked := self._asked.get(_mark("key", event.payload["build"]["buildKey"])):
             return asked.event
         posted = next((self._posted[mark] for mark in marks if mark in self._posted), None)
         return posted or webhook_event(self._connection, event, self._since)

@@ -23,10 +23,6 @@ class Notices:
         self._max_age = max_age
         self._known = known
 
-    def is_overdue(self, connection: Connection, now: float) -> bool:
-        """Tell whether `expire` has anything to do."""
-        return bool(connection.execute(SQL["overdue"], {"now": now, "before": now - HOURLY}))
-
     def expire(self, connection: Connection, now: float) -> tuple[dict[str, list[int]], list[str]]:
         """Settle what is too old, and add notices about it, at most one an hour for each bot.
 

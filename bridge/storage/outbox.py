@@ -17,7 +17,7 @@ from bridge.storage import claims, results
 from bridge.storage.builds import BuildEvents, marks_of
 from bridge.storage.database import Database
 from bridge.storage.driver import SQL, Connection
-from bridge.storage.notices import Notices
+from bridge.storage.notices import HOURLY, Notices
 from bridge.storage.results import Recorded, Result
 from bridge.storage.tables import add_deliveries, event_row, new_ids, resume_bot
 
@@ -136,7 +136,7 @@ class Outbox:
         with self.database.read() as connection:
             now = self._clock()
             ahead = claims.bots_ahead(connection, now)
-            overdue = self._notices.is_overdue(connection, now)
+            overdue = connection.execute(SQL["overdue"], {"now": now, "before": now - HOURLY})
         if ahead:
             corrected = self.database.write(partial(claims.correct_times, now=now))
             log.warning("the clock has been set back: times of %s are corrected", corrected)
