@@ -126,7 +126,7 @@ def _show(robot: Robot, call: Call) -> Markup:
     body = call.payload[call.msgtype]
     if call.msgtype == "file":
         body = body | {"filename": robot.media[body["media_id"]][0]}
-    return Markup(to_html(Message(call.msgtype, body)))
+    return to_html(Message(call.msgtype, body))
 
 
 def _call(hook: str, body: dict[str, Any]) -> int | str:
