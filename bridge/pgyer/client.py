@@ -28,7 +28,6 @@ FALLBACKS = ("https://api.xcxwo.com",)
 CALL = 15.0  # seconds for a whole call to one host
 MAX_REPLY = 4 << 20  # bytes; a page has 20 builds with their notes
 WRONG_KEY = (1002, 1055)
-OUTCOMES = ("ok", "away", "wrong_key", "refused", "unreadable")
 
 
 @dataclass(frozen=True)

@@ -60,7 +60,7 @@ class Poller:
         clock: Callable[[], float],
         jitter: Callable[[], float] = random.random,
     ) -> None:
-        self._watch, self._shared, self._clock, self._jitter = watch, shared, clock, jitter
+        self.watch, self._shared, self._clock, self._jitter = watch, shared, clock, jitter
         self._key = hashlib.sha256(f"pgyer {key.reveal()}".encode()).hexdigest()[:16]
         self._interval = interval
         self._looked_at = self._logged_at = float("-inf")
@@ -91,11 +91,7 @@ class Poller:
 
     def look(self, dry: bool = False) -> Look:
         """Look once, whosever turn it is; see `Watch.look`."""
-        return self._watch.look(self.state().first_at or None, dry)
-
-    def count_apps(self) -> int:
-        """Return how many apps the first page has, to try the key; raises PgyerError."""
-        return self._watch.count_apps()
+        return self.watch.look(self.state().first_at or None, dry)
 
     def poll(self) -> bool:
         """Look if it is this process's turn; tell whether it did. Raises StorageError."""
@@ -142,7 +138,7 @@ class Poller:
     def _looked(self, state: State) -> State:
         """Look, and return the state after it."""
         try:
-            look = self._watch.look(state.first_at or None)
+            look = self.watch.look(state.first_at or None)
             failure = look.failure
             _report(look.seen)
             if not failure:  # else what a new key has not seen yet might be taken for history
@@ -164,7 +160,7 @@ class Poller:
                 good_at=self._clock(),
                 outcome="ok",
                 apps=len({each.build.app for each in look.seen}),
-                builds=self._watch.count_builds(),
+                builds=self.watch.known.count(),
             )
         wait = self._interval * min(2 ** min(state.failures, 4), MAX_BACK_OFF)
         wait = min(wait * (1 + self._jitter() / 10), MAX_BACK_OFF * self._interval)

@@ -82,7 +82,7 @@ class Watch:
         max_age: float,
         clock: Callable[[], float],
     ) -> None:
-        self._client, self._known, self._accept = client, known, accept
+        self._client, self.known, self._accept = client, known, accept
         self._max_age, self._clock = max_age, clock
 
     def look(self, first_at: float | None, dry: bool = False) -> Look:
@@ -94,7 +94,7 @@ class Watch:
         """
         until = time.monotonic() + MAX_LOOK
         newest, at = self._newest(until)
-        apps, keys = self._known.apps(), self._known.known([build.key for build in newest])
+        apps, keys = self.known.apps(), self.known.known([build.key for build in newest])
         seen: list[Seen] = []
         failure: PgyerError | None = None
         for build in newest:
@@ -124,12 +124,8 @@ class Watch:
         return Look(seen, at, failure)
 
     def count_apps(self) -> int:
-        """Return how many apps the first page has; raises PgyerError."""
+        """Return how many apps the first page has, to try the key; raises PgyerError."""
         return len({build.app for build in builds_of(self._client.call("listMy", {}).data)})
-
-    def count_builds(self) -> int:
-        """Return about how many builds something was decided; raises StorageError."""
-        return self._known.count()
 
     def _newest(self, until: float) -> tuple[list[Build], float]:
         """Return the newest build of each app, and when Pgyer said so (epoch s)."""
@@ -177,7 +173,7 @@ class Watch:
         page_of_app = {"buildShortcutUrl": newest.fields.get("buildShortcutUrl", "")}
         full = {key: _merged(build, page_of_app) for key, build in found.items()}
         full[newest.key] = _merged(full.get(newest.key, newest), newest.fields)
-        keys = self._known.known(list(full))
+        keys = self.known.known(list(full))
         new = (b for b in full.values() if b.counter > highest and b.key not in keys)
         return sorted(new, key=lambda build: build.counter), refusal
 
@@ -207,7 +203,7 @@ class Watch:
                 yield Seen(build, Verdict.TOO_OLD if is_too_old else Verdict.MISSING)
 
     def _webhook(self, build: Build, since: float) -> int:
-        return self._known.webhook_event(event_of_build(build, 0.0), since) or 0
+        return self.known.webhook_event(event_of_build(build, 0.0), since) or 0
 
     def _sent(self, seen: Seen, until: float) -> Seen:
         """Store the event of a build, unless its webhook has come meanwhile."""
@@ -250,7 +246,7 @@ class Watch:
             for each in decided
         ]
         if shown or builds:
-            self._known.record(shown, builds, self._clock())
+            self.known.record(shown, builds, self._clock())
 
     def _call(self, name: str, until: float, **form: str) -> Reply:
         if time.monotonic() > until:
