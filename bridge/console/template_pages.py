@@ -127,7 +127,8 @@ def _shown(source: str, file: str, asked: Asked) -> dict[str, Any]:
         findings = [Finding("pasted", values={"why": asked.problem})]
         shown |= {"message": None, "used": 0, "findings": findings}
     variables = template_help.variables(file, asked.event, asked.earlier)
-    return {"choice": asked.choice, "variables": variables, **shown}
+    meanings = template_help.MEANINGS
+    return {"choice": asked.choice, "variables": variables, "meanings": meanings, **shown}
 
 
 def _source(file: str) -> str:
