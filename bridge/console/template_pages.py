@@ -17,7 +17,7 @@ from bridge.messages.findings import Finding, merged
 from bridge.messages.lint import lint_message
 from bridge.messages.markdown import size
 from bridge.messages.saving import MAX_SOURCE
-from bridge.model import Event, Target
+from bridge.model import Event, Message, Target
 from bridge.msgtypes import MSGTYPES, TEMPLATE_MSGTYPES, TEXT_LIMITS
 from bridge.samples import examples
 from bridge.storage.queries import Wanted
@@ -121,14 +121,40 @@ def seen(file: str) -> str:
 
 
 def _shown(source: str, file: str, asked: Asked) -> dict[str, Any]:
-    """Return the variables of `_preview.html` and `_variables.html`."""
-    shown = previewed(source, file, asked.event, asked.earlier)
+    """Return what the group would see if this were a file's text, and what can be inserted.
+
+    These are the variables of `_preview.html` and `_variables.html`; sizes are in bytes.
+    """
+    message, findings = _previewed(source, file, asked)
+    msgtype = msgtype_of(file) or msgtype_of(bridge.renderer.file_for(asked.event)) or "markdown"
+    content = message and (message.body.get("content") or str(message.to_json()))
+    return {
+        "message": message,
+        "used": size(content or ""),
+        "limit": TEXT_LIMITS.get(message.msgtype if message else msgtype, 0),
+        "findings": findings,
+        "choice": asked.choice,
+        "variables": template_help.variables(file, asked.event, asked.earlier),
+        "meanings": template_help.MEANINGS,
+    }
+
+
+def _previewed(source: str, file: str, asked: Asked) -> tuple[Message | None, Sequence[Finding]]:
+    """Return a draft's message, None if there is none, and what is wrong with it; never raises."""
     if asked.problem:
-        findings = [Finding("pasted", values={"why": asked.problem})]
-        shown |= {"message": None, "used": 0, "findings": findings}
-    variables = template_help.variables(file, asked.event, asked.earlier)
-    meanings = template_help.MEANINGS
-    return {"choice": asked.choice, "variables": variables, "meanings": meanings, **shown}
+        return None, [Finding("pasted", values={"why": asked.problem})]
+    renderer, event = bridge.renderer, asked.event
+    findings = renderer.lint({**renderer.files, file: source}, [file], is_draft=True).get(file, [])
+    made = renderer.draft(source, file, event, Target("default"), asked.earlier)
+    if isinstance(made, Finding):
+        return None, merged(made, findings)
+    message, was_cut = made
+    if not file.startswith("digest."):
+        for finding in lint_message(event, message, was_cut):
+            findings = merged(finding, findings)
+    elif was_cut:
+        findings = [*findings, Finding("rest_later")]
+    return message, findings
 
 
 def _source(file: str) -> str:
@@ -149,30 +175,3 @@ def typed_text() -> str:
     """Return the text in the editor, however long."""
     # A form's text comes with CRLF line ends, whatever the file has.
     return request.form.get("source", "").replace("\r\n", "\n")
-
-
-def previewed(
-    source: str, file: str, event: Event, earlier: Sequence[Event] = ()
-) -> dict[str, Any]:
-    """Return what the group would see if this were a file's text: variables of `_preview.html`.
-
-    The `message`, None if there is none; its size in bytes and the `limit`; findings. A digest is
-    of the `earlier` events as well. Never raises.
-    """
-    renderer, msgtype = bridge.renderer, msgtype_of(file)
-    dialect = msgtype or msgtype_of(renderer.file_for(event)) or "markdown"
-    message, used = None, 0
-    findings = renderer.lint({**renderer.files, file: source}, [file], is_draft=True).get(file, [])
-    made = renderer.draft(source, file, event, Target("default"), earlier)
-    if isinstance(made, Finding):
-        findings = merged(made, findings)
-    else:
-        message, was_cut = made
-        dialect, used = message.msgtype, size(message.body.get("content") or str(message.to_json()))
-        if not file.startswith("digest."):
-            for finding in lint_message(event, message, was_cut):
-                findings = merged(finding, findings)
-        elif was_cut:
-            findings = [*findings, Finding("rest_later")]
-    limit = TEXT_LIMITS.get(dialect, 0)
-    return {"message": message, "used": used, "limit": limit, "findings": findings}
