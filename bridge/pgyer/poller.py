@@ -137,15 +137,9 @@ class Poller:
 
     def _looked(self, state: State) -> State:
         """Look, and return the state after it."""
-        try:
-            look = self.watch.look(state.first_at or None)
-            failure = look.failure
-            _report(look.seen)
-            if not failure:  # else what a new key has not seen yet might be taken for history
-                state = replace(state, first_at=state.first_at or look.at)
-        except PgyerError as error:
-            failure = error
-        if failure:
+        look = self.watch.look(state.first_at or None)
+        _report(look.seen)
+        if failure := look.failure:
             self._log_failure(failure)
             failures, outcome = state.failures + 1, failure.outcome
             state = replace(state, failures=failures, outcome=outcome, problem=str(failure))
@@ -155,7 +149,8 @@ class Poller:
             self._logged = ""
             state = State(
                 self._key,
-                state.first_at,
+                # Not before all was seen, else the rest might be taken for history.
+                state.first_at or look.at,
                 state.asked_at,
                 good_at=self._clock(),
                 outcome="ok",
@@ -168,14 +163,14 @@ class Poller:
 
     def _log_failure(self, error: PgyerError) -> None:
         """Log what is new, and what is not once an hour."""
-        is_wrong_key, now = error.outcome == "wrong_key", time.monotonic()
+        now, line = time.monotonic(), "asking Pgyer for builds failed: %s"
         if str(error) == self._logged and now - self._logged_at < LOG_EVERY:
             return
         self._logged, self._logged_at = str(error), now
-        level, todo = logging.WARNING, ""
-        if is_wrong_key:
-            level, todo = logging.ERROR, ": set PGYER_API_KEY anew"
-        log.log(level, "asking Pgyer for builds failed: %s%s", error, todo)
+        if error.outcome == "wrong_key":
+            log.error(f"{line}: set PGYER_API_KEY anew", error)
+        else:
+            log.warning(line, error)
 
 
 def _report(seen: Sequence[Seen]) -> None:

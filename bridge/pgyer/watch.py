@@ -59,7 +59,7 @@ class Seen:
 class Look:
     """Each app's newest build and all new ones, and when Pgyer said so (epoch s, by its clock).
 
-    `failure` says why the builds of some apps are not among them.
+    `failure` says why none are, or why the builds of some apps are not among them.
     """
 
     seen: Sequence[Seen]
@@ -90,10 +90,13 @@ class Watch:
 
         `first_at` is the `at` of the first look with the key, None where this is the first. A `dry`
         look changes nothing, and says of every build whether its webhook is stored. Raises
-        PgyerError, StorageError.
+        StorageError.
         """
         until = time.monotonic() + MAX_LOOK
-        newest, at = self._newest(until)
+        try:
+            newest, at = self._newest(until)
+        except PgyerError as error:
+            return Look((), self._clock(), error)
         apps, keys = self.known.apps(), self.known.known([build.key for build in newest])
         seen: list[Seen] = []
         failure: PgyerError | None = None
