@@ -62,8 +62,10 @@ def preview(
             events = [common.stored_event(bridge, event_id)]
         elif payload:
             events = common.decode_body(common.read_body(payload))
+        elif template.split(".")[0] == _DIGEST:
+            events = [examples()[kind] for kind in samples()]
         else:
-            events = _samples((template or subject).split(".")[0])
+            events = [example_for(template or subject)]
         shown = _rendered(bridge, renderer, events, template, bot)
         used = {draft.name} if draft else _files(renderer, events, template)
         found = [(file, one) for file, one in _findings(renderer, used) if one.level != "note"]
@@ -120,12 +122,6 @@ def _template(renderer: Renderer, subject: str, has_event: bool) -> str:
     files = {file.split(".")[0] for file in renderer.files if not file.startswith("_")}
     text = N_("there is no type, template or file %(name)r; there are: %(known)s")
     raise click.UsageError(_(text, name=subject, known=", ".join(sorted({*kinds, *files}))))
-
-
-def _samples(name: str) -> list[Event]:
-    if name == _DIGEST:
-        return [examples()[kind] for kind in samples()]
-    return [example_for(name)]
 
 
 def _rendered(
