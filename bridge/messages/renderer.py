@@ -21,7 +21,7 @@ from bridge.messages.child import ChildError
 from bridge.messages.context import Context, fit
 from bridge.messages.digest import Detail, Group, fit_groups, group_deliveries
 from bridge.messages.environment import BridgeEnvironment, Markup
-from bridge.messages.file_names import msgtype_of
+from bridge.messages.file_names import find_file, msgtype_of
 from bridge.messages.findings import Finding, NoMessageError, finding_of
 from bridge.messages.lint import OWN_EVENTS
 from bridge.messages.mentions import follow_up, inline_mentions, mention_lists
@@ -82,7 +82,7 @@ class Renderer(TemplateFiles):
 
     def file_for(self, event: Event, template: str = "") -> str:
         """Return the file for an event, by a route's template where it names one; '' for none."""
-        return self._file_for(_names(event, template))
+        return find_file(_names(event, template), self.files)
 
     def messages(self, event: Event, target: Target, is_look: bool = False) -> list[Message]:
         """Return an event's messages for a bot, in the order of sending. Never raises.

@@ -22,7 +22,7 @@ from bridge.messages import child
 from bridge.messages.budget import TooCostlyError
 from bridge.messages.child import ChildError
 from bridge.messages.environment import BridgeEnvironment
-from bridge.messages.file_names import candidates, msgtype_of, name_finding
+from bridge.messages.file_names import find_file, msgtype_of, name_finding
 from bridge.messages.findings import Finding, finding_of, merged
 from bridge.messages.lint import lint
 from bridge.msgtypes import TEMPLATE_MSGTYPES
@@ -133,11 +133,7 @@ class TemplateFiles:
 
     def knows(self, name: str) -> bool:
         """Return whether there is a file for a template's name, good or not."""
-        return bool(self._file_for([name]))
-
-    def _file_for(self, names: Iterable[str]) -> str:
-        """Return the file of the first of these names that has one, good or not; '' for none."""
-        return _first(names, self.files)
+        return bool(find_file([name], self.files))
 
     def _render(
         self,
@@ -152,7 +148,7 @@ class TemplateFiles:
         the newest failed is kept until it does not, and logged once, unless this `is_look`.
         """
         tried = self._try_all()
-        for template in tried.versions.get(_first(names, tried.texts), ()):
+        for template in tried.versions.get(find_file(names, tried.texts), ()):
             file, problem = template.name or "", None
             try:
                 made = make(template)
@@ -241,10 +237,6 @@ class TemplateFiles:
         with speaking("en"):
             _log(old, folder)
         return folder
-
-
-def _first(names: Iterable[str], texts: Mapping[str, str]) -> str:
-    return next((file for file in candidates(names) if file in texts), "")
 
 
 def _log(old: _Folder, new: _Folder) -> None:
