@@ -12,7 +12,6 @@ from flask.blueprints import BlueprintSetupState
 from flask.typing import ResponseReturnValue
 from flask_wtf.csrf import CSRFError
 from werkzeug.exceptions import HTTPException
-from werkzeug.routing import IntegerConverter
 
 from bridge import wording
 from bridge.errors import StorageError
@@ -48,15 +47,8 @@ class Times:
         return then.strftime("%m-%d %H:%M" if then.year == today.year else "%Y-%m-%d")
 
 
-class _Id(IntegerConverter):
-    """A row's id in an address, none larger than a database can have."""
-
-    regex = r"\d{1,18}"
-
-
 @console.record
 def _prepare(state: BlueprintSetupState) -> None:
-    state.app.url_map.converters["id"] = _Id
     environment = state.app.jinja_env
     environment.filters["as_html"] = to_html
     environment.add_extension("jinja2.ext.i18n")

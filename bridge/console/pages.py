@@ -83,7 +83,7 @@ def events() -> ResponseReturnValue:
     )
 
 
-@console.get("/events/<id:event_id>")
+@console.get("/events/<int:event_id>")
 def event(event_id: int) -> ResponseReturnValue:
     found = find_event(event_id)
     deliveries, reception = bridge.queries.deliveries(event_id), bridge.queries.reception(event_id)
@@ -107,7 +107,7 @@ def event(event_id: int) -> ResponseReturnValue:
     )
 
 
-@console.get("/events/<id:event_id>/raw")
+@console.get("/events/<int:event_id>/raw")
 def raw(event_id: int) -> ResponseReturnValue:
     body, name = BytesIO(find_event(event_id).raw), f"event-{event_id}.bin"
     return send_file(body, "application/octet-stream", as_attachment=True, download_name=name)
