@@ -47,15 +47,15 @@ def list_templates(as_json: bool) -> None:
         if as_json:
             terminal.json(found)
         else:
-            said = bridge.renderer.problems_by_file
-            rows = zip(found, (said.get(file, "") for file in files), strict=True)
-            terminal.table([_row(line, problem) for line, problem in rows])
+            problems = bridge.renderer.problems_by_file
+            terminal.table([_row(line, problems) for line in found])
 
 
-def _row(line: Mapping[str, Any], problem: str) -> list[str]:
+def _row(line: Mapping[str, Any], problems: Mapping[str, str]) -> list[str]:
     edited = _("edited in the console") if line["in_folder"] else _("only in the console")
     where = edited if line["saved_at"] else _("the file")
-    return [line["file"], where, (line["saved_at"] or "")[:19].replace("T", " "), problem]
+    saved_at = (line["saved_at"] or "")[:19].replace("T", " ")
+    return [line["file"], where, saved_at, problems.get(line["file"], "")]
 
 
 @templates.command()

@@ -24,7 +24,7 @@ from bridge.wiring import bridge
 from bridge.wording import gettext as _
 
 SIGNED_IN = 7 * 86400  # seconds since the last page
-_OPEN = {"console.sign_in", "console.static", "console.choose_language"}
+_OPEN = {"console.sign_in", "console.choose_language"}
 
 _QUERY = string.punctuation  # what a query may contain beside letters and digits
 _POLICY = (

@@ -230,11 +230,7 @@ class Watch:
             app = each.build.app
             counters[app] = max(counters.get(app, 0), each.build.counter)
         shown = [
-            {
-                "app_key": build.app,
-                "slug": build.slug,
-                "counter": counters.get(build.app, 0),
-            }
+            {"app_key": build.app, "slug": build.slug, "counter": counters.get(build.app, 0)}
             for build in newest
             if build.app in counters or (build.app in apps and apps[build.app].slug != build.slug)
         ]
