@@ -23,8 +23,8 @@ def pgyer(as_json: bool) -> None:
     with common.open_bridge() as (bridge, terminal):
         if not bridge.pgyer:
             raise click.UsageError(_("PGYER_API_KEY is not set"))
-        look, zone = bridge.pgyer.look(dry=True), bridge.settings.timezone
-        seen, failure = look.seen, look.failure
+        look = bridge.pgyer.watch.look(bridge.pgyer.state().first_at, dry=True)
+        seen, failure, zone = look.seen, look.failure, bridge.settings.timezone
         if as_json:
             problem = {"error": failure.outcome, "code": failure.code} if failure else {}
             terminal.json({**problem, "builds": [_as_json(each, zone) for each in seen]})

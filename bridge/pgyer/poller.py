@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, replace
 from bridge import metrics
 from bridge.errors import PgyerError, StorageError
 from bridge.model import Secret
-from bridge.pgyer.watch import Look, Seen, Verdict, Watch
+from bridge.pgyer.watch import Seen, Verdict, Watch
 from bridge.storage.shared_values import SharedValues
 
 log = logging.getLogger(__name__)
@@ -89,10 +89,6 @@ class Poller:
         state = self.state()
         return f"PGYER_API_KEY: {state.problem}" if state.outcome == "wrong_key" else ""
 
-    def look(self, dry: bool = False) -> Look:
-        """Look once, whosever turn it is; see `Watch.look`."""
-        return self.watch.look(self.state().first_at or None, dry)
-
     def poll(self) -> bool:
         """Look if it is this process's turn; tell whether it did. Raises StorageError."""
         now = self._clock()
@@ -137,7 +133,7 @@ class Poller:
 
     def _looked(self, state: State) -> State:
         """Look, and return the state after it."""
-        look = self.watch.look(state.first_at or None)
+        look = self.watch.look(state.first_at)
         _report(look.seen)
         if failure := look.failure:
             self._log_failure(failure)

@@ -85,10 +85,10 @@ class Watch:
         self._client, self.known, self._accept = client, known, accept
         self._max_age, self._clock = max_age, clock
 
-    def look(self, first_at: float | None, dry: bool = False) -> Look:
+    def look(self, first_at: float, dry: bool = False) -> Look:
         """Return what Pgyer shows, and send what is missing.
 
-        `first_at` is the `at` of the first look with the key, None where this is the first. A `dry`
+        `first_at` is the `at` of the first look with the key, 0 where this is the first. A `dry`
         look changes nothing, and says of every build whether its webhook is stored. Raises
         StorageError.
         """
@@ -102,16 +102,15 @@ class Watch:
         failure: PgyerError | None = None
         for build in newest:
             app = apps.get(build.app)
-            if not app and first_at is None:
+            if not app and not first_at:
                 seen.append(Seen(build, Verdict.BASELINE))
             elif app and (build.key in keys or build.counter <= app.counter):
                 seen.append(Seen(build, Verdict.KNOWN))
             else:
                 try:
                     builds, refusal = self._new_builds(build, app.counter if app else -1, until)
-                    since = first_at
-                    if first_at is not None:  # the clock may have been ahead then
-                        since = min(first_at, at) - (UNSEEN if app else 0.0)
+                    # The clock may have been ahead then.
+                    since = min(first_at, at) - (UNSEEN if app else 0.0)
                     decided = list(self._decided(builds, since, at))
                     is_recorded = not dry and decided and decided[0].verdict not in _UNDECIDED
                     if app and refusal and is_recorded and builds[0].counter > app.counter + 1:
@@ -180,7 +179,7 @@ class Watch:
         new = (b for b in full.values() if b.counter > highest and b.key not in keys)
         return sorted(new, key=lambda build: build.counter), refusal
 
-    def _decided(self, builds: Sequence[Build], since: float | None, at: float) -> Iterator[Seen]:
+    def _decided(self, builds: Sequence[Build], since: float, at: float) -> Iterator[Seen]:
         """Yield what becomes of an app's new builds, at a moment by Pgyer's clock (epoch s).
 
         What is older than `since` is history, and at most the newest of it is sent: an app that is
@@ -189,7 +188,7 @@ class Watch:
         """
         for build in builds:
             created = at - GRACE if build.created is None else build.created
-            age, is_history = at - created, since is not None and created < since
+            age, is_history = at - created, created < since
             if not build.is_published:
                 yield Seen(build, Verdict.UNPUBLISHED)
             elif build.is_hidden:
