@@ -67,7 +67,7 @@ def preview(
         else:
             events = [example_for(template or subject)]
         shown = _rendered(bridge, renderer, events, template, bot)
-        used = {draft.name} if draft else _files(renderer, events, template)
+        used = {draft.name if draft else renderer.file_for(event, template) for event in events}
         found = [(file, one) for file, one in _findings(renderer, used) if one.level != "note"]
         if as_json:
             messages = [facts for _title, described in shown for facts, _text in described]
@@ -94,13 +94,6 @@ def _renderer(bridge: Bridge, draft: Path | None) -> Iterator[Renderer]:
         for path in (*draft.parent.glob("_*.j2"), draft):
             Path(folder, path.name).write_bytes(common.read_body(str(path)))
         yield Renderer(Path(folder), bridge.settings.timezone, bridge.settings.public_url)
-
-
-def _files(renderer: Renderer, events: Sequence[Event], template: str) -> set[str]:
-    """Return the files that make the messages of events."""
-    if template.split(".")[0] == _DIGEST:
-        return {renderer.file_for(Event("", {}, 0.0), template)}
-    return {renderer.file_for(event, template) for event in events}
 
 
 def _findings(renderer: Renderer, used: set[str]) -> Iterator[tuple[str, Finding]]:
