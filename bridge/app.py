@@ -50,7 +50,6 @@ def create_app(environ: Mapping[str, str] | None = None) -> Flask:
         from bridge.console import (  # noqa: F401
             actions,
             blueprint,
-            bot_pages,
             pages,
             route_pages,
             sign_in,

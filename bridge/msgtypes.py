@@ -14,7 +14,6 @@ class Msgtype:
     It is `json`, one of those in `messages/markdown.py`, or '' where no template can make it.
     """
 
-    name: str
     dialect: str
     limit: int | None = None  # bytes: of the content as UTF-8, of an image or a file as it is
     inline_mentions: bool = False  # `<@userid>` in the content
@@ -25,16 +24,13 @@ class Msgtype:
 # In this order: where one name has files of several msgtypes, the last of them is used, because a
 # file that a team adds beside the markdown one that came with the bridge is the one they want.
 MSGTYPES: Mapping[str, Msgtype] = {
-    row.name: row
-    for row in (
-        Msgtype("markdown", "markdown", 4096, inline_mentions=True),
-        Msgtype("markdown_v2", "markdown_v2", 4096, shows_pictures=True),
-        Msgtype("text", "text", 2048, inline_mentions=True, mention_lists=True),
-        Msgtype("news", "json", shows_pictures=True),
-        Msgtype("template_card", "json", shows_pictures=True),
-        Msgtype("image", "", 2 << 20),
-        Msgtype("file", "", 20 << 20),
-    )
+    "markdown": Msgtype("markdown", 4096, inline_mentions=True),
+    "markdown_v2": Msgtype("markdown_v2", 4096, shows_pictures=True),
+    "text": Msgtype("text", 2048, inline_mentions=True, mention_lists=True),
+    "news": Msgtype("json", shows_pictures=True),
+    "template_card": Msgtype("json", shows_pictures=True),
+    "image": Msgtype("", 2 << 20),
+    "file": Msgtype("", 20 << 20),
 }
 TEMPLATE_MSGTYPES = [name for name, row in MSGTYPES.items() if row.dialect]
 TEXT_LIMITS: Mapping[str, int] = {  # of the msgtypes whose content is a text

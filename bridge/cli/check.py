@@ -190,7 +190,7 @@ def _pgyer(bridge: Bridge) -> Iterator[Finding]:
     if not bridge.pgyer:
         return
     try:
-        apps = bridge.pgyer.count_apps()
+        apps = bridge.pgyer.watch.count_apps()
     except PgyerError as error:
         text = asked_outcome(error.outcome, error.code)
         todo = _("see PGYER_API_URL and the network")

@@ -1,7 +1,6 @@
 """`bridge pgyer`: ask Pgyer once, and see which builds have no webhook."""
 
 from collections import Counter
-from collections.abc import Sequence
 from datetime import tzinfo
 from typing import TYPE_CHECKING
 
@@ -9,7 +8,6 @@ import click
 
 from bridge.cli import common
 from bridge.cli.terminal import fit, iso, local_time
-from bridge.errors import PgyerError
 from bridge.receiving.builds import build_fields
 from bridge.wording import asked_outcome, build_verdict
 from bridge.wording import gettext as _
@@ -25,13 +23,8 @@ def pgyer(as_json: bool) -> None:
     with common.open_bridge() as (bridge, terminal):
         if not bridge.pgyer:
             raise click.UsageError(_("PGYER_API_KEY is not set"))
-        seen: Sequence[Seen] = ()
-        try:
-            look = bridge.pgyer.look(dry=True)
-            seen, failure = look.seen, look.failure
-        except PgyerError as error:
-            failure = error
-        zone = bridge.settings.timezone
+        look = bridge.pgyer.watch.look(bridge.pgyer.state().first_at, dry=True)
+        seen, failure, zone = look.seen, look.failure, bridge.settings.timezone
         if as_json:
             problem = {"error": failure.outcome, "code": failure.code} if failure else {}
             terminal.json({**problem, "builds": [_as_json(each, zone) for each in seen]})

@@ -62,10 +62,12 @@ def preview(
             events: Sequence[Event] = [common.stored_event(bridge, event_id)]
         elif payload:
             events = common.decode_body(common.read_body(payload))
+        elif template.split(".")[0] == _DIGEST:
+            events = [examples()[kind] for kind in samples()]
         else:
-            events = _samples((template or subject).split(".")[0])
+            events = [example_for(template or subject)]
         shown = _rendered(bridge, renderer, events, template, bot)
-        used = {draft.name} if draft else _files(renderer, events, template)
+        used = {draft.name if draft else renderer.file_for(event, template) for event in events}
         found = [(file, one) for file, one in _findings(renderer, used) if one.level != "note"]
         if as_json:
             messages = [facts for _title, described in shown for facts, _text in described]
@@ -94,13 +96,6 @@ def _renderer(bridge: Bridge, draft: Path | None) -> Iterator[Renderer]:
         yield Renderer(Path(folder), bridge.settings.timezone, bridge.settings.public_url)
 
 
-def _files(renderer: Renderer, events: Sequence[Event], template: str) -> set[str]:
-    """Return the files that make the messages of events."""
-    if template.split(".")[0] == _DIGEST:
-        return {renderer.file_for(Event("", {}, 0.0), template)}
-    return {renderer.file_for(event, template) for event in events}
-
-
 def _findings(renderer: Renderer, used: set[str]) -> Iterator[tuple[str, Finding]]:
     """Yield what is wrong with the files that are used, and which others are broken."""
     broken = renderer.problems_by_file
@@ -120,12 +115,6 @@ def _template(renderer: Renderer, subject: str, has_event: bool) -> str:
     files = {file.split(".")[0] for file in renderer.files if not file.startswith("_")}
     text = N_("there is no type, template or file %(name)r; there are: %(known)s")
     raise click.UsageError(_(text, name=subject, known=", ".join(sorted({*kinds, *files}))))
-
-
-def _samples(name: str) -> list[Event]:
-    if name == _DIGEST:
-        return [examples()[kind] for kind in samples()]
-    return [example_for(name)]
 
 
 def _rendered(

@@ -2,7 +2,6 @@
 
 import sys
 import time
-from collections.abc import Sequence
 from datetime import tzinfo
 
 import click
@@ -28,21 +27,22 @@ def show(event_id: int, raw: bool, as_json: bool) -> None:
     if raw and as_json:
         raise click.UsageError(_("choose one of --raw and --json"))
     with common.open_bridge() as (bridge, terminal):
-        event = common.stored_event(bridge, event_id)
+        event, zone = common.stored_event(bridge, event_id), bridge.settings.timezone
         if raw:
             _show_raw(event.raw)
             return
-        deliveries, zone = bridge.queries.deliveries(event_id), bridge.settings.timezone
+        deliveries = bridge.queries.deliveries(event_id)
         if as_json:
-            terminal.json(
-                {
-                    **attributes(event, _SHOWN, zone),
-                    "deliveries": [_as_json(line, zone) for line in deliveries],
-                }
-            )
-        else:
-            routed = explain.routed_text(event.rules, not deliveries)
-            _show(terminal, event, routed, deliveries, zone)
+            shown = [_as_json(line, zone) for line in deliveries]
+            terminal.json(attributes(event, _SHOWN, zone) | {"deliveries": shown})
+            return
+        _show_event(terminal, event, zone)
+        routed = explain.routed_text(event.rules, not deliveries)
+        if routed or not deliveries:
+            terminal.say(routed or _("It is sent to nobody."))
+        for line in deliveries:
+            terminal.say(f"→ {common.delivery_state(line)}  {_explained(line, zone)}".rstrip())
+            terminal.table([_attempt_row(attempt, zone) for attempt in line.attempts], "    ")
 
 
 def _show_raw(raw: bytes) -> None:
@@ -53,13 +53,7 @@ def _show_raw(raw: bytes) -> None:
         sys.stdout.buffer.write(raw)
 
 
-def _show(
-    terminal: Terminal,
-    event: Event,
-    routed: str,
-    deliveries: Sequence[DeliveryLine],
-    zone: tzinfo,
-) -> None:
+def _show_event(terminal: Terminal, event: Event, zone: tzinfo) -> None:
     received = local_time(event.received_at, zone)
     head = _("Event %(id)s", id=event.id)
     terminal.say(f"{head}  {one_line(event.type) or '-'}  {received}")
@@ -74,11 +68,6 @@ def _show(
             whole = _("%(count)s characters: --json", count=len(text))
             text = f"{text[:_LONGEST]}… ({whole})"
         terminal.say(f"  {one_line(name)}: " + text.replace("\n", "\n    "))
-    if routed or not deliveries:
-        terminal.say(routed or _("It is sent to nobody."))
-    for line in deliveries:
-        terminal.say(f"→ {common.delivery_state(line)}  {_explained(line, zone)}".rstrip())
-        terminal.table([_attempt_row(attempt, zone) for attempt in line.attempts], "    ")
 
 
 def _explained(line: DeliveryLine, zone: tzinfo) -> str:

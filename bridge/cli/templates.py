@@ -1,6 +1,7 @@
 """`bridge templates`: those in use, to look at, and to take into a repository or from one."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -46,15 +47,15 @@ def list_templates(as_json: bool) -> None:
         if as_json:
             terminal.json(found)
         else:
-            said = bridge.renderer.problems_by_file
-            rows = zip(found, (said.get(file, "") for file in files), strict=True)
-            terminal.table([_row(line, problem) for line, problem in rows])
+            problems = bridge.renderer.problems_by_file
+            terminal.table([_row(line, problems) for line in found])
 
 
-def _row(line: Mapping[str, Any], problem: str) -> list[str]:
+def _row(line: Mapping[str, Any], problems: Mapping[str, str]) -> list[str]:
     edited = _("edited in the console") if line["in_folder"] else _("only in the console")
     where = edited if line["saved_at"] else _("the file")
-    return [line["file"], where, (line["saved_at"] or "")[:19].replace("T", " "), problem]
+    saved_at = (line["saved_at"] or "")[:19].replace("T", " ")
+    return [line["file"], where, saved_at, problems.get(line["file"], "")]
 
 
 @templates.command()
@@ -115,7 +116,8 @@ def import_templates(paths: Sequence[Path]) -> None:
 def _read(paths: Sequence[Path]) -> tuple[dict[str, str], dict[str, list[str]]]:
     """Return the texts of files by name, and of those that are no text what is wrong."""
     texts, refused = {}, {}
-    for path in _files(paths):
+    folders = (sorted(path.glob("*.j2")) if path.is_dir() else [path] for path in paths)
+    for path in chain.from_iterable(folders):
         try:
             texts[path.name] = path.read_text(encoding="utf-8-sig")
         except UnicodeDecodeError:
@@ -123,11 +125,6 @@ def _read(paths: Sequence[Path]) -> tuple[dict[str, str], dict[str, list[str]]]:
         except OSError as error:
             refused[path.name] = [_(str(error.strerror))]
     return texts, refused
-
-
-def _files(paths: Sequence[Path]) -> Iterator[Path]:
-    for path in paths:
-        yield from sorted(path.glob("*.j2")) if path.is_dir() else [path]
 
 
 def _sound(

@@ -57,12 +57,6 @@ def _serve_ops(bridge: Bridge) -> None:
         return
     logging.getLogger("werkzeug").setLevel(logging.WARNING)  # it would log every request
     with listening:
-        server = make_server(
-            listening.getsockname()[0],
-            0,
-            app,
-            threaded=True,
-            request_handler=_Handler,
-            fd=listening.fileno(),
-        )
+        host, fd = listening.getsockname()[0], listening.fileno()
+        server = make_server(host, 0, app, threaded=True, request_handler=_Handler, fd=fd)
     threading.Thread(target=server.serve_forever, name="ops", daemon=True).start()

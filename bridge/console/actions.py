@@ -9,7 +9,7 @@ from bridge.wiring import bridge
 from bridge.wording import gettext as _
 
 
-@console.post("/events/<id:event_id>/send-again")
+@console.post("/events/<int:event_id>/send-again")
 def send_again(event_id: int) -> ResponseReturnValue:
     find_event(event_id)
     bots = dict.fromkeys(line.target.bot for line in bridge.queries.deliveries(event_id))
@@ -20,7 +20,7 @@ def send_again(event_id: int) -> ResponseReturnValue:
     return _done(_("Sending again to %(bots)s.", bots=", ".join(names)), event_id)
 
 
-@console.post("/events/<id:event_id>/send-to")
+@console.post("/events/<int:event_id>/send-to")
 def send_to(event_id: int) -> ResponseReturnValue:
     find_event(event_id)
     name = _known_bot(request.form.get("bot", ""))
@@ -28,7 +28,7 @@ def send_to(event_id: int) -> ResponseReturnValue:
     return _done(_("Sending to %(bots)s.", bots=name), event_id)
 
 
-@console.post("/deliveries/<id:delivery_id>/retry")
+@console.post("/deliveries/<int:delivery_id>/retry")
 def retry(delivery_id: int) -> ResponseReturnValue:
     event_id = _event_of(delivery_id)
     text = _("Nothing was changed: only failed or expired deliveries can be tried again.")
@@ -37,7 +37,7 @@ def retry(delivery_id: int) -> ResponseReturnValue:
     return _done(text, event_id)
 
 
-@console.post("/deliveries/<id:delivery_id>/done")
+@console.post("/deliveries/<int:delivery_id>/done")
 def mark_done(delivery_id: int) -> ResponseReturnValue:
     event_id = _event_of(delivery_id)
     text = _("Nothing was changed: only waiting or failed deliveries can be marked as done.")

@@ -11,14 +11,11 @@ from flask import Blueprint, abort, render_template
 from flask.blueprints import BlueprintSetupState
 from flask.typing import ResponseReturnValue
 from flask_wtf.csrf import CSRFError
-from markupsafe import Markup
 from werkzeug.exceptions import HTTPException
-from werkzeug.routing import IntegerConverter
 
 from bridge import wording
 from bridge.errors import StorageError
 from bridge.messages.html import to_html
-from bridge.model import Message
 from bridge.wiring import bridge
 from bridge.wording import gettext as _
 
@@ -50,16 +47,10 @@ class Times:
         return then.strftime("%m-%d %H:%M" if then.year == today.year else "%Y-%m-%d")
 
 
-class _Id(IntegerConverter):
-    """A row's id in an address, none larger than a database can have."""
-
-    regex = r"\d{1,18}"
-
-
 @console.record
 def _prepare(state: BlueprintSetupState) -> None:
-    state.app.url_map.converters["id"] = _Id
     environment = state.app.jinja_env
+    environment.filters["as_html"] = to_html
     environment.add_extension("jinja2.ext.i18n")
     environment.add_extension("jinja2.ext.do")
     environment.install_gettext_callables(  # type: ignore[attr-defined]  # by the extension
@@ -67,11 +58,6 @@ def _prepare(state: BlueprintSetupState) -> None:
         lambda one, several, count: wording.catalog().ngettext(one, several, count),
         newstyle=True,
     )
-
-
-@console.app_template_filter()
-def as_html(message: Message) -> Markup:
-    return Markup(to_html(message))
 
 
 @console.context_processor

@@ -61,10 +61,9 @@ class _Current(Collector):
             yield GaugeMetricFamily("bridge_database_up", text, 0)
             return
         yield GaugeMetricFamily("bridge_database_up", text, 1)
-        text, good_at = "Time since Pgyer was asked with success.", None
-        if bridge.pgyer:
-            good_at = bridge.pgyer.state().good_at or None
-        ago = None if good_at is None else max(0.0, now - good_at)
+        text = "Time since Pgyer was asked with success."
+        good_at = bridge.pgyer.state().good_at if bridge.pgyer else 0.0
+        ago = max(0.0, now - good_at) if good_at else None
         yield GaugeMetricFamily("bridge_pgyer_last_good_ask_seconds", text, ago)
         age = max(0.0, now - health.oldest) if health.oldest else 0.0
         text = "Age of the oldest that waits."

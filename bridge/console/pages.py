@@ -1,6 +1,7 @@
-"""The console's read-only pages: overview, events, one event."""
+"""The console's read-only pages: overview, events, one event, bots."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from io import BytesIO
 from urllib.parse import quote
@@ -8,13 +9,22 @@ from urllib.parse import quote
 from flask import abort, g, render_template, request, send_file
 from flask.typing import ResponseReturnValue
 
-from bridge.console import history
 from bridge.console.blueprint import console
-from bridge.console.bot_pages import bot_lines, in_order
-from bridge.model import FIELDS, LATE, Event, Message, StoredEvent, Target, as_text, is_private
+from bridge.model import (
+    FIELDS,
+    LATE,
+    Event,
+    Message,
+    Route,
+    StoredEvent,
+    Target,
+    Verdict,
+    as_text,
+    is_private,
+)
 from bridge.msgtypes import MSGTYPES
 from bridge.receiving import explain
-from bridge.storage.queries import DeliveryLine, FirstSteps, Wanted
+from bridge.storage.queries import BotLine, DeliveryLine, EventLine, FirstSteps, Wanted
 from bridge.wiring import bridge
 from bridge.wording import gettext as _
 
@@ -84,7 +94,7 @@ def events() -> ResponseReturnValue:
     )
 
 
-@console.get("/events/<id:event_id>")
+@console.get("/events/<int:event_id>")
 def event(event_id: int) -> ResponseReturnValue:
     found = find_event(event_id)
     deliveries = bridge.queries.deliveries(event_id)
@@ -96,9 +106,10 @@ def event(event_id: int) -> ResponseReturnValue:
         fields=fields(found),
         raw=readable(found.raw),
         deliveries=deliveries,
-        history=history,
+        rules=[rule for rule in bridge.routes if rule.rule in (found.rules or ())],  # as now
+        quiet_rule=quiet_rule,
         explain=explain,
-        digests=history.digests(deliveries),
+        digests=digests(deliveries),
         conditions={bot.name: bot for bot in bot_lines()},
         is_sending=is_sending(),
         messages=shown,
@@ -106,16 +117,66 @@ def event(event_id: int) -> ResponseReturnValue:
     )
 
 
-@console.get("/events/<id:event_id>/raw")
+@console.get("/events/<int:event_id>/raw")
 def raw(event_id: int) -> ResponseReturnValue:
     body, name = BytesIO(find_event(event_id).raw), f"event-{event_id}.bin"
     return send_file(body, "application/octet-stream", as_attachment=True, download_name=name)
+
+
+@console.get("/bots")
+def bots() -> ResponseReturnValue:
+    return render_template("console/bots.html", bots=bot_lines(), rate=bridge.settings.rate)
 
 
 def find_event(asked: int | str) -> StoredEvent:
     """Return a stored event by its id or what was typed as one, or end the request with 404."""
     text = _("There is no event %(id)s; perhaps it is older than BRIDGE_RETENTION_DAYS.", id=asked)
     return bridge.queries.event(id_from(str(asked))) or abort(404, text)
+
+
+def bot_lines() -> Sequence[BotLine]:
+    """Return every bot's condition: those in trouble first, then as people count their names.
+
+    Among them are those that were taken out of the settings, while deliveries wait for them.
+    """
+    now = bridge.clock()
+    found = bridge.queries.bots(now, with_removed=True)
+    return sorted(found, key=lambda bot: (_trouble(bot, now), _natural(bot.name)))
+
+
+def _trouble(bot: BotLine, now: float) -> int:
+    if bot.stopped:
+        return 0
+    if bot.rest_until > now:
+        return 1 if bot.failures else 2
+    return 3 if bot.last_reason in ("", "ok") else 2
+
+
+def in_order(names: Iterable[str]) -> list[str]:
+    """Return names as people count them: `team_2` before `team_10`, and `default` before all."""
+    return sorted(names, key=lambda name: (name != "default", _natural(name)))
+
+
+def _natural(name: str) -> list[tuple[int, str]]:
+    """Return a key by which numbers in names are compared as numbers."""
+    parts = re.split("([0-9]+)", name)
+    return [(int(part or 0), "") if n % 2 else (0, part) for n, part in enumerate(parts)]
+
+
+def quiet_rule(line: DeliveryLine, rules: Sequence[Route]) -> Route | None:
+    """Return the rule whose quiet hours delay a delivery; None where it is not known any more."""
+    names_it = (rule for rule in rules if rule.quiet and line.target.bot in rule.bots)
+    return next(names_it, None) or next((rule for rule in rules if rule.quiet), None)
+
+
+def digests(deliveries: Sequence[DeliveryLine]) -> Mapping[int, Sequence[EventLine]]:
+    """Return the events of each digest that these deliveries were sent in, by its attempt's id."""
+    return {
+        attempt.id: bridge.queries.events_of_attempt(attempt.id)
+        for line in deliveries
+        for attempt in line.attempts
+        if attempt.verdict == Verdict.SENT and attempt.count > 1
+    }
 
 
 def is_sending() -> bool:

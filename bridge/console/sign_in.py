@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 from flask import Flask, Response, flash, g, redirect, render_template, request, session, url_for
 from flask.blueprints import BlueprintSetupState
-from flask.sessions import SecureCookieSessionInterface, SessionMixin
+from flask.sessions import SecureCookieSessionInterface
 from flask.typing import ResponseReturnValue
 from flask_wtf.csrf import CSRFProtect
 from werkzeug.exceptions import TooManyRequests
@@ -24,7 +24,7 @@ from bridge.wiring import bridge
 from bridge.wording import gettext as _
 
 SIGNED_IN = 7 * 86400  # seconds since the last page
-_OPEN = {"console.sign_in", "console.static", "console.choose_language"}
+_OPEN = {"console.sign_in", "console.choose_language"}
 
 _QUERY = string.punctuation  # what a query may contain beside letters and digits
 _POLICY = (
@@ -42,15 +42,6 @@ class _Sessions(SecureCookieSessionInterface):
 
     def get_cookie_path(self, app: Flask) -> str:
         return f"{request.root_path}/console"
-
-    def should_set_cookie(self, app: Flask, session: SessionMixin) -> bool:
-        """Prolong a session by the pages that somebody opens, not by what these load.
-
-        The answer to a preview may come after that to a button, and would put back the cookie
-        from before it, without what the page has to say.
-        """
-        is_opened = "text/html" in request.headers.get("Accept", "")  # scripts ask for */*
-        return session.modified or (is_opened and super().should_set_cookie(app, session))
 
 
 class _Proxied(ProxyFix):
@@ -91,6 +82,7 @@ def _add_sessions(state: BlueprintSetupState) -> None:
         SESSION_COOKIE_HTTPONLY=True,
         SESSION_COOKIE_SAMESITE="Lax",
         PERMANENT_SESSION_LIFETIME=SIGNED_IN,
+        SESSION_REFRESH_EACH_REQUEST=False,  # `_require_sign_in` says when
         WTF_CSRF_CHECK_DEFAULT=False,  # the receiver's callers have no session
         WTF_CSRF_TIME_LIMIT=None,  # as long as the session: a page may be open overnight
         WTF_CSRF_SSL_STRICT=False,  # it requires the Referer that our Referrer-Policy omits
@@ -109,6 +101,11 @@ def _require_sign_in() -> ResponseReturnValue | None:
         if request.method == "POST":
             return redirect(url_for("console.sign_in", next=_form_page(), refused=1), 303)
         return redirect(url_for("console.sign_in", next=request.full_path.rstrip("?")), 303)
+    # Prolonged by the pages that somebody opens, not by what these load (scripts ask for */*): the
+    # answer to a preview may come after that to a button, and would put back the cookie from
+    # before it, without what the page has to say.
+    if session.permanent and "text/html" in request.headers.get("Accept", ""):
+        session.modified = True
     _csrf.protect()
     return None
 

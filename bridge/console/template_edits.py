@@ -8,8 +8,7 @@ from flask.typing import ResponseReturnValue
 from bridge.console import template_help
 from bridge.console.blueprint import console
 from bridge.console.pages import id_from
-from bridge.console.preview_events import asked_event
-from bridge.console.template_pages import list_page, seen, template_page, typed_text
+from bridge.console.template_pages import asked_event, list_page, seen, template_page, typed_text
 from bridge.messages.saving import find_name_problem, find_problems
 from bridge.samples import example_for
 from bridge.wiring import bridge

@@ -3,7 +3,6 @@
 import difflib
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from typing import NamedTuple
 
 from bridge.messages.digest import COUNTED, group_deliveries
 from bridge.messages.file_names import msgtype_of
@@ -14,11 +13,10 @@ from bridge.wiring import bridge
 from bridge.wording import N_
 from bridge.wording import gettext as _
 
-_SHOWN = 80  # characters of a value
 _MOST = 60  # variables
 _LINES = 2000  # of a text that is compared
 
-_MEANINGS = {
+MEANINGS = {
     "action": N_("the event's name"),
     "title": N_("the app"),
     "link": N_("the app's page"),
@@ -47,17 +45,8 @@ _MEANINGS = {
 }
 
 
-class Variable(NamedTuple):
-    """A variable of a template: its `code` to insert, and its value in an event."""
-
-    name: str
-    code: str
-    value: str
-    meaning: str
-
-
-def variables(file: str, event: Event, earlier: Sequence[Event]) -> list[Variable]:
-    """Return what a template can print of an event, those with a value first."""
+def variables(file: str, event: Event, earlier: Sequence[Event]) -> dict[str, str]:
+    """Return what a template can print of an event, by name; those with a value first."""
     if file.startswith("digest."):
         target = Target("default")
         deliveries = [Delivery(n, each, target) for n, each in enumerate([*earlier, event])]
@@ -69,14 +58,8 @@ def variables(file: str, event: Event, earlier: Sequence[Event]) -> list[Variabl
         more = {_path(name): value for name, value in event.payload.items() if name not in FIELDS}
         about = {"event.id": event.id, "event.type": event.type, "mention": ""}
         values = {**event.fields, **more, **about}
-    found = [_variable(name, as_text(value)) for name, value in list(values.items())[:_MOST]]
-    return sorted(found, key=lambda variable: not variable.value)
-
-
-def _variable(name: str, value: str) -> Variable:
-    shown = " ".join(value.split())
-    shown = shown if len(shown) <= _SHOWN else f"{shown[:_SHOWN]}…"
-    return Variable(name, f"{{{{ {name} }}}}", shown, _MEANINGS.get(name, ""))
+    lines = {name: " ".join(as_text(v).split()) for name, v in list(values.items())[:_MOST]}
+    return dict(sorted(lines.items(), key=lambda line: not line[1]))
 
 
 def _path(name: str) -> str:

@@ -1,8 +1,9 @@
-"""The console's template pages, and the preview of a template while it is edited."""
+"""The console's template pages, and what a template makes of an event while it is edited."""
 
 import hashlib
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from io import BytesIO
 from typing import Any
 
@@ -11,18 +12,38 @@ from flask.typing import ResponseReturnValue
 
 from bridge.console import template_help
 from bridge.console.blueprint import console
-from bridge.console.preview_events import PASTED, RECENT, Asked, asked_event
+from bridge.console.pages import find_event, id_from
+from bridge.errors import TooLargeError, UndecodableError
 from bridge.messages.file_names import msgtype_of
 from bridge.messages.findings import Finding, merged
 from bridge.messages.lint import lint_message
 from bridge.messages.markdown import size
 from bridge.messages.saving import MAX_SOURCE
-from bridge.model import Event, Target
+from bridge.model import Event, Message, Target
 from bridge.msgtypes import MSGTYPES, TEMPLATE_MSGTYPES, TEXT_LIMITS
-from bridge.samples import examples
+from bridge.receiving.decoding import decode
+from bridge.samples import example_for, examples, samples
 from bridge.storage.queries import Wanted
 from bridge.wiring import bridge
 from bridge.wording import gettext as _
+from bridge.wording import said
+
+PASTED = "pasted"  # the choice of the form's own JSON
+RECENT = 20  # stored events that are offered, and that a digest shows
+_BUILDS = range(2080, 2092)  # of one app, in a digest
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The choice in the form, its event, and the `earlier` ones that a digest shows as well.
+
+    `problem` says why pasted JSON cannot be decoded; the event is then an example.
+    """
+
+    choice: str
+    event: Event
+    earlier: Sequence[Event] = ()
+    problem: str = ""
 
 
 @console.get("/templates")
@@ -121,13 +142,40 @@ def seen(file: str) -> str:
 
 
 def _shown(source: str, file: str, asked: Asked) -> dict[str, Any]:
-    """Return the variables of `_preview.html` and `_variables.html`."""
-    shown = previewed(source, file, asked.event, asked.earlier)
+    """Return what the group would see if this were a file's text, and what can be inserted.
+
+    These are the variables of `_preview.html` and `_variables.html`; sizes are in bytes.
+    """
+    message, findings = _previewed(source, file, asked)
+    msgtype = msgtype_of(file) or msgtype_of(bridge.renderer.file_for(asked.event)) or "markdown"
+    content = message and (message.body.get("content") or str(message.to_json()))
+    return {
+        "message": message,
+        "used": size(content or ""),
+        "limit": TEXT_LIMITS.get(message.msgtype if message else msgtype, 0),
+        "findings": findings,
+        "choice": asked.choice,
+        "variables": template_help.variables(file, asked.event, asked.earlier),
+        "meanings": template_help.MEANINGS,
+    }
+
+
+def _previewed(source: str, file: str, asked: Asked) -> tuple[Message | None, Sequence[Finding]]:
+    """Return a draft's message, None if there is none, and what is wrong with it; never raises."""
     if asked.problem:
-        findings = [Finding("pasted", values={"why": asked.problem})]
-        shown |= {"message": None, "used": 0, "findings": findings}
-    variables = template_help.variables(file, asked.event, asked.earlier)
-    return {"choice": asked.choice, "variables": variables, **shown}
+        return None, [Finding("pasted", values={"why": asked.problem})]
+    renderer, event = bridge.renderer, asked.event
+    findings = renderer.lint({**renderer.files, file: source}, [file], is_draft=True).get(file, [])
+    made = renderer.draft(source, file, event, Target("default"), asked.earlier)
+    if isinstance(made, Finding):
+        return None, merged(made, findings)
+    message, was_cut = made
+    if not file.startswith("digest."):
+        for finding in lint_message(event, message, was_cut):
+            findings = merged(finding, findings)
+    elif was_cut:
+        findings = [*findings, Finding("rest_later")]
+    return message, findings
 
 
 def _source(file: str) -> str:
@@ -150,28 +198,45 @@ def typed_text() -> str:
     return request.form.get("source", "").replace("\r\n", "\n")
 
 
-def previewed(
-    source: str, file: str, event: Event, earlier: Sequence[Event] = ()
-) -> dict[str, Any]:
-    """Return what the group would see if this were a file's text: variables of `_preview.html`.
+def asked_event(file: str, must_exist: bool = True) -> Asked:
+    """Return what a request asks for: `event` (a sample's type, an id, PASTED), `id`, `payload`.
 
-    The `message`, None if there is none; its size in bytes and the `limit`; findings. A digest is
-    of the `earlier` events as well. Never raises.
+    Where a stored event `must_exist` and does not, the request ends with 404; otherwise an example
+    is in its place.
     """
-    renderer, msgtype = bridge.renderer, msgtype_of(file)
-    dialect = msgtype or msgtype_of(renderer.file_for(event)) or "markdown"
-    message, used = None, 0
-    findings = renderer.lint({**renderer.files, file: source}, [file], is_draft=True).get(file, [])
-    made = renderer.draft(source, file, event, Target("default"), earlier)
-    if isinstance(made, Finding):
-        findings = merged(made, findings)
+    example = example_for(file)
+    choice = [example.type, *request.values.getlist("event")][-1]
+    if choice == PASTED:
+        asked = _pasted(example)
     else:
-        message, was_cut = made
-        dialect, used = message.msgtype, size(message.body.get("content") or str(message.to_json()))
-        if not file.startswith("digest."):
-            for finding in lint_message(event, message, was_cut):
-                findings = merged(finding, findings)
-        elif was_cut:
-            findings = [*findings, Finding("rest_later")]
-    limit = TEXT_LIMITS.get(dialect, 0)
-    return {"message": message, "used": used, "limit": limit, "findings": findings}
+        choice = request.values.get("id", "").strip() or choice
+        event = examples().get(choice) or bridge.queries.event(id_from(choice))
+        if not event and must_exist:
+            find_event(choice)
+        asked = Asked(choice, event or example)
+    if file.startswith("digest."):
+        return replace(asked, earlier=[*_digest_events(), *asked.earlier])
+    return replace(asked, earlier=())
+
+
+def _pasted(example: Event) -> Asked:
+    """Return the events of the pasted JSON, decoded as if Pgyer had posted it."""
+    try:
+        events = decode(request.form.get("payload", "").encode(), bridge.clock())
+    except (UndecodableError, TooLargeError) as error:
+        return Asked(PASTED, example, problem=said(error))
+    if not events:
+        return Asked(PASTED, example, problem=_("there is nothing in it"))
+    *earlier, event = (replace(event, id=1) for event in events)  # as if they were stored
+    return Asked(PASTED, event, earlier)
+
+
+def _digest_events() -> list[Event]:
+    """Return all samples, many builds of one app, and the stored events of late."""
+    build = examples()["updateVersion"]
+    stored = bridge.queries.events(Wanted(), limit=RECENT).events
+    return [
+        *(examples()[kind] for kind in samples()),
+        *(replace(build, payload={**build.payload, "build_version": n}) for n in _BUILDS),
+        *(Event(e.type, {**e.fields, "notes": e.brief}, e.received_at) for e in reversed(stored)),
+    ]

@@ -1,11 +1,12 @@
 """What a template sees of an event, and how much of it, so that the message fits; pure."""
 
 import re
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from bridge.messages.findings import NoMessageError
-from bridge.messages.markdown import join_up_to, largest_that_fits, plain, shorten, size
+from bridge.messages.markdown import join_up_to, plain, shorten, size
 from bridge.model import Event, as_text
 
 # A reader who sees these knows what a message is about: they are shortened last.
@@ -176,5 +177,7 @@ def fit(render: Callable[[int, int, int], str], limit: int) -> tuple[str, bool]:
     )
     for stage, least in stages:
         if size(stage(least)) <= limit:
-            return largest_that_fits(stage, least, limit, limit)[1], True
+            rooms = range(least, limit)
+            fitting = bisect_right(rooms, limit, lo=1, key=lambda room: size(stage(room)))
+            return stage(rooms[fitting - 1]), True
     raise NoMessageError("too_long", limit=limit)

@@ -278,9 +278,8 @@ def _stack(value: Any, most: int = 12) -> str:
 def _others(payload: Any) -> Iterator[tuple[str, str]]:
     """Yield the name and the text of what came in a payload beside Pgyer's own fields."""
     others = dict(payload) if isinstance(payload, Mapping) else {}
-    own = (
-        ("source", "build") if others.get("source") == API else ()
-    )  # no sender's, but the bridge's
+    # These are then no sender's, but the bridge's.
+    own = ("source", "build") if others.get("source") == API else ()
     return flat({name: value for name, value in others.items() if name not in (*FIELDS, *own)})
 
 

@@ -1,7 +1,7 @@
 """What the name of a template's file says: for which events it is, and of which msgtype; pure."""
 
 import re
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable
 from functools import lru_cache
 
 from bridge.messages.findings import Finding
@@ -22,12 +22,14 @@ def msgtype_of(file: str) -> str:
     return msgtype if stem and not stem.startswith("_") and msgtype in TEMPLATE_MSGTYPES else ""
 
 
-def candidates(names: Iterable[str]) -> Iterator[str]:
-    """Yield the files that templates of these names may be in, the first that exists is used."""
+def find_file(names: Iterable[str], files: Collection[str]) -> str:
+    """Return the file of the first of these templates' names that has one, '' for none."""
     for name in names:
-        if msgtype_of(f"{name}.j2"):
-            yield f"{name}.j2"
-        yield from (f"{name}.{msgtype}.j2" for msgtype in reversed(TEMPLATE_MSGTYPES))
+        own = [name] if msgtype_of(f"{name}.j2") else []
+        for stem in (*own, *(f"{name}.{msgtype}" for msgtype in reversed(TEMPLATE_MSGTYPES))):
+            if f"{stem}.j2" in files:
+                return f"{stem}.j2"
+    return ""
 
 
 @lru_cache(1024)  # for every message the folder is looked at

@@ -29,13 +29,13 @@ _HEADING = re.compile(r"(#{1,6}) (.*)")
 _QUOTE, _QUOTE_END = Markup('<blockquote class="quote">'), Markup("</blockquote>")
 
 
-def to_html(message: Message) -> str:
+def to_html(message: Message) -> Markup:
     """Return a message of any msgtype as HTML; whatever is malformed in it is left out.
 
     For a `file`, a `filename` beside the `media_id` is shown, though WeCom's body has none.
     """
     html = _pages.get_template("message.html").render(message=message, body=message.body)
-    return html.encode(errors="replace").decode()
+    return Markup(html.encode(errors="replace").decode())
 
 
 def pick(box: object, *path: str) -> str:

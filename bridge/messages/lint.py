@@ -86,16 +86,14 @@ _USELESS = {
 def lint(
     files: Mapping[str, str],
     names: Iterable[str] | None = None,
-    others: Iterable[str] = (),
     routed: Collection[str] = (),
 ) -> dict[str, list[Finding]]:
     """Return what is wrong with a folder's templates, by file; files without a finding are absent.
 
-    `files` has all texts by name, `names` limits the work to some of them; `others` are names of
-    further files in the folder, `routed` the templates that routes name. Never raises.
+    `files` has all texts by name, `names` limits the work to some of them; `routed` are the
+    templates that routes name. Never raises.
     """
     found = {file: _lint_file(file, files, routed) for file in (files if names is None else names)}
-    found |= {file: [other] for file in others if (other := name_finding(file))}
     return {file: findings for file, findings in found.items() if findings}
 
 

@@ -7,8 +7,7 @@ the text that was written.
 
 import re
 import unicodedata
-from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 
 from bridge.msgtypes import MSGTYPES
 from bridge.wording import CUT, cut_mark
@@ -139,18 +138,6 @@ def join_up_to(pieces: Iterable[str], room: int) -> str:
         if room < 0:
             break
     return "".join(taken)
-
-
-def largest_that_fits(
-    render: Callable[[int], str], low: int, high: int, limit: int
-) -> tuple[int, str]:
-    """Return the largest number from `low` to below `high` whose text fits, and that text.
-
-    `render(low)` must fit in `limit` bytes, and a larger number make a longer text.
-    """
-    sizes = range(low + 1, high)
-    number = low + bisect_right(sizes, limit, key=lambda number: size(render(number)))
-    return number, render(number)
 
 
 def shorten(text: str, room: int) -> str:

@@ -4,7 +4,7 @@ The generic templates below are used where a template fails and has no good vers
 """
 
 import logging
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import tzinfo
@@ -21,9 +21,9 @@ from bridge.messages.child import ChildError
 from bridge.messages.context import Context, fit
 from bridge.messages.digest import Detail, Group, fit_groups, group_deliveries
 from bridge.messages.environment import BridgeEnvironment, Markup
-from bridge.messages.file_names import msgtype_of
+from bridge.messages.file_names import find_file, msgtype_of
 from bridge.messages.findings import Finding, NoMessageError, finding_of
-from bridge.messages.lint import OWN_EVENTS, lint
+from bridge.messages.lint import OWN_EVENTS
 from bridge.messages.mentions import follow_up, inline_mentions, mention_lists
 from bridge.messages.template_files import Saved, TemplateFiles
 from bridge.model import Delivery, Event, Message, Target
@@ -74,8 +74,7 @@ class Renderer(TemplateFiles):
         saved: Saved = dict,
         routed: Collection[str] = (),
     ) -> None:
-        super().__init__(path, timezone, saved)
-        self._routed = list(routed)  # the templates that routes name
+        super().__init__(path, timezone, saved, routed)
         self._console = f"{public_url}/console/events" if public_url else ""
         generic = BridgeEnvironment("markdown", timezone, DictLoader({}))
         self._generic = generic.from_string(_GENERIC)
@@ -83,7 +82,7 @@ class Renderer(TemplateFiles):
 
     def file_for(self, event: Event, template: str = "") -> str:
         """Return the file for an event, by a route's template where it names one; '' for none."""
-        return self._file_for(_names(event, template))
+        return find_file(_names(event, template), self.files)
 
     def messages(self, event: Event, target: Target, is_look: bool = False) -> list[Message]:
         """Return an event's messages for a bot, in the order of sending. Never raises.
@@ -136,29 +135,6 @@ class Renderer(TemplateFiles):
         if "problem" in made:
             return Finding(*made["problem"])
         return Message(made["msgtype"], made["body"]), made["was_cut"]
-
-    def lint(
-        self,
-        sources: Mapping[str, str],
-        names: Iterable[str],
-        others: Iterable[str] = (),
-        is_draft: bool = False,
-    ) -> dict[str, list[Finding]]:
-        """Return what the linter says of some files, given the texts of all; see `lint`.
-
-        It has no limits where no child can do it; then of a draft nothing is said.
-        """
-        files, more = list(names), list(others)
-        try:
-            found = child.run(lint, sources, files, more, self._routed)
-            return {file: [Finding(*row) for row in rows] for file, rows in found.items()}
-        except ChildError:  # the trial says so
-            return {} if is_draft else lint(sources, files, more, self._routed)
-        except TooCostlyError as error:
-            if len(files) <= 1:
-                return {file: [finding_of(error)] for file in files}
-        each = [lint({}, (), more), *(self.lint(sources, [file]) for file in files)]
-        return {file: rows for found in each for file, rows in found.items()}
 
     def try_texts(self, texts: Mapping[str, str | None]) -> dict[str, Finding]:
         """Return what would be wrong if these were the texts of these files, by file.

@@ -9,7 +9,7 @@ good file may still fail on one event: it is in `problems_by_file` until it rend
 import logging
 import os
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import tzinfo
@@ -18,9 +18,13 @@ from typing import TypeVar
 
 from jinja2 import DictLoader, Template
 
+from bridge.messages import child
+from bridge.messages.budget import TooCostlyError
+from bridge.messages.child import ChildError
 from bridge.messages.environment import BridgeEnvironment
-from bridge.messages.file_names import candidates, msgtype_of, name_finding
+from bridge.messages.file_names import find_file, msgtype_of, name_finding
 from bridge.messages.findings import Finding, finding_of, merged
+from bridge.messages.lint import lint
 from bridge.msgtypes import TEMPLATE_MSGTYPES
 from bridge.wording import speaking
 
@@ -50,13 +54,15 @@ class _Folder:
 class TemplateFiles:
     """The templates in a folder by name, which are tried when they are first used.
 
-    `saved` returns the texts that win over the folder's; it is asked for each message.
+    `saved` returns the texts that win over the folder's; it is asked for each message. `routed` are
+    the templates that routes name.
     """
 
-    def __init__(self, path: Path, timezone: tzinfo, saved: Saved) -> None:
+    def __init__(self, path: Path, timezone: tzinfo, saved: Saved, routed: Collection[str]) -> None:
         self._path = path
         self._timezone = timezone
         self._saved = saved
+        self._routed = list(routed)
         self._lock = threading.Lock()  # guards the trials
         self._tried = self._newest = _Folder()
         self._untried: list[_Folder] = []
@@ -69,10 +75,22 @@ class TemplateFiles:
         raise NotImplementedError  # abstract: `Renderer` tries them in the child process
 
     def lint(
-        self, sources: Mapping[str, str], names: Iterable[str], others: Iterable[str] = ()
+        self, sources: Mapping[str, str], files: Sequence[str], is_draft: bool = False
     ) -> dict[str, list[Finding]]:
-        """Return what the linter says of some files, given the texts of all; see `lint`."""
-        raise NotImplementedError  # abstract: `Renderer` runs the linter in the child process
+        """Return what the linter says of some files, given the texts of all; see `lint`.
+
+        It has no limits where no child can do it; then of a draft nothing is said.
+        """
+        try:
+            found = child.run(lint, sources, files, self._routed)
+            return {file: [Finding(*row) for row in rows] for file, rows in found.items()}
+        except ChildError:  # the trial says so
+            return {} if is_draft else lint(sources, files, self._routed)
+        except TooCostlyError as error:
+            if len(files) <= 1:
+                return {file: [finding_of(error)] for file in files}
+        each = [self.lint(sources, [file]) for file in files]
+        return {file: rows for found in each for file, rows in found.items()}
 
     @property
     def files(self) -> Mapping[str, str]:
@@ -115,11 +133,7 @@ class TemplateFiles:
 
     def knows(self, name: str) -> bool:
         """Return whether there is a file for a template's name, good or not."""
-        return bool(self._file_for([name]))
-
-    def _file_for(self, names: Iterable[str]) -> str:
-        """Return the file of the first of these names that has one, good or not; '' for none."""
-        return _first(names, self.files)
+        return bool(find_file([name], self.files))
 
     def _render(
         self,
@@ -134,7 +148,7 @@ class TemplateFiles:
         the newest failed is kept until it does not, and logged once, unless this `is_look`.
         """
         tried = self._try_all()
-        for template in tried.versions.get(_first(names, tried.texts), ()):
+        for template in tried.versions.get(find_file(names, tried.texts), ()):
             file, problem = template.name or "", None
             try:
                 made = make(template)
@@ -199,8 +213,10 @@ class TemplateFiles:
     def _try(self, folder: _Folder) -> _Folder:
         old, texts, problems = self._tried, folder.texts, folder.problems
         readable = [file for file in texts if file not in problems]
-        folder.findings.update(self.lint(texts, readable, folder.stamps.keys() - texts.keys()))
-        problems |= {file: found for file in texts if (found := name_finding(file))}
+        folder.findings.update(self.lint(texts, readable))
+        misnamed = {f: found for f in {*folder.stamps, *texts} if (found := name_finding(f))}
+        folder.findings.update({f: [found] for f, found in misnamed.items() if f not in texts})
+        problems |= {f: found for f, found in misnamed.items() if f in texts}
         files = [file for file in texts if msgtype_of(file) and file not in problems]
         problems |= self.try_files(texts, files)
         environments = {
@@ -221,10 +237,6 @@ class TemplateFiles:
         with speaking("en"):
             _log(old, folder)
         return folder
-
-
-def _first(names: Iterable[str], texts: Mapping[str, str]) -> str:
-    return next((file for file in candidates(names) if file in texts), "")
 
 
 def _log(old: _Folder, new: _Folder) -> None:

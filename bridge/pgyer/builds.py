@@ -58,16 +58,6 @@ class Build:
         return " ".join([*(self.fields.get(name, "") for name in names), f"({self.counter})"])
 
 
-def rows_of(data: Any) -> list[Any]:
-    """Return the rows of a page; raises PgyerError where there can be none."""
-    rows = data.get("list") if isinstance(data, Mapping) else data
-    if isinstance(rows, Mapping):  # PHP makes an object of an array with gaps
-        rows = list(rows.values())
-    if not isinstance(rows, list):
-        raise PgyerError("unreadable", "a reply without a list")
-    return rows
-
-
 def pages_of(data: Any) -> int | None:
     """Return how many pages there are, None where it is not said."""
     return _whole(data.get("pageCount")) if isinstance(data, Mapping) else None
@@ -78,7 +68,11 @@ def builds_of(data: Any, app: str = "") -> list[Build]:
 
     Raises PgyerError where nothing of a page can be read.
     """
-    rows = rows_of(data)
+    rows = data.get("list") if isinstance(data, Mapping) else data
+    if isinstance(rows, Mapping):  # PHP makes an object of an array with gaps
+        rows = list(rows.values())
+    if not isinstance(rows, list):
+        raise PgyerError("unreadable", "a reply without a list")
     found = [build for row in rows if (build := build_of(row, app))]
     if rows and not found:
         raise PgyerError("unreadable", "a list of what are no builds")

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, replace
 from bridge import metrics
 from bridge.errors import PgyerError, StorageError
 from bridge.model import Secret
-from bridge.pgyer.watch import Look, Seen, Verdict, Watch
+from bridge.pgyer.watch import Seen, Verdict, Watch
 from bridge.storage.shared_values import SharedValues
 
 log = logging.getLogger(__name__)
@@ -60,7 +60,7 @@ class Poller:
         clock: Callable[[], float],
         jitter: Callable[[], float] = random.random,
     ) -> None:
-        self._watch, self._shared, self._clock, self._jitter = watch, shared, clock, jitter
+        self.watch, self._shared, self._clock, self._jitter = watch, shared, clock, jitter
         self._key = hashlib.sha256(f"pgyer {key.reveal()}".encode()).hexdigest()[:16]
         self._interval = interval
         self._looked_at = self._logged_at = float("-inf")
@@ -88,14 +88,6 @@ class Poller:
         """Return what a person has to correct, '' for nothing; raises StorageError."""
         state = self.state()
         return f"PGYER_API_KEY: {state.problem}" if state.outcome == "wrong_key" else ""
-
-    def look(self, dry: bool = False) -> Look:
-        """Look once, whosever turn it is; see `Watch.look`."""
-        return self._watch.look(self.state().first_at or None, dry)
-
-    def count_apps(self) -> int:
-        """Return how many apps the first page has, to try the key; raises PgyerError."""
-        return self._watch.count_apps()
 
     def poll(self) -> bool:
         """Look if it is this process's turn; tell whether it did. Raises StorageError."""
@@ -142,15 +134,9 @@ class Poller:
 
     def _looked(self, state: State) -> State:
         """Look, and return the state after it."""
-        try:
-            look = self._watch.look(state.first_at or None)
-            failure = look.failure
-            _report(look.seen)
-            if not failure:  # else what a new key has not seen yet might be taken for history
-                state = replace(state, first_at=state.first_at or look.at)
-        except PgyerError as error:
-            failure = error
-        if failure:
+        look = self.watch.look(state.first_at)
+        _report(look.seen)
+        if failure := look.failure:
             self._log_failure(failure)
             failures, outcome = state.failures + 1, failure.outcome
             state = replace(state, failures=failures, outcome=outcome, problem=str(failure))
@@ -160,12 +146,13 @@ class Poller:
             self._logged = ""
             state = State(
                 self._key,
-                state.first_at,
+                # Not before all was seen, else the rest might be taken for history.
+                state.first_at or look.at,
                 state.asked_at,
                 good_at=self._clock(),
                 outcome="ok",
                 apps=len({each.build.app for each in look.seen}),
-                builds=self._watch.count_builds(),
+                builds=self.watch.known.count(),
             )
         wait = self._interval * min(2 ** min(state.failures, 4), MAX_BACK_OFF)
         wait = min(wait * (1 + self._jitter() / 10), MAX_BACK_OFF * self._interval)
@@ -173,14 +160,14 @@ class Poller:
 
     def _log_failure(self, error: PgyerError) -> None:
         """Log what is new, and what is not once an hour."""
-        is_wrong_key, now = error.outcome == "wrong_key", time.monotonic()
+        now, line = time.monotonic(), "asking Pgyer for builds failed: %s"
         if str(error) == self._logged and now - self._logged_at < LOG_EVERY:
             return
         self._logged, self._logged_at = str(error), now
-        level, todo = logging.WARNING, ""
-        if is_wrong_key:
-            level, todo = logging.ERROR, ": set PGYER_API_KEY anew"
-        log.log(level, "asking Pgyer for builds failed: %s%s", error, todo)
+        if error.outcome == "wrong_key":
+            log.error(f"{line}: set PGYER_API_KEY anew", error)
+        else:
+            log.warning(line, error)
 
 
 def _report(seen: Sequence[Seen]) -> None:

@@ -58,7 +58,7 @@ class Seen:
 class Look:
     """Each app's newest build and all new ones, and when Pgyer said so (epoch s, by its clock).
 
-    `failure` says why the builds of some apps are not among them.
+    `failure` says why none are, or why the builds of some apps are not among them.
     """
 
     seen: Sequence[Seen]
@@ -81,33 +81,35 @@ class Watch:
         max_age: float,
         clock: Callable[[], float],
     ) -> None:
-        self._client, self._known, self._accept = client, known, accept
+        self._client, self.known, self._accept = client, known, accept
         self._max_age, self._clock = max_age, clock
 
-    def look(self, first_at: float | None, dry: bool = False) -> Look:
+    def look(self, first_at: float, dry: bool = False) -> Look:
         """Return what Pgyer shows, and send what is missing.
 
-        `first_at` is the `at` of the first look with the key, None where this is the first. A `dry`
+        `first_at` is the `at` of the first look with the key, 0 where this is the first. A `dry`
         look changes nothing, and says of every build whether its webhook is stored. Raises
-        PgyerError, StorageError.
+        StorageError.
         """
         until = time.monotonic() + MAX_LOOK
-        newest, at = self._newest(until)
-        apps, keys = self._known.apps(), self._known.known([build.key for build in newest])
+        try:
+            newest, at = self._newest(until)
+        except PgyerError as error:
+            return Look((), self._clock(), error)
+        apps, keys = self.known.apps(), self.known.known([build.key for build in newest])
         seen: list[Seen] = []
         failure: PgyerError | None = None
         for build in newest:
             app = apps.get(build.app)
-            if not app and first_at is None:
+            if not app and not first_at:
                 seen.append(Seen(build, Verdict.BASELINE))
             elif app and (build.key in keys or build.counter <= app.counter):
                 seen.append(Seen(build, Verdict.KNOWN))
             else:
                 try:
                     builds, refusal = self._new_builds(build, app.counter if app else -1, until)
-                    since = first_at
-                    if first_at is not None:  # the clock may have been ahead then
-                        since = min(first_at, at) - (UNSEEN if app else 0.0)
+                    # The clock may have been ahead then.
+                    since = min(first_at, at) - (UNSEEN if app else 0.0)
                     decided = list(self._decided(builds, since, at))
                     is_recorded = not dry and decided and decided[0].verdict not in _UNDECIDED
                     if app and refusal and is_recorded and builds[0].counter > app.counter + 1:
@@ -123,12 +125,8 @@ class Watch:
         return Look(seen, at, failure)
 
     def count_apps(self) -> int:
-        """Return how many apps the first page has; raises PgyerError."""
+        """Return how many apps the first page has, to try the key; raises PgyerError."""
         return len({build.app for build in builds_of(self._client.call("listMy", {}).data)})
-
-    def count_builds(self) -> int:
-        """Return about how many builds something was decided; raises StorageError."""
-        return self._known.count()
 
     def _newest(self, until: float) -> tuple[list[Build], float]:
         """Return the newest build of each app, and when Pgyer said so (epoch s)."""
@@ -176,11 +174,11 @@ class Watch:
         page_of_app = {"buildShortcutUrl": newest.fields.get("buildShortcutUrl", "")}
         full = {key: _merged(build, page_of_app) for key, build in found.items()}
         full[newest.key] = _merged(full.get(newest.key, newest), newest.fields)
-        keys = self._known.known(list(full))
+        keys = self.known.known(list(full))
         new = (b for b in full.values() if b.counter > highest and b.key not in keys)
         return sorted(new, key=lambda build: build.counter), refusal
 
-    def _decided(self, builds: Sequence[Build], since: float | None, at: float) -> Iterator[Seen]:
+    def _decided(self, builds: Sequence[Build], since: float, at: float) -> Iterator[Seen]:
         """Yield what becomes of an app's new builds, at a moment by Pgyer's clock (epoch s).
 
         What is older than `since` is history, and at most the newest of it is sent: an app that is
@@ -189,7 +187,7 @@ class Watch:
         """
         for build in builds:
             created = at - GRACE if build.created is None else build.created
-            age, is_history = at - created, since is not None and created < since
+            age, is_history = at - created, created < since
             if not build.is_published:
                 yield Seen(build, Verdict.UNPUBLISHED)
             elif build.is_hidden:
@@ -206,7 +204,7 @@ class Watch:
                 yield Seen(build, Verdict.TOO_OLD if is_too_old else Verdict.MISSING)
 
     def _webhook(self, build: Build, since: float) -> int:
-        return self._known.webhook_event(event_of_build(build, 0.0), since) or 0
+        return self.known.webhook_event(event_of_build(build, 0.0), since) or 0
 
     def _sent(self, seen: Seen, until: float) -> Seen:
         """Store the event of a build, unless its webhook has come meanwhile."""
@@ -230,11 +228,7 @@ class Watch:
             app = each.build.app
             counters[app] = max(counters.get(app, 0), each.build.counter)
         shown = [
-            {
-                "app_key": build.app,
-                "slug": build.slug,
-                "counter": counters.get(build.app, 0),
-            }
+            {"app_key": build.app, "slug": build.slug, "counter": counters.get(build.app, 0)}
             for build in newest
             if build.app in counters or (build.app in apps and apps[build.app].slug != build.slug)
         ]
@@ -249,7 +243,7 @@ class Watch:
             for each in decided
         ]
         if shown or builds:
-            self._known.record(shown, builds, self._clock())
+            self.known.record(shown, builds, self._clock())
 
     def _call(self, name: str, until: float, **form: str) -> Reply:
         if time.monotonic() > until:

@@ -3,32 +3,31 @@
 import json
 from collections.abc import Mapping
 
-Answer = tuple[int, Mapping[str, str], str]  # HTTP status, headers, body
+Answer = tuple[str, int, Mapping[str, str]]  # body, HTTP status, headers
 
-RETRY_AFTER = 5  # seconds, what the fault `429` asks for
 _HTML = {"Content-Type": "text/html; charset=utf-8"}
 _JSON = {"Content-Type": "application/json"}
 
 
 def _html(status: int, **headers: str) -> Answer:
     more = {name.replace("_", "-"): value for name, value in headers.items()}
-    return status, _HTML | more, f"<html><body><h1>{status}</h1></body></html>"
+    return f"<html><body><h1>{status}</h1></body></html>", status, _HTML | more
 
 
 # What something between the bridge and WeCom answers, which does not see the message then.
 ANSWERS: Mapping[str, Answer] = {
     "html": _html(200),
-    "429": _html(429, Retry_After=str(RETRY_AFTER)),
+    "429": _html(429, Retry_After="5"),
     **{str(status): _html(status) for status in (400, 403, 404, 407, 408, 425, 500, 502, 503)},
-    "huge": (200, _HTML, "x" * (4 << 20)),
-    "errcode_large": (200, _JSON, '{"errcode": 99999999999999999999, "errmsg": "ok"}'),
-    "errcode_infinite": (200, _JSON, '{"errcode": 1e999, "errmsg": "ok"}'),
-    "errcode_fraction": (200, _JSON, '{"errcode": 0.9, "errmsg": "ok"}'),
-    "errcode_false": (200, _JSON, '{"errcode": false, "errmsg": "ok"}'),
-    "errcode_text": (200, _JSON, '{"errcode": "ok", "errmsg": "ok"}'),
-    "errmsg_nul": (200, _JSON, json.dumps({"errcode": 40058, "errmsg": "\0 invalid"})),
-    "errmsg_surrogate": (200, _JSON, json.dumps({"errcode": -1, "errmsg": "\ud800 busy"})),
-    "errmsg_long": (200, _JSON, json.dumps({"errcode": -1, "errmsg": " " * 60_000})),
+    "huge": ("x" * (4 << 20), 200, _HTML),
+    "errcode_large": ('{"errcode": 99999999999999999999, "errmsg": "ok"}', 200, _JSON),
+    "errcode_infinite": ('{"errcode": 1e999, "errmsg": "ok"}', 200, _JSON),
+    "errcode_fraction": ('{"errcode": 0.9, "errmsg": "ok"}', 200, _JSON),
+    "errcode_false": ('{"errcode": false, "errmsg": "ok"}', 200, _JSON),
+    "errcode_text": ('{"errcode": "ok", "errmsg": "ok"}', 200, _JSON),
+    "errmsg_nul": (json.dumps({"errcode": 40058, "errmsg": "\0 invalid"}), 200, _JSON),
+    "errmsg_surrogate": (json.dumps({"errcode": -1, "errmsg": "\ud800 busy"}), 200, _JSON),
+    "errmsg_long": (json.dumps({"errcode": -1, "errmsg": " " * 60_000}), 200, _JSON),
     "retry_after_far": _html(503, Retry_After="Fri, 31 Dec 9999 23:59:59 GMT"),
     "retry_after_absurd": _html(503, Retry_After="Wed, 21 Oct 99999999999 07:28:00 GMT"),
     "retry_after_large": _html(429, Retry_After="9" * 30),

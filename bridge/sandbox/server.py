@@ -23,7 +23,7 @@ from werkzeug.test import run_wsgi_app
 from bridge.messages.html import to_html
 from bridge.model import Message
 from bridge.sandbox import pgyer
-from bridge.sandbox.faults import ANSWERS, ERRMSGS, PAUSE, PGYER_ANSWERS, RESET, Answer
+from bridge.sandbox.faults import ANSWERS, ERRMSGS, PAUSE, PGYER_ANSWERS, RESET
 from bridge.sandbox.rules import MINUTE, SEND, UPLOAD, tail
 from bridge.sandbox.state import Call, Robot, Sandbox
 
@@ -97,7 +97,7 @@ def _add_pgyer(app: Flask, sandbox: Sandbox) -> None:
             abort(404)
         _wait(sandbox, fault)
         if fault in PGYER_ANSWERS:
-            return _in_place(PGYER_ANSWERS[fault])
+            return Response(*PGYER_ANSWERS[fault])
         response = jsonify(reply)
         response.date = datetime.fromtimestamp(sandbox.clock() + sandbox.ahead, UTC)
         return response
@@ -126,7 +126,7 @@ def _show(robot: Robot, call: Call) -> Markup:
     body = call.payload[call.msgtype]
     if call.msgtype == "file":
         body = body | {"filename": robot.media[body["media_id"]][0]}
-    return Markup(to_html(Message(call.msgtype, body)))
+    return to_html(Message(call.msgtype, body))
 
 
 def _call(hook: str, body: dict[str, Any]) -> int | str:
@@ -145,15 +145,10 @@ def _wait(sandbox: Sandbox, fault: str) -> None:
     sandbox.released.wait(MINUTE if fault == "hang" else sandbox.latency)
 
 
-def _in_place(answer: Answer) -> Response:
-    status, headers, body = answer
-    return Response(body, status, headers)
-
-
 def _answer(sandbox: Sandbox, call: Call, **more: str) -> Response:
     _wait(sandbox, call.fault)
     if call.errcode is None:
-        return _in_place(ANSWERS.get(call.fault, ANSWERS["502"]))
+        return Response(*ANSWERS.get(call.fault, ANSWERS["502"]))
     if call.errcode:
         return jsonify(errcode=call.errcode, errmsg=call.errmsg + tail(call.errcode, call.at))
     return jsonify(errcode=0, errmsg=ERRMSGS.get(call.fault, "ok"), **more)

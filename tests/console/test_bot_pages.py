@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from console_client import Console, flashed, path_of, serve, settle
 
-from bridge.console.bot_pages import in_order
+from bridge.console.pages import in_order
 from bridge.model import Verdict
 
 

@@ -38,7 +38,7 @@ class Reading(HTMLParser):
         self.names: set[str] = set()
         self.urls: list[str] = []
         self.text = ""
-        self.feed(html)
+        self.feed(str(html))
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.add(tag)

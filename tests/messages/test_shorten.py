@@ -4,13 +4,8 @@ import itertools
 
 import pytest
 
-from bridge.messages.markdown import (
-    finish,
-    join_up_to,
-    largest_that_fits,
-    shorten,
-    size,
-)
+from bridge.messages.context import fit
+from bridge.messages.markdown import finish, join_up_to, shorten, size
 
 # One character for the reader, of several for the computer.
 WHOLE = {
@@ -81,21 +76,22 @@ def test_without_room_for_the_mark_an_ellipsis_says_it() -> None:
     assert shorten("abcdef", 0) == "…"
 
 
-@pytest.mark.parametrize("limit", range(1, 12))
-def test_the_largest_number_whose_text_fits_is_found(limit: int) -> None:
+@pytest.mark.parametrize("limit", range(30, 60))
+@pytest.mark.parametrize("most", [24, 25, 26, 29])  # of what fits; below 24 bytes it takes others
+def test_the_largest_room_whose_text_fits_is_found(limit: int, most: int) -> None:
     asked: list[int] = []
 
-    def render(number: int) -> str:
-        asked.append(number)
-        return "x" * number
+    def render(value_size: int, entries: int, key_size: int) -> str:
+        asked.append(value_size)
+        return "x" * (value_size if value_size <= most else limit + 1)
 
-    assert largest_that_fits(render, 1, 10, limit) == (min(limit, 9), "x" * min(limit, 9))
-    assert len(asked) <= 5
-    assert max(asked) < 10
+    assert fit(render, limit) == ("x" * most, True)
+    assert len(asked) <= 9
+    assert max(asked) == limit
 
 
 def test_the_size_of_a_text_that_fits_is_in_bytes() -> None:
-    assert largest_that_fits(lambda number: "字" * number, 1, 10, 10) == (3, "字字字")
+    assert fit(lambda value_size, *_: "字" * value_size, 100) == ("字" * 33, True)
 
 
 def test_pieces_are_joined_until_they_are_longer_than_the_room() -> None:

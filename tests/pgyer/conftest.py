@@ -54,7 +54,7 @@ class Process:
         self.watch = Watch(self.client, self.known, self.accept, 86400.0, clock)
         shared = SharedValues(self.outbox.database)
         self.poller = Poller(self.watch, shared, Secret(key), 300.0, clock, lambda: 0.0)
-        self.first_at: float | None = None
+        self.first_at = 0.0
 
     def accept(self, event: Any) -> Accepted:
         return self.intake.store([event]).stored[0][2]
