@@ -4,23 +4,28 @@ from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from bridge import settings
 from bridge.errors import SettingsError
 from bridge.model import Bot, Route, Secret
-from bridge.receiving import routing
-from bridge.settings import Settings
 from bridge.wording import N_, gettext
 
 if TYPE_CHECKING:
     from flask import Flask
 
+    from bridge.settings import Settings
 
-def configure(environ: Mapping[str, str], needs_keys: bool = True) -> tuple[Settings, list[Route]]:
+
+def configure(
+    environ: Mapping[str, str], needs_keys: bool = True
+) -> tuple["Settings", list[Route]]:
     """Read the environment and the routes file; raise SettingsError with every problem of both.
 
     Where nothing is received or sent, no keys are needed; without any, every bot of the routes
     counts as there.
     """
+    # Imported here: the process that tries templates reads no settings.
+    from bridge import settings
+    from bridge.receiving import routing
+
     config, problems = settings.load(environ, needs_keys)
     routes: list[Route] = []
     has_keys = any(bot.webhook.reveal() for bot in config.bots.values())

@@ -5,8 +5,6 @@ import hashlib
 import io
 import re
 
-import segno
-
 from bridge.messages.context import notes_of
 from bridge.messages.markdown import plain, size
 from bridge.model import Event, Message, is_web_address
@@ -21,6 +19,8 @@ def qrcode(event: Event) -> list[Message]:
     link = event.fields["link"]
     if not is_web_address(link) or size(link) > _MAX_QR:
         return []
+    import segno  # here, since it takes a tenth of a start
+
     picture = io.BytesIO()
     segno.make(link, error="m", micro=False).save(picture, kind="png", scale=8, border=3)
     data = picture.getvalue()
