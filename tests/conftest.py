@@ -3,6 +3,7 @@
 import copy
 import os
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -52,19 +53,21 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     here, and the lines that a sweep takes again and again are reached by other tests too.
     """
 
-    def folder(item: pytest.Item) -> str:
-        return item.path.relative_to(Path(__file__).parent).parts[0]
+    @cache
+    def folder(path: Path) -> str:
+        return path.relative_to(Path(__file__).parent).parts[0]
 
-    def rank(item: pytest.Item) -> int:
-        if item.path.stem in _FIRST:
-            return _FIRST.index(item.path.stem)
-        return len(_FIRST) + _RANKS.get(folder(item), 2)
+    @cache
+    def place(path: Path) -> tuple[int, str, Path]:
+        if path.stem in _FIRST:
+            return _FIRST.index(path.stem), path.name, path
+        return len(_FIRST) + _RANKS.get(folder(path), 2), path.name, path
 
-    items.sort(key=lambda item: (rank(item), item.path.name, item.path))
+    items.sort(key=lambda item: place(item.path))
     if not config.getoption("cov_source", None):
         return
     for item in items:
-        if folder(item) in ("trust", "system") or item.get_closest_marker("sweep"):
+        if folder(item.path) in ("trust", "system") or item.get_closest_marker("sweep"):
             item.add_marker(pytest.mark.no_cover)
 
 

@@ -141,7 +141,9 @@ def shared(users: Path) -> Iterator[Server]:
     """
     with _counted(users) as state:
         if not state["count"]:
-            server = _begin("-c fsync=off -c max_connections=300")
+            server = _begin(
+                "-c fsync=off -c full_page_writes=off -c autovacuum=off -c max_connections=300"
+            )
             state |= {"folder": str(server.folder), "port": server.port}
         state["count"] += 1
     server = Server(Path(state["folder"]), state["port"])

@@ -12,7 +12,7 @@ from trust.test_database_trouble import processes
 
 from bridge.sandbox import Sandbox
 
-WARM, EVENTS = scaled(500, 5_000), scaled(1_000, 100_000)
+WARM, EVENTS = scaled(300, 5_000), scaled(1_000, 100_000)
 PORTION = 1_000  # events; a long queue would only be counted again and again at such a rate
 GROWTH = 24 << 20  # bytes; allocators keep some, whatever the number of events
 
