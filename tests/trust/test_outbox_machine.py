@@ -20,7 +20,7 @@ from bridge.storage.driver import Connection
 
 SEEDS = range(1, 1 + scaled(2, 10))
 ON_SQLITE, ON_POSTGRES = scaled(130, 1000), scaled(20, 1000)  # runs of one seed
-STEPS = 40
+STEPS = scaled(30, 40)  # of a run
 
 
 @pytest.fixture
