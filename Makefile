@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 ARGS ?=
-WORKERS ?= 5
+WORKERS ?= 4
 # Some images set it; without it each process of the tests compiles the same files again.
 unexport PYTHONDONTWRITEBYTECODE
 

@@ -39,11 +39,11 @@ settings.load_profile("any machine")
 # others go by folder, then by name.
 _FIRST = (
     "test_floods", "test_outbox_machine", "test_demo", "test_kill", "test_defusing",
-    "test_deadline", "test_far_side", "test_database", "test_bodies", "test_database_trouble",
-    "test_budget", "test_wheel", "test_dispatcher", "test_template_pages", "test_faults",
-    "test_platform_files", "test_database_faults", "test_every_page", "test_machines",
-    "test_browser", "test_slow_connections", "test_odd_requests", "test_secrets_everywhere",
-    "test_restarts", "test_browser_templates",
+    "test_deadline", "test_bodies", "test_budget", "test_far_side", "test_template_pages",
+    "test_database", "test_database_trouble", "test_wheel", "test_dispatcher",
+    "test_platform_files", "test_every_page", "test_faults", "test_database_faults",
+    "test_odd_requests", "test_machines", "test_browser", "test_slow_connections",
+    "test_browser_templates", "test_secrets_everywhere", "test_restarts",
 )  # fmt: skip
 _RANKS = {"trust": 0, "system": 1, "messages": 1, "console": 1}
 
