@@ -38,12 +38,12 @@ settings.load_profile("any machine")
 # wait and files that calculate take turns, so that there is always something to calculate. The
 # others go by folder, then by name.
 _FIRST = (
-    "test_floods", "test_outbox_machine", "test_demo", "test_kill", "test_defusing",
-    "test_deadline", "test_bodies", "test_budget", "test_far_side", "test_template_pages",
-    "test_database", "test_database_trouble", "test_wheel", "test_dispatcher",
-    "test_platform_files", "test_every_page", "test_faults", "test_database_faults",
-    "test_odd_requests", "test_machines", "test_browser", "test_slow_connections",
-    "test_browser_templates", "test_secrets_everywhere", "test_restarts",
+    "test_floods", "test_outbox_machine", "test_demo", "test_defusing", "test_bodies",
+    "test_kill", "test_budget", "test_deadline", "test_template_pages", "test_far_side",
+    "test_wheel", "test_database", "test_platform_files", "test_database_trouble",
+    "test_every_page", "test_dispatcher", "test_odd_requests", "test_database_faults",
+    "test_browser", "test_faults", "test_machines", "test_browser_templates",
+    "test_slow_connections", "test_secrets_everywhere", "test_restarts",
 )  # fmt: skip
 _RANKS = {"trust": 0, "system": 1, "messages": 1, "console": 1}
 
