@@ -105,7 +105,7 @@ def import_templates(paths: Sequence[Path]) -> None:
                 N_("%(file)s is saved.") if file in changed else N_("%(file)s is in use already.")
             )
             terminal.say(_(done, file=file))
-        for file, problems in refused.items():
+        for file, problems in sorted(refused.items()):
             for problem in problems:
                 text = _("%(file)s is not saved: %(problem)s", file=file, problem=problem)
                 terminal.say(text, err=True)

@@ -33,7 +33,13 @@ class Operator:
         before = {row["bot"]: replace(target_of(row), not_before=0.0) for row in rows}
         wanted = [(event_id, before.get(name, Target(name))) for name in bots]
         now = self._clock()
-        self._database.write_and_wake(lambda c: add_deliveries(c, now, self._max_age, wanted))
+
+        def add(connection: Connection) -> None:
+            # It may just have been deleted as too old.
+            if connection.execute("SELECT 1 FROM events WHERE id = :id", {"id": event_id}):
+                add_deliveries(connection, now, self._max_age, wanted)
+
+        self._database.write_and_wake(add)
 
     def retry(self, ids: Sequence[int]) -> int:
         """Make parked and expired deliveries pending again, as if new; return how many."""

@@ -131,3 +131,13 @@ def test_what_is_retried_waits_since_then(outbox: Outbox, operator: Operator, cl
     clock.advance(2 * 86400.0)
     assert operator.retry([1]) == 1
     assert health(outbox).oldest == clock()
+
+
+def test_an_event_that_was_deleted_meanwhile_is_sent_to_nobody(
+    outbox: Outbox, operator: Operator, clock: Clock
+) -> None:
+    event_id = put(outbox, clock)
+    operator.send_again(event_id, ["dev"])
+    assert states(outbox) == ["pending", "pending"]
+    operator.send_again(event_id + 1, ["dev"])
+    assert states(outbox) == ["pending", "pending"]
