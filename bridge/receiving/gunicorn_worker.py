@@ -134,11 +134,19 @@ class BufferingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no an
         self._await(TConn(self.cfg, client, address, listener.getsockname()))
 
     def on_client_socket_readable(self, conn: TConn, client: socket.socket) -> None:
-        """A kept connection sends its next request."""
-        self.poller.unregister(client)
-        self.keepalived_conns.remove(conn)
-        self._await(conn)
-        self._read(conn, client)
+        """Read what has arrived; on a kept connection it begins the next request."""
+        if conn not in self._incoming:
+            self._begin(conn)
+        try:
+            data = client.recv(READ)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError:
+            data = b""
+        if data:
+            self._take(conn, data)
+        else:
+            self._refuse(conn, "")
 
     def murder_pending(self) -> None:
         """Close the connections whose request has not arrived in time."""
@@ -156,14 +164,12 @@ class BufferingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no an
         rest = unreader.take_buffered() if unreader and self.alive else b""
         super().finish_request(conn, future)
         if rest and conn in self.keepalived_conns:
-            self.poller.unregister(conn.sock)
-            self.keepalived_conns.remove(conn)
-            self._await(conn)
+            self._begin(conn)
             self._take(conn, rest)
 
     def _keepalive_after(self, conn: TConn, keepalive: bool) -> bool:
         """Keep no connection whose body was cut: gunicorn would wait for the rest in a thread."""
-        return not conn.is_cut and super()._keepalive_after(conn, keepalive)
+        return keepalive and not conn.is_cut and conn.parser.finish_body()
 
     def _cap_keepalive(self, deadline: float) -> None:
         """At a stop, drop by this time what has not arrived."""
@@ -177,19 +183,13 @@ class BufferingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no an
         conn.sock.setblocking(False)
         conn.timeout = time.monotonic() + seconds
         self._incoming[conn] = what()
-        self.poller.register(conn.sock, 1, partial(self._read, conn))
+        self.poller.register(conn.sock, 1, partial(self.on_client_socket_readable, conn))
 
-    def _read(self, conn: TConn, client: socket.socket) -> None:
-        try:
-            data = client.recv(READ)
-        except (BlockingIOError, InterruptedError):
-            return
-        except OSError:
-            data = b""
-        if data:
-            self._take(conn, data)
-        else:
-            self._refuse(conn, "")
+    def _begin(self, conn: TConn) -> None:
+        """Read a kept connection's next request; gunicorn has registered it for reading."""
+        self.keepalived_conns.remove(conn)
+        conn.timeout = time.monotonic() + REQUEST
+        self._incoming[conn] = Incoming()
 
     def _take(self, conn: TConn, data: bytes) -> None:
         """Add what has arrived; a thread answers the request as soon as it is whole."""
