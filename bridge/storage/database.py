@@ -193,7 +193,8 @@ class Database:
     def _idle_reader(self, wait: float) -> Connection | None:
         with suppress(IndexError):
             connection = self._readers.pop()
-            connection.limit(wait)
+            if self.is_postgres:  # SQLite is not asked: its files are looked at
+                connection.limit(wait)
             if self._is_alive(connection):
                 return connection
             self._close_readers()  # they are no better
