@@ -65,6 +65,7 @@ class Writer:
         self._connecting: _Connecting | None = None
         self._lock = threading.Lock()
         self._queue: deque[_Queued] = deque()
+        self._ended: Sequence[_Queued] = ()  # with their results, but not woken yet
         self._has_leader = False
         self._idle = threading.Condition(self._lock)
         self._closed = False
@@ -127,15 +128,28 @@ class Writer:
         try:
             self._commit(writes, leader)
         finally:
+            self._wake()
             with self._lock:
+                self._ended = writes
+                used = self._connection  # PostgreSQL's statements wait for the network anyway
+                if not self._queue or not used or used.is_postgres:
+                    self._wake()
                 if self._queue:
                     self._queue[0].leads = True
                     self._queue[0].news.release()
                 else:
                     self._has_leader = False
                     self._idle.notify_all()
-            for queued in writes:
-                queued.news.release()
+
+    def _wake(self) -> None:
+        """Wake the threads whose writes have ended.
+
+        While others queue, that is when the next transaction is about to wait for the disk: its
+        statements would have to take turns with these threads, and each turn costs a switch.
+        """
+        ended, self._ended = self._ended, ()
+        for queued in ended:
+            queued.news.release()
 
     def _commit(self, writes: Sequence[_Queued], leader: _Queued, is_first: bool = True) -> None:
         """Run these writes in one transaction and give each its results or its error.
@@ -155,6 +169,7 @@ class Writer:
                 for queued in group:
                     queued.results = list(islice(results, len(queued.items)))
             running = False
+            self._wake()
             connection.commit()
             for queued in writes:
                 queued.error = None

@@ -56,6 +56,36 @@ def test_what_waits_for_a_thread_that_ends_all_of_a_sudden_is_not_taken_for_writ
     assert database.write(lambda connection: 7) == 7
 
 
+@pytest.mark.parametrize("error", [None, ZeroDivisionError, SystemExit])
+def test_what_is_stored_is_answered_whatever_becomes_of_the_next_transaction(
+    database_url: str, error: type[BaseException] | None
+) -> None:
+    database = Database(database_url)
+
+    def until_another_waits(connection: Connection) -> None:
+        until(lambda: database.writer.queued == 1)
+
+    def next_one(connection: Connection) -> int:
+        if error:
+            raise error
+        return insert_event(connection)
+
+    with ThreadPoolExecutor(3) as pool:
+        with busy_writer(database, queued=2):
+            pool.submit(database.write, until_another_waits)
+            until(lambda: database.writer.queued == 1)
+            stored = pool.submit(database.write, insert_event)
+        until(lambda: database.writer.queued == 0)
+        following = pool.submit(database.write, next_one)
+        assert stored.result(30) == 1
+        if error:
+            with pytest.raises(error):
+                following.result()
+        else:
+            assert following.result() == 2
+    assert database.write(insert_event) == (2 if error else 3)
+
+
 def test_a_database_that_takes_no_write_is_a_storage_error_until_it_does(tmp_path: Path) -> None:
     folder = tmp_path / "not-there-yet"
     database = Database(f"sqlite:///{folder}/x.db")
